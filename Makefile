@@ -1,0 +1,59 @@
+# Set-up happens by itself: `make demo`, `make test`. Variables: PYTHON, PORT, DATA, HOST, CHROMIUM.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+	--no-header --no-annotate --no-emit-index-url
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement
+
+.PHONY: demo test lint lock clean browser
+
+# exec: signals reach the supervisor itself. --parent: it also stops when make is killed.
+demo: $(VENV)/demo.stamp
+	@exec $(BIN)/python manage.py demo --parent $$PPID
+
+test: $(VENV)/dev.stamp browser
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+lock: $(VENV)/dev.stamp
+	$(COMPILE) --extra demo pyproject.toml -o requirements.lock
+	$(COMPILE) --extra demo --group dev pyproject.toml -o requirements-dev.lock -c requirements.lock
+
+# The demo's data (.demo) stay.
+clean:
+	rm -rf $(VENV) .ruff_cache .pytest_cache .hypothesis staticfiles
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# umask: run by root, PostgreSQL runs as another user, who must be able to read its programs.
+$(VENV)/python.stamp:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Python 3.11 or newer is needed, and $(PYTHON) is not: set PYTHON, as in make PYTHON=python3.12" >&2; \
+		exit 1; }
+	umask 022 && $(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/demo.stamp: requirements.lock $(VENV)/python.stamp
+	umask 022 && $(INSTALL) requirements.lock
+	@touch $@
+
+$(VENV)/dev.stamp: requirements-dev.lock $(VENV)/python.stamp
+	umask 022 && $(INSTALL) requirements-dev.lock
+	@touch $@ $(VENV)/demo.stamp
+
+# Some tests drive a real browser.
+browser:
+	@for name in "$${CHROMIUM:-chromium}" chromium chromium-browser google-chrome; do \
+		command -v "$$name" >/dev/null 2>&1 && exit 0; \
+	done; \
+	as_root=; test "$$(id -u)" = 0 || as_root="sudo -n"; \
+	if command -v apt-get >/dev/null 2>&1 && $$as_root true 2>/dev/null; then \
+		echo "Installing Chromium for the browser tests"; \
+		$$as_root apt-get update -qq >/dev/null && \
+		$$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y chromium >/dev/null && exit 0; \
+	fi; \
+	echo "The browser tests need Chromium: install chromium or google-chrome, or set CHROMIUM to its path." >&2; \
+	exit 1

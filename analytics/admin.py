@@ -1,0 +1,33 @@
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django_celery_results.models import GroupResult
+
+from analytics import queue
+from analytics.models import Analysis
+
+admin.site.unregister(GroupResult)
+
+
+@admin.register(Analysis)
+class AnalysisAdmin(admin.ModelAdmin):
+    """To look at, to cancel and to delete; they are asked for on the pages and in the API."""
+
+    list_display = ("id", "device", "user", "start", "end", "status", "attempts", "asked_by", "asked_at")
+    list_filter = ("status",)
+    list_select_related = ("device", "user", "asked_by")
+    search_fields = ("id", "device__name", "device__uuid", "user__login")
+    actions = ("cancel",)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    @admin.action(description="Cancel", permissions=["view"])
+    def cancel(self, request: HttpRequest, analyses: QuerySet) -> None:
+        count = sum(queue.cancel(analysis) for analysis in analyses)
+        messages.success(request, f"Cancelled: {count}.")

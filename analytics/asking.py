@@ -1,0 +1,38 @@
+"""Asking for an analysis: the same question about unchanged data gets the task that it already has."""
+
+from datetime import datetime
+
+from django.db import transaction
+
+from analytics import queue
+from analytics.models import Analysis, Status
+from analytics.tasks import run_analysis
+from devices import store
+from devices.models import Device
+from devices.periods import Period
+from users.models import User
+
+
+@transaction.atomic
+def ask_for_analysis(
+    target: Device | User, period: Period, *, asked_by: User | None, now: datetime
+) -> Analysis:
+    """The analysis of a device, or of all devices of a user: a new one, queued, or one that still holds."""
+    # Two who ask at the same moment get one task; foreign keys to the row are not held up.
+    type(target).objects.select_for_update(no_key=True).get(pk=target.pk)
+    of_target = {"device": target} if isinstance(target, Device) else {"user": target}
+    devices = [target.pk] if isinstance(target, Device) else list(target.devices.values_list("pk", flat=True))
+    question = {**of_target, "start": period.start, "end": period.end}
+    readings = store.count(devices, Period(period.start, period.end or now))
+    asked = Analysis.objects.with_target().filter(**question).first()
+    if asked is not None and still_holds(asked, readings):
+        return asked
+    analysis = Analysis(**question, asked_by=asked_by, readings=readings)
+    queue.ask(analysis, run_analysis)
+    return analysis
+
+
+def still_holds(analysis: Analysis, readings: int) -> bool:
+    if analysis.status == Status.QUEUED:
+        return True
+    return analysis.status in (Status.RUNNING, Status.FINISHED) and analysis.readings == readings

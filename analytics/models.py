@@ -1,0 +1,116 @@
+"""Background runs: their rows are the only source of status, and the outbox from which they are queued."""
+
+import json
+import uuid
+from datetime import datetime
+from typing import Any, Self
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+from django_celery_results.models import TaskResult
+
+from devices.models import Device
+from devices.periods import Period
+
+
+class Status(models.TextChoices):
+    QUEUED = "queued"
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Run(models.Model):
+    """One piece of background work. `analytics.queue` alone changes its status."""
+
+    MAX_ATTEMPTS = 3
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    status = models.CharField(max_length=10, choices=Status, default=Status.QUEUED)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    progress = models.PositiveSmallIntegerField(default=0, help_text="Percent.")
+    error = models.TextField(blank=True)
+    asked_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    asked_at = models.DateTimeField(default=timezone.now)
+    sent_at = models.DateTimeField(null=True, blank=True, help_text="When it was last handed to the broker.")
+    started_at = models.DateTimeField(null=True, blank=True)
+    heartbeat_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    # The Celery task that works on it: another that was sent in its place may not write the outcome.
+    claimed_by = models.CharField(max_length=36, blank=True)
+    task_result = models.ForeignKey(TaskResult, models.SET_NULL, null=True, blank=True, related_name="+")
+
+    class Meta:
+        abstract = True
+        ordering = ("-asked_at", "-id")
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is still something to wait for."""
+        return self.status in (Status.QUEUED, Status.RUNNING)
+
+
+class AnalysisQuerySet(models.QuerySet):
+    def visible_to(self, user: Any) -> Self:
+        """Every analysis for admin and staff; of one's own devices and fleet for an owner."""
+        if not user.is_authenticated:
+            return self.none()
+        return self if user.is_staff else self.filter(Q(device__owner=user) | Q(user=user))
+
+    def with_target(self) -> Self:
+        return self.select_related("device__owner", "user", "asked_by", "task_result")
+
+
+class Analysis(Run):
+    """Statistics of one device, or of all devices of one user, over a period."""
+
+    device = models.ForeignKey(Device, models.CASCADE, null=True, blank=True, related_name="analyses")
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.CASCADE, null=True, blank=True, related_name="analyses"
+    )
+    start = models.DateTimeField(null=True, blank=True, help_text="As asked; empty: from the first reading.")
+    end = models.DateTimeField(null=True, blank=True, help_text="As asked; empty: up to now.")
+    # When asked: how many there were; when finished: how many went in. Readings only come and go, so an equal
+    # count means that nothing has changed.
+    readings = models.BigIntegerField(default=0)
+
+    objects = AnalysisQuerySet.as_manager()
+
+    class Meta(Run.Meta):
+        verbose_name_plural = "analyses"
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(device=None) ^ Q(user=None), name="analysis_of_a_device_or_of_a_user"
+            ),
+            models.CheckConstraint(condition=Q(status__in=Status.values), name="analysis_status_known"),
+        )
+        indexes = (
+            models.Index(fields=("device", "-asked_at"), name="analysis_of_device"),
+            models.Index(fields=("user", "-asked_at"), name="analysis_of_user"),
+            models.Index(fields=("-asked_at",), name="analysis_newest"),
+            models.Index(
+                fields=("status",), name="analysis_open", condition=Q(status__in=("queued", "running"))
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"analysis of {self.target}"
+
+    @property
+    def target(self) -> Any:
+        return self.device or self.user
+
+    def period(self, now: datetime) -> Period:
+        return Period(self.start, self.end or now)
+
+    @property
+    def result(self) -> dict | None:
+        """The stored result, once finished."""
+        if self.status != Status.FINISHED or self.task_result is None:
+            return None
+        return json.loads(self.task_result.result)

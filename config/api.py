@@ -1,0 +1,59 @@
+"""API manners that settings plug into REST framework: parsing and paging. Errors are in `config.problems`."""
+
+from typing import Any
+
+import msgspec
+from rest_framework import exceptions
+from rest_framework.pagination import CursorPagination
+from rest_framework.parsers import BaseParser
+from rest_framework.response import Response
+from rest_framework.utils.urls import remove_query_param
+
+
+class StrictJSONParser(BaseParser):
+    """JSON as RFC 8259 has it: no NaN, no Infinity, no number beyond a double, bounded depth, UTF-8 only."""
+
+    media_type = "application/json"
+
+    def parse(self, stream: Any, media_type: str | None = None, parser_context: dict | None = None) -> Any:
+        body = parser_context["request"]._request.body
+        try:
+            return msgspec.json.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise exceptions.ParseError(f"The body is not valid JSON: {error}") from error
+
+
+class KeysetPagination(CursorPagination):
+    """A plain array a page, with `Link` and, as these tables are small, `X-Total-Count`."""
+
+    page_size = 100
+    max_page_size = 1000
+    page_size_query_param = "limit"
+    query_parameters = ("cursor", "limit")
+    ordering = "id"
+
+    def paginate_queryset(self, queryset: Any, request: Any, view: Any = None) -> list:
+        self.total = queryset.count()
+        try:
+            return super().paginate_queryset(queryset, request, view)
+        except exceptions.NotFound as error:
+            raise exceptions.ValidationError({"cursor": "Not a cursor of this list."}) from error
+
+    def get_page_size(self, request: Any) -> int:
+        text = request.query_params.get("limit", str(self.page_size))
+        if not (text.isascii() and text.isdigit() and 1 <= int(text) <= self.max_page_size):
+            message = f"Must be a whole number from 1 to {self.max_page_size}."
+            raise exceptions.ValidationError({"limit": message})
+        return int(text)
+
+    def get_paginated_response(self, data: list) -> Response:
+        links = {
+            "first": remove_query_param(self.base_url, "cursor"),
+            "prev": self.get_previous_link(),
+            "next": self.get_next_link(),
+        }
+        header = ", ".join(f'<{url}>; rel="{name}"' for name, url in links.items() if url)
+        return Response(data, headers={"Link": header, "X-Total-Count": str(self.total)})
+
+    def get_paginated_response_schema(self, schema: dict) -> dict:
+        return schema

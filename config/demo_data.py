@@ -1,0 +1,110 @@
+"""What the demo shows: this computer, and twelve devices of three owners with 30 days of readings."""
+
+import json
+import os
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+from django.db import transaction
+
+from devices import ingest
+from devices.models import Device, DeviceKey, DeviceProfile
+from users.models import Role, User
+
+SEED = 20_261_121
+DAYS = 30
+BATCH = 20_000
+HOST = "host"
+PROFILES = {
+    HOST: ("A computer's load averages.", [("load1", ""), ("load5", ""), ("load15", "")]),
+    "climate": ("Air of a room.", [("temperature", "°C"), ("humidity", "%"), ("pressure", "hPa")]),
+}
+OWNERS = {"ada": "Ada Lovelace", "grace": "Grace Hopper", "emmy": "Emmy Noether"}
+# Owner, name, profile, zone, seconds between readings.
+DEVICES = (
+    ("ada", "Greenhouse north", "climate", "Europe/Berlin", 60),
+    ("ada", "Greenhouse south", "climate", "Europe/Berlin", 300),
+    ("ada", "Cold store", "climate", "Europe/Berlin", 300),
+    ("ada", "Pump 1", "xyz", "Europe/Berlin", 300),
+    ("grace", "Turbine bearing A", "xyz", "America/New_York", 60),
+    ("grace", "Turbine bearing B", "xyz", "America/New_York", 300),
+    ("grace", "Silo level", "scalar", "America/New_York", 300),
+    ("grace", "Control room", "climate", "America/New_York", 300),
+    ("emmy", "Bridge pier 1", "xyz", "Asia/Tokyo", 300),
+    ("emmy", "Bridge pier 2 (gaps)", "xyz", "Asia/Tokyo", 300),
+    ("emmy", "River gauge", "scalar", "Asia/Tokyo", 300),
+    ("emmy", "Spare sensor (silent)", "scalar", "Asia/Tokyo", 0),
+)
+
+
+@transaction.atomic
+def seed(now: datetime) -> None:
+    """Make the data once; a later start finds them and leaves them as they are."""
+    if Device.objects.exists():
+        return
+    for name, (description, channels) in PROFILES.items():
+        profile, _ = DeviceProfile.objects.get_or_create(name=name, defaults={"description": description})
+        for position, (channel, unit) in enumerate(channels):
+            profile.channels.create(position=position, name=channel, unit=unit)
+    profiles = {profile.name: profile for profile in DeviceProfile.objects.all()}
+    owners = {
+        login: User.objects.create_user(login, f"{login}@example.com", name=name)
+        for login, name in OWNERS.items()
+    }
+    Device.objects.create(owner=User.objects.get(login="admin"), profile=profiles[HOST], name="This computer")
+    random = np.random.default_rng(SEED)
+    for login, name, profile, zone, seconds in DEVICES:
+        device = Device.objects.create(
+            owner=owners[login], profile=profiles[profile], name=name, time_zone=zone
+        )
+        if seconds:
+            fill(device, now, seconds, random)
+
+
+def fill(device: Device, now: datetime, seconds: int, random: np.random.Generator) -> None:
+    count = DAYS * 86400 // seconds
+    channels = np.column_stack([course(channel.name, count, random) for channel in device.channels])
+    kept = random.random(count) > 0.15 if "gaps" in device.name else np.ones(count, bool)
+    if "gaps" in device.name:
+        kept[count // 3 : count // 3 + count // 20] = False
+    times = [now - timedelta(seconds=seconds * i) for i in range(count, 0, -1)]
+    rows = [(times[i], channels[i].tolist()) for i in np.flatnonzero(kept)]
+    for part in range(0, len(rows), BATCH):
+        ingest.store_readings(device, rows[part : part + BATCH], now)
+
+
+def course(channel: str, count: int, random: np.random.Generator) -> np.ndarray:
+    """A plausible course of 30 days: level, daily wave, slow drift, noise."""
+    level, wave, noise = {
+        "temperature": (19.0, 4.0, 0.2),
+        "humidity": (55.0, 10.0, 1.0),
+        "pressure": (1013.0, 2.0, 0.3),
+        "value": (3.2, 0.4, 0.05),
+    }.get(channel, (0.0, 0.3, 0.8))
+    days = np.linspace(0, DAYS, count)
+    drift = np.cumsum(random.normal(0, noise / 30, count))
+    return np.round(level + wave * np.sin(2 * np.pi * days) + drift + random.normal(0, noise, count), 4)
+
+
+def admin_with_password(password: str) -> User:
+    """The demo's admin; each start of the demo gives it a new password."""
+    admin = User.objects.filter(login="admin").first()
+    if admin is None:
+        return User.objects.create_superuser("admin", "admin@example.com", password, name="Demo admin")
+    admin.set_password(password)
+    admin.role, admin.is_active = Role.ADMIN, True
+    admin.save()
+    return admin
+
+
+def hand_key_to_agent(path: Path) -> None:
+    """A new key for this computer's device, in a file that only its owner may read."""
+    device = Device.objects.filter(profile__name=HOST).order_by("pk").first()
+    if device is None:
+        return
+    device.keys.all().delete()
+    _key, text = DeviceKey.issue(device=device)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump({"device": str(device.uuid), "key": text}, file)

@@ -1,0 +1,15 @@
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+
+from config.celery import app
+
+
+class Command(BaseCommand):
+    help = "Start the periodic jobs. A second beat does no harm: each job takes a lock and is idempotent."
+    requires_system_checks = ()
+
+    def handle(self, **_: Any) -> None:
+        # No pid file: one left by a killed beat would keep the next from starting.
+        app.start(["beat", f"--loglevel={settings.LOG_LEVEL}", "--pidfile="])

@@ -1,0 +1,113 @@
+import http.client
+import os
+import secrets
+import socket
+import sys
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from config.embedded import ServersError, locked, servers, stored_secrets
+from config.processes import Command as Process
+from config.processes import GaveUp, Stopped, Supervisor
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+READY_SECONDS = 60
+BANNER = "DEMO MODE: everything is open without credentials to whoever reaches this address."
+
+
+class Command(BaseCommand):
+    help = "Everything at once, open without credentials: servers, demo data, web, worker, beat, agent."
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: Any) -> None:
+        parser.add_argument("--host", default=settings.HOST)
+        parser.add_argument("--port", type=int, default=settings.PORT)
+        parser.add_argument("--data", type=Path, default=settings.DATA, help="folder of all that is kept")
+        parser.add_argument(
+            "--parent", type=int, metavar="PID", help="stop, too, when this process, our parent, has ended"
+        )
+
+    def handle(self, *, host: str, port: int, data: Path, parent: int | None, **_: Any) -> None:
+        data = data.absolute()
+        supervisor = Supervisor(data / "logs", parent=parent)
+        supervisor.catch_signals()
+        try:
+            with locked(data):
+                refuse_taken_port(host, port)
+                with servers(data, supervisor) as urls:
+                    self.serve(supervisor, host, port, environment(data, host, port, urls))
+        except Stopped:
+            self.stdout.write("Stopped.")
+        except (ServersError, GaveUp) as error:
+            raise CommandError(str(error)) from error
+
+    def serve(self, supervisor: Supervisor, host: str, port: int, env: Mapping[str, str]) -> None:
+        password = secrets.token_urlsafe(12)
+        supervisor.run_once(manage("migrate", env))
+        supervisor.run_once(manage("seed_demo", {**env, "DEMO_ADMIN_PASSWORD": password}))
+        for name in ("web", "worker", "beat", "agent"):
+            supervisor.add(manage(name, env))
+        supervisor.wait_until(partial(is_ready, host, port), seconds=READY_SECONDS, name="web")
+        self.stdout.write(self.style.WARNING(BANNER))
+        self.stdout.write(
+            f"Plumbline is ready: http://{address(host)}:{port}/\n"
+            f"Log in as admin with the password {password} (of this start only).\n"
+            f"Data are kept in {supervisor.logs.parent}, logs in {supervisor.logs}. Ctrl-C stops everything."
+        )
+        self.stdout.flush()
+        supervisor.run()
+
+
+def environment(data: Path, host: str, port: int, urls: Mapping[str, str]) -> dict[str, str]:
+    """What all our processes get. What is set outside stays, secrets included."""
+    generated = stored_secrets(data)
+    outside = {name: value for name, value in os.environ.items() if value}
+    return {
+        "SECRET_KEY": generated["SECRET_KEY"],
+        "TOKEN_PEPPER": generated["TOKEN_PEPPER"],
+        # A foreign page must not reach an open demo by a name of its own that resolves to this computer.
+        "ALLOWED_HOSTS": "localhost,127.0.0.1,[::1]" if host in LOOPBACK else "*",
+        **outside,
+        **urls,
+        "PLUMBLINE_DEMO": "1",
+        "HOST": host,
+        "PORT": str(port),
+        "DATA": str(data),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def manage(name: str, env: Mapping[str, str]) -> Process:
+    argv = [sys.executable, settings.BASE_DIR / "manage.py", name]
+    return Process(name=name, argv=argv, env=env, folder=settings.BASE_DIR)
+
+
+def refuse_taken_port(host: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except (OSError, OverflowError) as error:
+        raise CommandError(f"Port {port} on {host} cannot be used ({error}). Set PORT to another.") from error
+
+
+def address(host: str) -> str:
+    """Where to reach the bound address from here."""
+    if host in ("0.0.0.0", "::"):  # noqa: S104  compared, not bound
+        return "localhost"
+    return f"[{host}]" if ":" in host else host
+
+
+def is_ready(host: str, port: int) -> bool:
+    connection = http.client.HTTPConnection(address(host).strip("[]"), port, timeout=2)
+    try:
+        connection.request("GET", "/healthz")
+        return connection.getresponse().status == http.HTTPStatus.NO_CONTENT
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

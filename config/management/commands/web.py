@@ -1,0 +1,30 @@
+from typing import Any
+
+import uvicorn
+from django.conf import settings
+from django.core.management.base import BaseCommand
+
+
+class Command(BaseCommand):
+    help = "Serve pages and API: one uvicorn with several processes, Django on threads behind it."
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: Any) -> None:
+        parser.add_argument("--host", default=settings.HOST)
+        parser.add_argument("--port", type=int, default=settings.PORT)
+        parser.add_argument("--processes", type=int, default=settings.WEB_PROCESSES)
+
+    def handle(self, *, host: str, port: int, processes: int, **_: Any) -> None:
+        uvicorn.run(
+            "config.asgi:application",
+            host=host,
+            port=port,
+            workers=processes,
+            loop="uvloop",
+            http="httptools",
+            lifespan="on",
+            log_level=settings.LOG_LEVEL.lower(),
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=20,
+        )

@@ -1,0 +1,120 @@
+"""What holds for every request: headers, health, hosts, slashes, demo mode, unknown query parameters."""
+
+from collections.abc import Callable
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.http import HttpRequest, HttpResponse
+from django.urls import is_valid_path
+
+from config.health import healthz
+from config.problems import problem
+
+GetResponse = Callable[[HttpRequest], HttpResponse]
+
+POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        "img-src 'self' data:",
+        "object-src 'none'",
+        "base-uri 'none'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+    )
+)
+# ReDoc builds its page from a worker and from styles that it writes itself.
+REDOC_POLICY = f"{POLICY}; style-src 'self' 'unsafe-inline'; worker-src 'self' blob:"
+
+
+def security_headers(get_response: GetResponse) -> GetResponse:
+    def middleware(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        is_redoc = request.path.rstrip("/") == "/redoc"
+        response["Content-Security-Policy"] = REDOC_POLICY if is_redoc else POLICY
+        response["Permissions-Policy"] = "camera=(), geolocation=(), microphone=()"
+        if not request.path.startswith(settings.STATIC_URL):
+            # Nobody's readings stay in a shared cache or in the browser after logging out.
+            response.setdefault("Cache-Control", "private, no-store")
+        if not response.streaming:
+            response.setdefault("Content-Length", str(len(response.content)))
+        return response
+
+    return middleware
+
+
+def health(get_response: GetResponse) -> GetResponse:
+    """Answered before the host check: an orchestrator's probe asks by address."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        if request.path_info.rstrip("/") == "/healthz":
+            return healthz(request)
+        return get_response(request)
+
+    return middleware
+
+
+def known_host_and_slash(get_response: GetResponse) -> GetResponse:
+    """Refuse foreign Host headers, and let a trailing slash be optional without a redirect."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        request.get_host()
+        path = request.path_info
+        if not is_valid_path(path):
+            other = path[:-1] if path.endswith("/") else f"{path}/"
+            if is_valid_path(other):
+                request.path_info = other
+        return get_response(request)
+
+    return middleware
+
+
+def demo_user(get_response: GetResponse) -> GetResponse:
+    """In demo mode whoever comes without credentials is the admin."""
+    if not settings.DEMO:
+        return get_response
+    users = get_user_model().objects
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        if not request.user.is_authenticated:
+            admin = users.filter(role="admin", is_active=True).order_by("id").first()
+            if admin is not None:
+                request.user = admin
+                request.is_open_demo = True
+        return get_response(request)
+
+    return middleware
+
+
+def demo_banner(_: HttpRequest) -> dict[str, bool]:
+    """Template context: whether every page must say that access is open."""
+    return {"is_demo": settings.DEMO}
+
+
+class RefuseUnknownQuery:
+    """A misspelt parameter is 400, not silently the wrong answer.
+
+    A view lists its own in `query_parameters`; those of its filters and of paging are added.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_view(self, request: HttpRequest, view: Callable, *_: object) -> HttpResponse | None:
+        view_class = getattr(view, "cls", None)
+        if view_class is None or not request.GET or not hasattr(view_class, "query_parameters"):
+            return None
+        allowed = set(view_class.query_parameters)
+        filters = getattr(view_class, "filterset_class", None)
+        if filters is not None:
+            allowed |= set(filters.base_filters)
+        if getattr(view_class, "pagination_class", None) is not None:
+            allowed |= set(view_class.pagination_class.query_parameters)
+        unknown = sorted(set(request.GET) - allowed)
+        if not unknown:
+            return None
+        return problem(
+            400, errors=[{"field": name, "message": "Unknown query parameter."} for name in unknown]
+        )

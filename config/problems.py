@@ -1,0 +1,68 @@
+"""Every error of the API as problem details (RFC 9457)."""
+
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Any
+
+from django.core.exceptions import RequestDataTooBig
+from django.db import InterfaceError, OperationalError
+from django.http import HttpResponse, JsonResponse
+from rest_framework import exceptions
+from rest_framework.views import exception_handler
+
+PROBLEM_JSON = "application/problem+json"
+
+
+def problem_body(status: int, detail: str = "", errors: list[dict] | None = None) -> dict[str, Any]:
+    """The members of RFC 9457; `errors` is a list of {field or index, message}."""
+    body = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail or ("The request has errors." if errors else HTTPStatus(status).description),
+    }
+    return body | {"errors": errors} if errors else body
+
+
+def problem(status: int, detail: str = "", errors: list[dict] | None = None) -> JsonResponse:
+    return JsonResponse(problem_body(status, detail, errors), status=status, content_type=PROBLEM_JSON)
+
+
+def database_is_away() -> HttpResponse:
+    response = problem(503, "The database does not answer. Try again.")
+    response["Retry-After"] = "1"
+    return response
+
+
+def problem_response(error: Exception, context: dict) -> HttpResponse | None:
+    """REST framework's exception handler; what it does not know becomes Django's 500."""
+    if isinstance(error, (OperationalError, InterfaceError)):
+        return database_is_away()
+    if isinstance(error, RequestDataTooBig):
+        return problem(413, "The body is too large.")
+    response = exception_handler(error, context)
+    if response is None:
+        return None
+    detail, errors = "", None
+    if isinstance(error, exceptions.ValidationError):
+        errors = list(flat_errors(error.detail))
+    elif isinstance(response.data, dict):
+        detail = str(response.data.get("detail", ""))
+    response.data = problem_body(response.status_code, detail, errors)
+    response.content_type = PROBLEM_JSON
+    return response
+
+
+def flat_errors(detail: Any, path: str = "") -> Iterator[dict]:
+    """Nested validation errors as {field, message}, or {index, message} where the message names an item."""
+    if isinstance(detail, dict) and "index" in detail:
+        yield {"index": int(detail["index"]), "message": str(detail["message"])}
+    elif isinstance(detail, dict):
+        for key, inner in detail.items():
+            yield from flat_errors(inner, f"{path}.{key}" if path else str(key))
+    elif isinstance(detail, list):
+        for position, inner in enumerate(detail):
+            nested = isinstance(inner, dict) and "index" not in inner
+            yield from flat_errors(inner, f"{path}.{position}" if nested and path else path)
+    else:
+        yield {"field": path or "body", "message": str(detail)}

@@ -1,0 +1,103 @@
+"""OpenAPI: what every operation has in common, added in one place."""
+
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.openapi import AutoSchema
+
+from config.problems import problem_body
+
+ERRORS = {
+    "400": "Bad input; `errors` names each field or index.",
+    "401": "No credentials, or ones that are not valid.",
+    "403": "Valid credentials that do not allow this.",
+    "404": "Unknown, or not yours.",
+    "413": "The body is too large.",
+    "415": "The body is not JSON.",
+    "503": "The database or the broker does not answer; see `Retry-After`.",
+}
+PROBLEM = {
+    "type": "object",
+    "description": "Problem details (RFC 9457).",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["message"],
+                "properties": {
+                    "field": {"type": "string"},
+                    "index": {"type": "integer"},
+                    "message": {"type": "string"},
+                },
+            },
+        },
+    },
+}
+
+
+class PlumblineSchema(AutoSchema):
+    """The first line of a handler's docstring is the summary, the rest the description."""
+
+    def get_summary(self) -> str | None:
+        return super().get_summary() or super().get_description().split("\n", 1)[0].rstrip(".")
+
+    def get_description(self) -> str:
+        return super().get_description().partition("\n")[2].strip()
+
+
+def add_errors(result: dict, **_: object) -> dict:
+    """A drf-spectacular hook: document the problem details that each operation may answer with."""
+    result["components"]["schemas"]["Problem"] = PROBLEM
+    for path, item in result["paths"].items():
+        for operation in item.values():
+            absent = set() if "{" in path else {"404"}
+            if "requestBody" not in operation:
+                absent |= {"413", "415"}
+            for status, description in ERRORS.items():
+                if status not in absent:
+                    operation["responses"].setdefault(status, problem_schema(int(status), description))
+    return result
+
+
+def problem_schema(status: int, description: str) -> dict:
+    errors = [{"field": "limit", "message": "Must be a whole number from 1 to 1000."}]
+    example = problem_body(status, errors=errors if status == 400 else None)
+    media = {"schema": {"$ref": "#/components/schemas/Problem"}, "example": example}
+    return {"description": description, "content": {"application/problem+json": media}}
+
+
+class TokenScheme(OpenApiAuthenticationExtension):
+    target_class = "users.authentication.TokenAuthentication"
+    name = "token"
+
+    def get_security_definition(self, _: object) -> dict:
+        return header_scheme("`Token` and a person's or a program's token.")
+
+
+class DeviceKeyScheme(OpenApiAuthenticationExtension):
+    target_class = "devices.authentication.DeviceKeyAuthentication"
+    name = "device"
+
+    def get_security_definition(self, _: object) -> dict:
+        return header_scheme("`Device` and a device's key: for posting its own readings only.")
+
+
+class PageSessionScheme(OpenApiAuthenticationExtension):
+    target_class = "users.authentication.PageSessionAuthentication"
+    name = "session"
+
+    def get_security_definition(self, _: object) -> dict:
+        return {
+            "type": "apiKey",
+            "in": "cookie",
+            "name": "sessionid",
+            "description": "The portal's own pages.",
+        }
+
+
+def header_scheme(description: str) -> dict:
+    return {"type": "apiKey", "in": "header", "name": "Authorization", "description": description}

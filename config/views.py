@@ -1,0 +1,47 @@
+"""Pages and errors that belong to no app."""
+
+import sys
+
+from django.contrib.auth.decorators import login_not_required
+from django.db import InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+
+from config.problems import database_is_away, problem
+
+PAGES = ("/portal/", "/admin/")
+
+
+@login_not_required
+def start(_: HttpRequest) -> HttpResponse:
+    return redirect("devices:device-list")
+
+
+def error_view(status: int, title: str, detail: str):
+    """An error as a page for people, as problem details for programs."""
+
+    def view(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+        if isinstance(sys.exc_info()[1], (OperationalError, InterfaceError)):
+            return database_is_away()
+        return render_problem(request, status, title, detail)
+
+    return view
+
+
+def render_problem(request: HttpRequest, status: int, title: str, detail: str) -> HttpResponse:
+    if not request.path.startswith(PAGES):
+        return problem(status, detail)
+    # Without the request: whoever is logged in, an error page asks no database.
+    return render(None, "error.html", {"title": title, "detail": detail}, status=status)
+
+
+bad_request = error_view(400, "Bad request", "The request was refused.")
+forbidden = error_view(403, "Not allowed", "You may not do this.")
+not_found = error_view(404, "Not found", "There is nothing here, or it is not yours.")
+server_error = error_view(500, "Something broke", "The error was logged. Nothing was changed.")
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    return render_problem(
+        request, 403, "Not allowed", "The form was too old. Go back, reload the page, try again."
+    )

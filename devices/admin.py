@@ -1,0 +1,139 @@
+from datetime import timedelta
+from typing import Any
+
+from django.contrib import admin, messages
+from django.core.paginator import Paginator
+from django.db import transaction
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.functional import cached_property
+from django.utils.html import format_html
+
+from devices.models import Channel, Device, DeviceKey, DeviceProfile, Reading
+from users.admin import CredentialAdmin
+
+OVERLAP = timedelta(days=1)
+
+
+class ChannelInline(admin.TabularInline):
+    """A profile in use keeps its channels: stored values are told apart by their order alone."""
+
+    model = Channel
+    extra = 1
+
+    def has_add_permission(self, request: HttpRequest, obj: DeviceProfile | None = None) -> bool:
+        return super().has_add_permission(request, obj) and not is_in_use(obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: DeviceProfile | None = None) -> bool:
+        return super().has_delete_permission(request, obj) and not is_in_use(obj)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: DeviceProfile | None = None) -> tuple[str, ...]:
+        return ("position", "name") if is_in_use(obj) else ()
+
+
+@admin.register(DeviceProfile)
+class DeviceProfileAdmin(admin.ModelAdmin):
+    list_display = ("name", "description", "channel_names")
+    search_fields = ("name", "description")
+    inlines = (ChannelInline,)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet:
+        return super().get_queryset(request).prefetch_related("channels")
+
+    @admin.display(description="channels")
+    def channel_names(self, profile: DeviceProfile) -> str:
+        return ", ".join(map(str, profile.channels.all()))
+
+
+@admin.register(Device)
+class DeviceAdmin(admin.ModelAdmin):
+    list_display = ("__str__", "uuid", "owner", "profile", "is_active", "readings")
+    list_filter = ("is_active", "profile")
+    list_select_related = ("owner", "profile")
+    search_fields = ("name", "external_id", "uuid", "owner__login")
+    autocomplete_fields = ("owner", "profile")
+    readonly_fields = ("uuid", "created_at", "readings")
+    actions = ("rotate_keys",)
+
+    @admin.display(description="readings")
+    def readings(self, device: Device) -> str:
+        if device.pk is None:
+            return "-"
+        url = reverse("admin:devices_reading_changelist")
+        return format_html('<a href="{}?device__id__exact={}">show</a>', url, device.pk)
+
+    @admin.action(description="Rotate keys (older ones end in a day)")
+    def rotate_keys(self, request: HttpRequest, devices: QuerySet) -> None:
+        for device in devices:
+            _key, text = device.rotate_key(overlap=OVERLAP)
+            messages.warning(request, f"{device}: copy its key now, it is not shown again: {text}")
+
+    def delete_model(self, request: HttpRequest, obj: Device) -> None:
+        obj.erase()
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet) -> None:
+        with transaction.atomic():
+            for device in queryset:
+                device.erase()
+
+
+@admin.register(DeviceKey)
+class DeviceKeyAdmin(CredentialAdmin):
+    fields = ("device", "expires_at", "prefix", "created_at", "last_used_at", "revoked_at")
+    list_display = ("prefix", "device", "created_at", "expires_at", "last_used_at", "revoked_at")
+    list_select_related = ("device",)
+    autocomplete_fields = ("device",)
+    search_fields = ("prefix", "device__name", "device__uuid")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: DeviceKey | None = None) -> tuple[str, ...]:
+        return (*self.readonly_fields, "device") if obj else self.readonly_fields
+
+
+class UncountedPaginator(Paginator):
+    """Counting a device's readings may take seconds: pages are offered up to a fixed depth instead."""
+
+    DEPTH = 10_000
+
+    @cached_property
+    def count(self) -> int:
+        return self.object_list.values("time")[: self.DEPTH].count()
+
+
+@admin.register(Reading)
+class ReadingAdmin(admin.ModelAdmin):
+    """The readings of one device, newest first, to look at. The API pages through all of them."""
+
+    list_display = ("time", "device", "values")
+    list_display_links = None
+    list_select_related = ("device",)
+    list_per_page = 100
+    show_full_result_count = False
+    paginator = UncountedPaginator
+    ordering = ("-time",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet:
+        readings = super().get_queryset(request)
+        # Without a device the newest readings of all would be looked for by scanning the table.
+        return readings if "device__id__exact" in request.GET else readings.none()
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict | None = None) -> Any:
+        if "device__id__exact" not in request.GET:
+            messages.info(request, "Choose a device: its page links to its readings.")
+        return super().changelist_view(request, extra_context)
+
+    def lookup_allowed(self, lookup: str, *args: Any) -> bool:
+        return lookup == "device__id__exact" or super().lookup_allowed(lookup, *args)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+def is_in_use(profile: DeviceProfile | None) -> bool:
+    return profile is not None and profile.devices.exists()

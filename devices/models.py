@@ -1,0 +1,189 @@
+"""Profiles, devices, their keys, and the shape of the readings table."""
+
+import uuid
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any, Self
+from zoneinfo import ZoneInfo, available_timezones
+
+from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
+from django.core.exceptions import ValidationError
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+
+from users.models import Credential
+
+# Keys that stand beside the channels in a reading or in a result.
+RESERVED_NAMES = frozenset(
+    (
+        *("timestamp", "device_id", "user_id", "start", "end", "aggregate", "devices"),
+        *("buckets", "coverage", "percentiles", "stale", "excluded", "rows_read", "segments_used"),
+    )
+)
+
+
+def not_reserved(name: str) -> None:
+    if name in RESERVED_NAMES:
+        raise ValidationError(f"“{name}” is a key of every result; choose another name.")
+
+
+def known_zone(name: str) -> None:
+    if name not in available_timezones():
+        raise ValidationError(f"“{name}” is not an IANA time zone, such as Europe/Berlin.")
+
+
+class DeviceProfile(models.Model):
+    """What a kind of device measures. A device's values stand in the order of these channels."""
+
+    name = models.SlugField(max_length=50, unique=True)
+    description = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Channel(models.Model):
+    """One number of a reading: a gauge goes up and down, a counter only up until it is reset."""
+
+    class Kind(models.TextChoices):
+        GAUGE = "gauge"
+        COUNTER = "counter"
+
+    profile = models.ForeignKey(DeviceProfile, models.CASCADE, related_name="channels")
+    position = models.PositiveSmallIntegerField(help_text="Its place in the stored values, from 0.")
+    name = models.CharField(
+        max_length=50, validators=[RegexValidator(r"\A[A-Za-z][A-Za-z0-9_]*\Z"), not_reserved]
+    )
+    unit = models.CharField(max_length=20, blank=True)
+    kind = models.CharField(max_length=10, choices=Kind, default=Kind.GAUGE)
+    minimum = models.FloatField(null=True, blank=True, help_text="Smaller values are refused.")
+    maximum = models.FloatField(null=True, blank=True, help_text="Larger values are refused.")
+
+    class Meta:
+        ordering = ("profile", "position")
+        constraints = (
+            models.UniqueConstraint(fields=("profile", "position"), name="channel_position_unique"),
+            models.UniqueConstraint(fields=("profile", "name"), name="channel_name_unique"),
+            models.CheckConstraint(
+                condition=Q(minimum=None) | Q(maximum=None) | Q(minimum__lte=F("maximum")),
+                name="channel_range_ordered",
+                violation_error_message="The minimum must not exceed the maximum.",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.unit})" if self.unit else self.name
+
+
+class DeviceQuerySet(models.QuerySet):
+    def visible_to(self, user: Any) -> Self:
+        """Every device for admin and staff, one's own for an owner, none for a stranger."""
+        if not user.is_authenticated:
+            return self.none()
+        return self if user.is_staff else self.filter(owner=user)
+
+    def with_channels(self) -> Self:
+        return self.select_related("owner", "profile").prefetch_related("profile__channels")
+
+    def matching(self, text: str) -> Self:
+        """A part of the name, the external id or the owner's login, or a whole id."""
+        found = Q(name__icontains=text) | Q(external_id__icontains=text) | Q(owner__login__icontains=text)
+        with suppress(ValueError):
+            found |= Q(uuid=uuid.UUID(text))
+        return self.filter(found)
+
+
+class Device(models.Model):
+    """A sender of readings. Readings carry the small integer `id`; outside it is known by its `uuid`."""
+
+    id = models.AutoField(primary_key=True)
+    uuid = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="devices")
+    profile = models.ForeignKey(DeviceProfile, models.PROTECT, related_name="devices")
+    name = models.CharField(max_length=200, blank=True)
+    external_id = models.CharField(
+        max_length=255, null=True, blank=True, help_text="The sender's own name for it."
+    )
+    time_zone = models.CharField(
+        max_length=64, default="UTC", validators=[known_zone], help_text="For stamps without an offset."
+    )
+    is_active = models.BooleanField("active", default=True, help_text="An inactive device may not post.")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = DeviceQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("id",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=("owner", "external_id"),
+                name="device_external_id_unique",
+                violation_error_message="The owner has a device with this external id.",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.name or self.external_id or f"device {str(self.uuid)[:8]}"
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.time_zone)
+
+    @property
+    def channels(self) -> list[Channel]:
+        return list(self.profile.channels.all())
+
+    def rotate_key(self, *, overlap: timedelta) -> tuple["DeviceKey", str]:
+        """Issue a key; those before it end when `overlap` has passed. Returns the key and its text."""
+        ending = timezone.now() + overlap
+        older = self.keys.filter(Q(expires_at=None) | Q(expires_at__gt=ending), revoked_at=None)
+        older.update(expires_at=ending)
+        return DeviceKey.issue(device=self)
+
+    def erase(self) -> None:
+        """Forget the device at once; its readings are out of sight with it and deleted in the background."""
+        Erasure.objects.create(device_id=self.pk)
+        self.delete()
+
+
+class DeviceKey(Credential):
+    """What a device sends as `Authorization: Device …`: good for posting its own readings only."""
+
+    KIND = "pld"
+
+    device = models.ForeignKey(Device, models.CASCADE, related_name="keys")
+
+
+class Erasure(models.Model):
+    """An erased device's number: its readings are still to be deleted."""
+
+    device_id = models.IntegerField(primary_key=True)
+    asked_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return f"erasure of device {self.device_id}"
+
+
+class Reading(models.Model):
+    """A row of the readings table, for Django admin. Everything else goes through `devices.store`.
+
+    The table has no key at all: two readings with the same stamp are two readings, and nothing looks one up.
+    """
+
+    time = models.DateTimeField(primary_key=True)
+    device = models.ForeignKey(
+        Device, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+    )
+    values = ArrayField(models.FloatField())
+
+    class Meta:
+        ordering = ("-time",)
+
+    def __str__(self) -> str:
+        return f"{self.time.isoformat()} {self.values}"

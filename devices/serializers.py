@@ -1,0 +1,170 @@
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.http import Http404
+from django.utils import timezone
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiExample, extend_schema_field, extend_schema_serializer
+from rest_framework import serializers
+
+from devices.models import Channel, Device, DeviceKey, DeviceProfile, known_zone
+from devices.store import StoredReading
+from users.models import User
+from users.serializers import StrictFields, Text
+
+EXAMPLE_DEVICE = {
+    "id": "0b5f9c1e-6f53-4d3e-9d0e-1d1f6c2b7a10",
+    "user_id": 7,
+    "name": "Pump 3",
+    "profile": "xyz",
+    "external_id": None,
+    "time_zone": "UTC",
+    "active": True,
+    "created_at": "2026-11-21T09:30:00Z",
+    "channels": [
+        {"name": name, "unit": "", "kind": "gauge", "minimum": None, "maximum": None} for name in "xyz"
+    ],
+    "last_reading": {"timestamp": "2026-11-21T09:31:00Z", "x": 1.0, "y": 2.0, "z": 3.0},
+    "online": True,
+}
+
+
+class ChannelSerializer(serializers.ModelSerializer):
+    class Meta:
+        model = Channel
+        fields = ("name", "unit", "kind", "minimum", "maximum")
+
+
+class OwnerField(serializers.Field):
+    """A user's id; one that the asker may not see is 404, as an unknown one is."""
+
+    def to_internal_value(self, data: Any) -> User:
+        if isinstance(data, bool) or not isinstance(data, int):
+            raise serializers.ValidationError("Must be a whole number.")
+        user = User.objects.visible_to(self.context["request"].user).filter(pk=data).first()
+        if user is None:
+            raise Http404("There is no such user.")
+        return user
+
+    def to_representation(self, user: User) -> int:
+        return user.pk
+
+
+@extend_schema_serializer(
+    examples=[
+        OpenApiExample("New", {"user_id": 7, "name": "Pump 3", "profile": "xyz"}, request_only=True),
+        OpenApiExample("Device", EXAMPLE_DEVICE, response_only=True, status_codes=["200"]),
+        OpenApiExample(
+            "Registered",
+            EXAMPLE_DEVICE | {"last_reading": None, "online": False, "key": "pld_77c1e0ab.…"},
+            response_only=True,
+            status_codes=["201"],
+        ),
+    ]
+)
+class DeviceSerializer(StrictFields, serializers.ModelSerializer):
+    """The context's `latest` maps a device's integer id to its last reading."""
+
+    id = serializers.UUIDField(source="uuid", read_only=True)
+    user_id = extend_schema_field(OpenApiTypes.INT)(OwnerField)(source="owner")
+    name = Text(max_length=200, required=False, allow_blank=True)
+    profile = serializers.SlugRelatedField(
+        slug_field="name", queryset=DeviceProfile.objects.all(), required=False
+    )
+    external_id = Text(max_length=255, required=False, allow_null=True)
+    time_zone = Text(max_length=64, required=False, validators=[known_zone])
+    active = serializers.BooleanField(source="is_active", required=False)
+    channels = ChannelSerializer(many=True, read_only=True)
+    last_reading = serializers.SerializerMethodField()
+    online = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Device
+        fields = (
+            "id",
+            "user_id",
+            "name",
+            "profile",
+            "external_id",
+            "time_zone",
+            "active",
+            "created_at",
+            "channels",
+            "last_reading",
+            "online",
+        )
+        read_only_fields = ("created_at",)
+        validators = ()
+
+    def get_last_reading(self, device: Device) -> dict[str, Any] | None:
+        reading = self.context["latest"].get(device.pk)
+        return reading_body(reading, device) if reading else None
+
+    def get_online(self, device: Device) -> bool:
+        return is_online(self.context["latest"].get(device.pk))
+
+    def validate(self, fields: dict) -> dict:
+        device = self.instance
+        owner = fields.get("owner", device and device.owner)
+        external_id = fields.get("external_id", device and device.external_id)
+        others = Device.objects.exclude(pk=device.pk) if device else Device.objects
+        if external_id and others.filter(owner=owner, external_id=external_id).exists():
+            raise serializers.ValidationError(
+                {"external_id": "The owner has a device with this external id."}
+            )
+        if device and "profile" in fields and fields["profile"] != device.profile and self.context["latest"]:
+            raise serializers.ValidationError({"profile": "A device with readings keeps its profile."})
+        return fields
+
+    def create(self, fields: dict) -> Device:
+        fields.setdefault("profile", DeviceProfile.objects.filter(name="xyz").first())
+        return Device.objects.create(**fields)
+
+
+@extend_schema_serializer(
+    examples=[
+        OpenApiExample("Rotate", {"overlap_seconds": 3600}, request_only=True),
+        OpenApiExample(
+            "Key",
+            {
+                "prefix": "pld_77c1e0ab",
+                "created_at": "2026-11-21T09:30:00Z",
+                "expires_at": None,
+                "revoked_at": None,
+                "last_used_at": None,
+            },
+            response_only=True,
+        ),
+    ]
+)
+class DeviceKeySerializer(StrictFields, serializers.ModelSerializer):
+    overlap_seconds = serializers.IntegerField(
+        min_value=0,
+        max_value=30 * 86400,
+        default=86400,
+        write_only=True,
+        help_text="How long older keys stay valid.",
+    )
+
+    class Meta:
+        model = DeviceKey
+        fields = ("prefix", "created_at", "expires_at", "revoked_at", "last_used_at", "overlap_seconds")
+        read_only_fields = ("prefix", "created_at", "expires_at", "revoked_at", "last_used_at")
+
+
+def reading_body(reading: StoredReading, device: Device) -> dict[str, Any]:
+    """A reading as the outside sees it: its stamp and a number for each channel."""
+    names = (channel.name for channel in device.channels)
+    stamp = serializers.DateTimeField().to_representation(reading.time)
+    return {"timestamp": stamp} | dict(zip(names, reading.values, strict=True))
+
+
+def listed_reading(reading: StoredReading, device: Device) -> dict[str, UUID | Any]:
+    return {"device_id": device.uuid} | reading_body(reading, device)
+
+
+def is_online(reading: StoredReading | None) -> bool:
+    if reading is None:
+        return False
+    return (timezone.now() - reading.time).total_seconds() < settings.DEVICE_ONLINE_SECONDS

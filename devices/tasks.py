@@ -1,0 +1,14 @@
+from celery import shared_task
+from django.utils import timezone
+
+from devices import upkeep
+
+
+@shared_task(ignore_result=True)
+def make_partitions() -> list[str]:
+    return upkeep.make_partitions_ahead(timezone.now())
+
+
+@shared_task(ignore_result=True)
+def erase_readings() -> int:
+    return upkeep.erase_readings(timezone.now())

@@ -1,0 +1,48 @@
+"""Periodic jobs on the readings table. Each is safe to run twice, and at the same time."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+
+from django.db import connection
+
+from devices import store
+from devices.models import Erasure
+
+MONTHS_AHEAD = 3
+ERASE_LOCK = 7_586_203
+# A request that had passed the door when its device was erased may still store a reading.
+LATE_REQUESTS = timedelta(minutes=10)
+
+
+def make_partitions_ahead(now: datetime) -> list[str]:
+    """The partitions of this month and the three after it; returns the names of the new ones."""
+    months = [now.replace(day=1)]
+    for _ in range(MONTHS_AHEAD):
+        months.append(store.month_after(months[-1]))
+    return store.make_partitions(months)
+
+
+def erase_readings(now: datetime) -> int:
+    """Delete what erased devices have left behind; returns the number of readings."""
+    total = 0
+    with single_run(ERASE_LOCK) as is_ours:
+        for erasure in Erasure.objects.all() if is_ours else ():
+            total += store.erase(erasure.device_id)
+            if erasure.asked_at < now - LATE_REQUESTS:
+                erasure.delete()
+    return total
+
+
+@contextmanager
+def single_run(lock: int) -> Iterator[bool]:
+    """Whether this process got the advisory lock; another that holds it does the job already."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [lock])
+        is_ours = cursor.fetchone()[0]
+    try:
+        yield is_ours
+    finally:
+        if is_ours:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_unlock(%s)", [lock])

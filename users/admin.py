@@ -1,0 +1,68 @@
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.auth.admin import UserAdmin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+
+from users.forms import NewUserForm, TokenForm
+from users.models import Credential, Token, User
+
+
+@admin.register(User)
+class PlumblineUserAdmin(UserAdmin):
+    """Passwords, search and lists as in Django's own; rights come from the role."""
+
+    add_form = NewUserForm
+    list_display = ("login", "name", "email", "role", "is_active", "last_login")
+    list_filter = ("role", "is_active")
+    search_fields = ("login", "name", "email")
+    ordering = ("id",)
+    filter_horizontal = ()
+    readonly_fields = ("last_login", "created_at")
+    fieldsets = (
+        (None, {"fields": ("login", "password")}),
+        ("Person", {"fields": ("name", "email")}),
+        ("Rights", {"fields": ("role", "is_active")}),
+        ("Dates", {"fields": ("last_login", "created_at")}),
+    )
+    add_fieldsets = (
+        (None, {"fields": ("login", "name", "email", "role", "usable_password", "password1", "password2")}),
+    )
+
+
+class CredentialAdmin(admin.ModelAdmin):
+    """Shows a new credential's text once; afterwards it can only be revoked."""
+
+    actions = ("revoke",)
+    list_display = ("prefix", "holder", "created_at", "expires_at", "last_used_at", "revoked_at")
+    readonly_fields = ("prefix", "created_at", "last_used_at", "revoked_at")
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def save_model(self, request: HttpRequest, obj: Credential, form: Any, change: bool) -> None:
+        if change:
+            return super().save_model(request, obj, form, change)
+        issued, text = type(obj).issue(**form.cleaned_data)
+        obj.__dict__.update(issued.__dict__)
+        messages.warning(request, f"Copy it now, it is not shown again: {text}")
+        return None
+
+    @admin.action(description="Revoke at once")
+    def revoke(self, request: HttpRequest, credentials: QuerySet) -> None:
+        count = credentials.filter(revoked_at=None).update(revoked_at=timezone.now())
+        messages.success(request, f"Revoked: {count}.")
+
+
+@admin.register(Token)
+class TokenAdmin(CredentialAdmin):
+    form = TokenForm
+    list_display = ("prefix", "user", "name", "scopes", "expires_at", "last_used_at", "revoked_at")
+    list_select_related = ("user",)
+    autocomplete_fields = ("user",)
+    search_fields = ("prefix", "name", "user__login")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Token | None = None) -> tuple[str, ...]:
+        return (*self.readonly_fields, "user") if obj else self.readonly_fields

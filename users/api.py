@@ -1,0 +1,169 @@
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.shortcuts import get_object_or_404
+from django.utils import timezone
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
+from rest_framework import generics
+from rest_framework.exceptions import PermissionDenied, ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from users.filters import UserFilter
+from users.models import Token, User
+from users.serializers import TokenSerializer, UserSerializer
+
+
+class UserList(generics.ListCreateAPIView):
+    serializer_class = UserSerializer
+    filterset_class = UserFilter
+    query_parameters = ()
+
+    def get_queryset(self) -> Any:
+        return User.objects.visible_to(self.request.user)
+
+    @extend_schema(operation_id="user_list")
+    def get(self, request: Request) -> Response:
+        """List users.
+
+        Admin and staff see everybody, an owner only himself.
+        """
+        return self.list(request)
+
+    @extend_schema(operation_id="user_create")
+    def post(self, request: Request) -> Response:
+        """Create a user (admin only).
+
+        Without `login` the part of the email before the @ is taken.
+        """
+        require_admin(request)
+        return self.create(request)
+
+    def perform_create(self, serializer: UserSerializer) -> None:
+        save_or_name_conflict(serializer)
+
+
+class UserDetail(generics.RetrieveUpdateDestroyAPIView):
+    serializer_class = UserSerializer
+    http_method_names = ("get", "patch", "delete", "head", "options")
+    query_parameters = ("purge",)
+
+    def get_queryset(self) -> Any:
+        return User.objects.visible_to(self.request.user)
+
+    @extend_schema(operation_id="user_read")
+    def get(self, request: Request, pk: int) -> Response:
+        """One user."""
+        return self.retrieve(request)
+
+    @extend_schema(operation_id="user_change")
+    def patch(self, request: Request, pk: int) -> Response:
+        """Change a user.
+
+        One may change one's own name and email; an admin may change everything of everybody.
+        """
+        if pk != request.user.pk:
+            self.get_object()
+            require_admin(request)
+        return self.partial_update(request)
+
+    def perform_update(self, serializer: UserSerializer) -> None:
+        save_or_name_conflict(serializer)
+
+    @extend_schema(
+        operation_id="user_delete",
+        parameters=[OpenApiParameter("purge", bool, description="Erase devices and readings too.")],
+        examples=[OpenApiExample("Deleted", None, status_codes=["204"])],
+    )
+    def delete(self, request: Request, pk: int) -> Response:
+        """Delete a user (admin only).
+
+        A user with devices is deactivated, and nothing of theirs is lost. With `purge=true` the user, the
+        devices and all their readings are erased.
+        """
+        user = self.get_object()
+        require_admin(request)
+        purge = request.query_params.get("purge", "false")
+        if purge not in ("true", "false"):
+            raise ValidationError({"purge": "Must be true or false."})
+        if user.is_last_admin():
+            raise ValidationError("The last active admin can't be deleted.")
+        user.leave(purge=purge == "true")
+        return Response(status=204)
+
+
+class TokenList(generics.ListCreateAPIView):
+    serializer_class = TokenSerializer
+    query_parameters = ()
+
+    def holder(self) -> User:
+        """Oneself; an admin may act for everybody."""
+        user = get_object_or_404(User.objects.visible_to(self.request.user), pk=self.kwargs["pk"])
+        if user != self.request.user:
+            require_admin(self.request)
+        return user
+
+    def get_queryset(self) -> Any:
+        return self.holder().tokens.all()
+
+    @extend_schema(operation_id="token_list")
+    def get(self, request: Request, pk: int) -> Response:
+        """List a user's tokens, without their secrets."""
+        return self.list(request)
+
+    @extend_schema(
+        operation_id="token_create",
+        examples=[
+            OpenApiExample(
+                "Created",
+                {"prefix": "plt_1f9c04ab", "scopes": ["read"], "token": "plt_1f9c04ab.…"},
+                response_only=True,
+                status_codes=["201"],
+            )
+        ],
+    )
+    def post(self, request: Request, pk: int) -> Response:
+        """Issue a token; its text is in this answer and nowhere else."""
+        serializer = self.get_serializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        fields = dict(serializer.validated_data)
+        if isinstance(request.auth, Token):
+            fields.setdefault("scopes", request.auth.scopes)
+        token, text = Token.issue(user=self.holder(), **fields)
+        return Response(TokenSerializer(token).data | {"token": text}, status=201)
+
+
+class TokenDetail(generics.GenericAPIView):
+    query_parameters = ()
+
+    @extend_schema(
+        operation_id="token_revoke",
+        request=None,
+        responses={204: None},
+        examples=[OpenApiExample("Revoked", None, status_codes=["204"])],
+    )
+    def delete(self, request: Request, pk: int, prefix: str) -> Response:
+        """Revoke a token at once."""
+        user = get_object_or_404(User.objects.visible_to(request.user), pk=pk)
+        if user != request.user:
+            require_admin(request)
+        get_object_or_404(user.tokens, prefix=prefix).revoke(timezone.now())
+        return Response(status=204)
+
+
+def require_admin(request: Request) -> None:
+    if not request.user.is_admin:
+        raise PermissionDenied("Only an admin may manage users.")
+
+
+def save_or_name_conflict(serializer: UserSerializer) -> None:
+    """Two requests with the same email at the same moment: the database refuses the second."""
+    try:
+        with transaction.atomic():
+            serializer.save()
+    except IntegrityError as error:
+        name = getattr(error.__cause__.diag, "constraint_name", "") or ""
+        field = next((f for f in ("email", "login") if name == f"user_{f}_unique"), None)
+        if field is None:
+            raise
+        raise ValidationError({field: "This value is in use."}) from error

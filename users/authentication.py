@@ -1,0 +1,59 @@
+"""Who asks: a token in the header, or the session of the portal's own pages."""
+
+from typing import Any
+
+from django.utils import timezone
+from rest_framework.authentication import BaseAuthentication, SessionAuthentication, get_authorization_header
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.request import Request
+
+from users.models import Credential, Token, User
+
+
+class CredentialAuthentication(BaseAuthentication):
+    """`Authorization: KEYWORD text`, where the text is a stored credential."""
+
+    keyword = ""
+    related = ""
+    credential: type[Credential]
+
+    def authenticate(self, request: Request) -> tuple[Any, Credential] | None:
+        keyword, _, text = get_authorization_header(request).decode("latin-1").strip().partition(" ")
+        if keyword.lower() != self.keyword.lower():
+            return None
+        now = timezone.now()
+        credential = self.credential.find(text.strip(), now, self.related)
+        if credential is None:
+            raise AuthenticationFailed(f"This {self.keyword} credential is unknown, expired or revoked.")
+        principal = self.principal(credential)
+        credential.note_use(now)
+        return principal, credential
+
+    def principal(self, credential: Any) -> Any:
+        raise NotImplementedError
+
+    def authenticate_header(self, request: Request) -> str:
+        return self.keyword
+
+
+class TokenAuthentication(CredentialAuthentication):
+    keyword = "Token"
+    related = "user"
+    credential = Token
+
+    def principal(self, credential: Token) -> User:
+        if not credential.user.is_active:
+            raise AuthenticationFailed("This user is deactivated.")
+        return credential.user
+
+
+class PageSessionAuthentication(SessionAuthentication):
+    """The session of the pages, with their CSRF token; in demo mode, anybody."""
+
+    def authenticate(self, request: Request) -> tuple[User, None] | None:
+        # An Authorization header of a scheme that nobody here knows must not fall through to open access.
+        if get_authorization_header(request):
+            raise AuthenticationFailed("Send `Authorization: Token …` or `Authorization: Device …`.")
+        if getattr(request._request, "is_open_demo", False):
+            return request._request.user, None
+        return super().authenticate(request)

@@ -1,0 +1,209 @@
+"""People, their roles, and the credentials that people and devices carry."""
+
+import hashlib
+import hmac
+import re
+import secrets
+from datetime import datetime, timedelta
+from typing import Any, Self
+
+from django.conf import settings
+from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
+from django.contrib.auth.validators import UnicodeUsernameValidator
+from django.contrib.postgres.fields import ArrayField
+from django.db import models, transaction
+from django.db.models import Q
+from django.db.models.functions import Lower
+from django.utils import timezone
+
+
+class Role(models.TextChoices):
+    ADMIN = "admin"
+    STAFF = "staff"
+    OWNER = "owner"
+
+
+class UserQuerySet(models.QuerySet):
+    def visible_to(self, user: Any) -> Self:
+        """Everybody for admin and staff, oneself for an owner, nobody for a stranger."""
+        if not user.is_authenticated:
+            return self.none()
+        return self if user.is_staff else self.filter(pk=user.pk)
+
+    def matching(self, text: str) -> Self:
+        """A part of the login, the name or the email, whatever the case."""
+        return self.filter(Q(login__icontains=text) | Q(name__icontains=text) | Q(email__icontains=text))
+
+
+class UserManager(BaseUserManager.from_queryset(UserQuerySet)):
+    def get_by_natural_key(self, login: str | None) -> "User":
+        return self.get(login__iexact=login)
+
+    def create_user(self, login: str, email: str, password: str | None = None, **fields: Any) -> "User":
+        """Without a password the user cannot log in to the pages until an admin sets one."""
+        user = self.model(login=login or self.free_login(email), email=email, **fields)
+        user.set_password(password)
+        user.save(using=self._db)
+        return user
+
+    def create_superuser(self, login: str, email: str, password: str | None = None, **fields: Any) -> "User":
+        return self.create_user(login, email, password, role=Role.ADMIN, **fields)
+
+    def free_login(self, email: str) -> str:
+        """The part of the address before the @, with a number behind it if somebody has it already."""
+        base = re.sub(r"[^\w.+-]", "-", email.partition("@")[0].lower())[:140] or "user"
+        taken = set(self.filter(login__istartswith=base).values_list(Lower("login"), flat=True))
+        number = 2
+        login = base
+        while login in taken:
+            login = f"{base}-{number}"
+            number += 1
+        return login
+
+
+class User(AbstractBaseUser):
+    """A person, or a program that acts for one. Rights follow from the role alone."""
+
+    login = models.CharField(max_length=150, unique=True, validators=[UnicodeUsernameValidator()])
+    name = models.CharField(max_length=200)
+    email = models.EmailField()
+    role = models.CharField(max_length=10, choices=Role, default=Role.OWNER)
+    is_active = models.BooleanField("active", default=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = UserManager()
+
+    USERNAME_FIELD = "login"
+    EMAIL_FIELD = "email"
+    REQUIRED_FIELDS = ("email", "name")
+
+    class Meta:
+        ordering = ("id",)
+        constraints = (
+            models.UniqueConstraint(
+                Lower("login"), name="user_login_unique", violation_error_message="This login is taken."
+            ),
+            models.UniqueConstraint(
+                Lower("email"), name="user_email_unique", violation_error_message="This email is in use."
+            ),
+            models.CheckConstraint(condition=Q(role__in=Role.values), name="user_role_known"),
+        )
+
+    def __str__(self) -> str:
+        return self.login
+
+    @property
+    def is_admin(self) -> bool:
+        return self.is_active and self.role == Role.ADMIN
+
+    @property
+    def is_staff(self) -> bool:
+        """May see all data and enter Django admin."""
+        return self.is_active and self.role in (Role.ADMIN, Role.STAFF)
+
+    is_superuser = is_admin
+
+    def has_perm(self, permission: str, obj: Any = None) -> bool:
+        """Django admin's question: staff may do all but manage users and their tokens."""
+        return self.is_admin or (self.is_staff and not permission.startswith(("users.", "auth.")))
+
+    def has_perms(self, permissions: Any, obj: Any = None) -> bool:
+        return all(self.has_perm(permission, obj) for permission in permissions)
+
+    def has_module_perms(self, app_label: str) -> bool:
+        return self.has_perm(f"{app_label}.")
+
+    @transaction.atomic
+    def leave(self, *, purge: bool = False) -> None:
+        """Erase the user; one who owns something is only deactivated, unless `purge` erases that as well."""
+        try:
+            self.delete()
+        except models.ProtectedError as error:
+            if not purge:
+                self.is_active = False
+                self.save(update_fields=["is_active"])
+                return
+            for owned in error.protected_objects:
+                owned.erase()
+            self.delete()
+
+    def is_last_admin(self) -> bool:
+        others = User.objects.filter(role=Role.ADMIN, is_active=True).exclude(pk=self.pk)
+        return self.is_admin and not others.exists()
+
+
+class Credential(models.Model):
+    """A key of which only a keyed hash is stored; its prefix stays visible to tell it from others.
+
+    The text handed out is `prefix.secret`: 8 hexadecimal digits behind the kind, then 256 random bits.
+    """
+
+    KIND = ""
+
+    prefix = models.CharField(max_length=12, unique=True, editable=False)
+    digest = models.CharField(max_length=64, editable=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    class Meta:
+        abstract = True
+        ordering = ("-created_at",)
+
+    def __str__(self) -> str:
+        return self.prefix
+
+    @classmethod
+    def issue(cls, **fields: Any) -> tuple[Self, str]:
+        """Store a new credential; returns it with its text, which is never to be had again."""
+        prefix = f"{cls.KIND}_{secrets.token_hex(4)}"
+        text = f"{prefix}.{secrets.token_urlsafe(32)}"
+        return cls.objects.create(prefix=prefix, digest=keyed_hash(text), **fields), text
+
+    @classmethod
+    def find(cls, text: str, now: datetime, *related: str) -> Self | None:
+        """The usable credential that `text` is, or None for an unknown, expired or revoked one."""
+        prefix = text.partition(".")[0]
+        found = cls.objects.select_related(*related).filter(prefix=prefix[:12]).first()
+        if found is None or not hmac.compare_digest(found.digest, keyed_hash(text)):
+            return None
+        return found if found.is_usable(now) else None
+
+    def is_usable(self, now: datetime) -> bool:
+        return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
+
+    def note_use(self, now: datetime) -> None:
+        """Keep when it was last used, to the minute: not a write for every request."""
+        minute_ago = now - timedelta(minutes=1)
+        if self.last_used_at is None or self.last_used_at < minute_ago:
+            unnoted = Q(last_used_at=None) | Q(last_used_at__lt=minute_ago)
+            type(self).objects.filter(unnoted, pk=self.pk).update(last_used_at=now)
+
+    def revoke(self, now: datetime) -> None:
+        type(self).objects.filter(pk=self.pk, revoked_at=None).update(revoked_at=now)
+
+
+def keyed_hash(text: str) -> str:
+    """HMAC-SHA-256 (RFC 2104) under the pepper; the secrets are random, so no slow hash is needed."""
+    return hmac.new(settings.TOKEN_PEPPER.encode(), text.encode(), hashlib.sha256).hexdigest()
+
+
+class Scope(models.TextChoices):
+    READ = "read"
+    WRITE = "write"
+    INGEST = "ingest", "Post readings"
+
+
+def all_scopes() -> list[str]:
+    return list(Scope.values)
+
+
+class Token(Credential):
+    """What a person's program sends as `Authorization: Token …`. It can do no more than its holder."""
+
+    KIND = "plt"
+
+    user = models.ForeignKey(User, models.CASCADE, related_name="tokens")
+    name = models.CharField(max_length=100, blank=True)
+    scopes = ArrayField(models.CharField(max_length=10, choices=Scope), default=all_scopes)

@@ -1,0 +1,22 @@
+"""What a credential allows; which rows it may see is decided by each model's `visible_to`."""
+
+from typing import Any
+
+from rest_framework.permissions import SAFE_METHODS, BasePermission
+from rest_framework.request import Request
+
+from users.models import Scope, Token
+
+
+class ScopeAllows(BasePermission):
+    """The default: a person whose token has the scope. `view.scope` overrides read and write by method."""
+
+    message = "This credential does not allow that."
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        if not request.user.is_authenticated:
+            return False
+        if not isinstance(request.auth, Token):
+            return True
+        default = Scope.READ if request.method in SAFE_METHODS else Scope.WRITE
+        return getattr(view, "scope", default) in request.auth.scopes

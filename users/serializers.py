@@ -1,0 +1,120 @@
+from typing import Any
+
+from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
+from rest_framework import serializers
+
+from users.models import Role, Scope, Token, User
+
+
+class Text(serializers.CharField):
+    """A JSON string; REST framework's own field takes numbers as well."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class StrictFields:
+    """Mixed into serializers: a key that cannot be set is an error, not silence."""
+
+    def to_internal_value(self, data: Any) -> dict:
+        if isinstance(data, dict):
+            settable = {name for name, field in self.fields.items() if not field.read_only}
+            unknown = sorted(set(data) - settable)
+            if unknown:
+                raise serializers.ValidationError(dict.fromkeys(unknown, "This field can't be set."))
+        return super().to_internal_value(data)
+
+
+@extend_schema_serializer(
+    examples=[
+        OpenApiExample("New", {"name": "Ada Lovelace", "email": "ada@example.com"}, request_only=True),
+        OpenApiExample(
+            "User",
+            {
+                "id": 7,
+                "name": "Ada Lovelace",
+                "email": "ada@example.com",
+                "login": "ada",
+                "role": "owner",
+                "active": True,
+                "created_at": "2026-11-21T09:30:00Z",
+            },
+            response_only=True,
+        ),
+    ]
+)
+class UserSerializer(StrictFields, serializers.ModelSerializer):
+    name = Text(max_length=200)
+    email = serializers.EmailField()
+    login = Text(max_length=150, required=False, validators=User._meta.get_field("login").validators)
+    role = serializers.ChoiceField(Role.choices, required=False)
+    active = serializers.BooleanField(source="is_active", required=False)
+
+    class Meta:
+        model = User
+        fields = ("id", "name", "email", "login", "role", "active", "created_at")
+        read_only_fields = ("created_at",)
+
+    def validate_email(self, email: str) -> str:
+        return self.unused("email", email, "This email is in use.")
+
+    def validate_login(self, login: str) -> str:
+        return self.unused("login", login, "This login is taken.")
+
+    def unused(self, field: str, value: str, message: str) -> str:
+        others = User.objects.exclude(pk=self.instance.pk) if self.instance else User.objects.all()
+        if others.filter(**{f"{field}__iexact": value}).exists():
+            raise serializers.ValidationError(message)
+        return value
+
+    def validate(self, fields: dict) -> dict:
+        asker = self.context["request"].user
+        guarded = {"role", "is_active", "login"} & set(fields)
+        if self.instance and guarded and not asker.is_admin:
+            shown = {"is_active": "active"}
+            raise serializers.ValidationError(
+                {shown.get(name, name): "Only an admin can change this." for name in guarded}
+            )
+        demoted = fields.get("role", Role.ADMIN) != Role.ADMIN or not fields.get("is_active", True)
+        if self.instance and demoted and self.instance.is_last_admin():
+            raise serializers.ValidationError("The last active admin must stay one.")
+        return fields
+
+    def create(self, fields: dict) -> User:
+        return User.objects.create_user(fields.pop("login", ""), **fields)
+
+
+@extend_schema_serializer(
+    examples=[
+        OpenApiExample("New", {"name": "nightly export", "scopes": ["read"]}, request_only=True),
+        OpenApiExample(
+            "Token",
+            {
+                "prefix": "plt_1f9c04ab",
+                "name": "nightly export",
+                "scopes": ["read"],
+                "created_at": "2026-11-21T09:30:00Z",
+                "expires_at": None,
+                "revoked_at": None,
+                "last_used_at": None,
+            },
+            response_only=True,
+        ),
+    ]
+)
+class TokenSerializer(StrictFields, serializers.ModelSerializer):
+    name = Text(max_length=100, required=False)
+    scopes = serializers.ListField(child=serializers.ChoiceField(Scope.choices), min_length=1, required=False)
+
+    class Meta:
+        model = Token
+        fields = ("prefix", "name", "scopes", "created_at", "expires_at", "revoked_at", "last_used_at")
+        read_only_fields = ("prefix", "created_at", "revoked_at", "last_used_at")
+
+    def validate_scopes(self, scopes: list[str]) -> list[str]:
+        asking = self.context["request"].auth
+        if isinstance(asking, Token) and set(scopes) - set(asking.scopes):
+            raise serializers.ValidationError("A token can't hand out scopes that it lacks.")
+        return sorted(set(scopes))
