@@ -318,7 +318,7 @@ def socket_folder(data: Path, account: Account) -> Iterator[Path]:
     try:
         yield path
     finally:
-        shutil.rmtree(path)
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def private_folder(path: Path, account: Account) -> Path:

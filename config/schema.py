@@ -1,9 +1,12 @@
 """OpenAPI: what every operation has in common, added in one place."""
 
+from copy import deepcopy
+
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 
 from config.problems import problem_body
+from devices.authentication import PostsReadings
 
 ERRORS = {
     "400": "Bad input; `errors` names each field or index.",
@@ -39,8 +42,26 @@ PROBLEM = {
 }
 
 
+UUID_EXAMPLE = "0b5f9c1e-6f53-4d3e-9d0e-1d1f6c2b7a10"
+HEALTH = {
+    "operationId": "healthz",
+    "summary": "Ready or not",
+    "description": "204 when database and broker answer and every migration is applied.",
+    "tags": ["healthz"],
+    "security": [],
+    "responses": {"204": {"description": "Ready."}},
+}
+
+
 class PlumblineSchema(AutoSchema):
     """The first line of a handler's docstring is the summary, the rest the description."""
+
+    def get_auth(self) -> list[dict]:
+        """A device's key is good for posting readings only."""
+        schemes = super().get_auth()
+        if PostsReadings in self.view.permission_classes:
+            return schemes
+        return [scheme for scheme in schemes if "device" not in scheme]
 
     def get_summary(self) -> str | None:
         return super().get_summary() or super().get_description().split("\n", 1)[0].rstrip(".")
@@ -49,18 +70,34 @@ class PlumblineSchema(AutoSchema):
         return super().get_description().partition("\n")[2].strip()
 
 
-def add_errors(result: dict, **_: object) -> dict:
-    """A drf-spectacular hook: document the problem details that each operation may answer with."""
+def complete(result: dict, **_: object) -> dict:
+    """A drf-spectacular hook: add what is the same everywhere, above all the errors."""
     result["components"]["schemas"]["Problem"] = PROBLEM
+    result["paths"]["/healthz"] = {"get": deepcopy(HEALTH)}
     for path, item in result["paths"].items():
         for operation in item.values():
-            absent = set() if "{" in path else {"404"}
-            if "requestBody" not in operation:
-                absent |= {"413", "415"}
-            for status, description in ERRORS.items():
-                if status not in absent:
-                    operation["responses"].setdefault(status, problem_schema(int(status), description))
+            for parameter in operation.get("parameters", ()):
+                if parameter["in"] == "path":
+                    parameter["example"] = path_example(parameter)
+            add_errors(operation, has_id="{" in path)
     return result
+
+
+def path_example(parameter: dict) -> str | int:
+    if parameter["schema"]["type"] == "integer":
+        return 7
+    return UUID_EXAMPLE if parameter["schema"].get("format") == "uuid" else "pld_77c1e0ab"
+
+
+def add_errors(operation: dict, *, has_id: bool) -> None:
+    absent = set() if has_id else {"404"}
+    if "requestBody" not in operation:
+        absent |= {"413", "415"}
+    if not operation["security"]:
+        absent |= {"400", "401", "403"}
+    for status, description in ERRORS.items():
+        if status not in absent:
+            operation["responses"].setdefault(status, problem_schema(int(status), description))
 
 
 def problem_schema(status: int, description: str) -> dict:

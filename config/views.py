@@ -2,6 +2,7 @@
 
 import sys
 
+from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
@@ -31,8 +32,9 @@ def error_view(status: int, title: str, detail: str):
 def render_problem(request: HttpRequest, status: int, title: str, detail: str) -> HttpResponse:
     if not request.path.startswith(PAGES):
         return problem(status, detail)
-    # Without the request: whoever is logged in, an error page asks no database.
-    return render(None, "error.html", {"title": title, "detail": detail}, status=status)
+    # Without the request: an error page asks no session and no database.
+    context = {"title": title, "detail": detail, "is_demo": settings.DEMO}
+    return render(None, "error.html", context, status=status)
 
 
 bad_request = error_view(400, "Bad request", "The request was refused.")

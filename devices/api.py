@@ -177,8 +177,8 @@ class DeviceStats(APIView):
         """Post one reading of a device.
 
         A number for each channel of the device's profile, and optionally `timestamp` (ISO 8601; now if
-        left out). Answered after the reading is committed. A stamp without an offset is read in the device's time zone,
-        which the answer then names as `assumed_timezone`.
+        left out). Answered after the reading is committed. A stamp without an offset is read in the device's
+        time zone, which the answer then names as `assumed_timezone`.
         """
         device = posting_device(request, uuid)
         try:

@@ -203,7 +203,7 @@ def values(device_id: int, period: Period, channel_count: int) -> np.ndarray:
 
 
 def decode_binary_copy(data: memoryview, columns: int) -> np.ndarray:
-    """Binary COPY of float8 columns: a header of 19 bytes, rows of a count and (length, value)*, an end of 2."""
+    """Binary COPY of float8 columns: 19 bytes of header, rows of a count and (length, value)*, 2 of end."""
     fields = [("count", ">i2")]
     for i in range(columns):
         fields += [(f"length{i}", ">i4"), (f"value{i}", ">f8")]
@@ -217,7 +217,7 @@ def decode_binary_copy(data: memoryview, columns: int) -> np.ndarray:
 
 def erase(device_id: int) -> int:
     """Delete all readings of a device in bounded steps, a transaction each; returns how many there were."""
-    # Up to the stamp of the first reading behind the batch; readings that share it make the step a bit larger.
+    # Up to the stamp of the first reading behind the batch; readings that share it enlarge the step.
     last = f"SELECT time FROM {TABLE} WHERE device_id = %(device)s ORDER BY time OFFSET %(batch)s LIMIT 1"
     step = f"DELETE FROM {TABLE} WHERE device_id = %(device)s AND time <= coalesce(({last}), 'infinity')"
     total = 0

@@ -93,6 +93,7 @@ class UserDetail(generics.RetrieveUpdateDestroyAPIView):
 
 
 class TokenList(generics.ListCreateAPIView):
+    queryset = Token.objects.none()
     serializer_class = TokenSerializer
     query_parameters = ()
 
