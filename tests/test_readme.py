@@ -1,0 +1,29 @@
+"""The README's own commands, run as a newcomer would: in one shell, against the demo."""
+
+import re
+import subprocess
+from pathlib import Path
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def commands() -> str:
+    """The README's `sh` blocks, each announced by a line of output."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", README.read_text(), re.DOTALL | re.MULTILINE)
+    assert len(blocks) >= 6
+    return "".join(f"echo; echo BLOCK {i}\n{block}" for i, block in enumerate(blocks))
+
+
+def test_the_main_job_as_written(demo):
+    script = "set -eu\n" + commands().replace("http://127.0.0.1:8080", demo.url)
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    _setup, _register, post, analyse, fleet, bad = done.stdout.split("BLOCK ")[1:]
+    assert post.count('{"status":"ok"}') == 3
+    assert '"x":2.5' in post
+    assert '"x":{"count":3,"min":1.5,"max":8.0,"sum":12.0,"avg":4.0,"median":2.5}' in analyse
+    assert '"start":"2026-11-01T11:00:00Z"' in analyse
+    assert '"task_id"' in fleet
+    assert '"field":"x","message":"Must be a finite number."' in bad
+    assert '"field":"y","message":"Must be a number."' in bad
+    assert '"field":"z","message":"Is missing."' in bad
