@@ -50,8 +50,9 @@ class Command(BaseCommand):
         password = secrets.token_urlsafe(12)
         supervisor.run_once(manage("migrate", env))
         supervisor.run_once(manage("seed_demo", {**env, "DEMO_ADMIN_PASSWORD": password}))
-        for name in ("web", "worker", "beat", "agent"):
+        for name in ("web", "worker", "beat"):
             supervisor.add(manage(name, env))
+        supervisor.add(manage("agent", env, "--url", f"http://{address(host)}:{port}"))
         supervisor.wait_until(partial(is_ready, host, port), seconds=READY_SECONDS, name="web")
         self.stdout.write(self.style.WARNING(BANNER))
         self.stdout.write(
@@ -82,8 +83,8 @@ def environment(data: Path, host: str, port: int, urls: Mapping[str, str]) -> di
     }
 
 
-def manage(name: str, env: Mapping[str, str]) -> Process:
-    argv = [sys.executable, settings.BASE_DIR / "manage.py", name]
+def manage(name: str, env: Mapping[str, str], *options: str) -> Process:
+    argv = [sys.executable, settings.BASE_DIR / "manage.py", name, *options]
     return Process(name=name, argv=argv, env=env, folder=settings.BASE_DIR)
 
 
