@@ -1,34 +1,56 @@
-"""The web server's entry: Django on WSGI threads, whose database connections stay open, behind ASGI."""
+"""The web server's entry: ordinary readings through the gate, all else to Django on threads behind it."""
 
+import asyncio
+import json
 import multiprocessing
 import os
 
 from a2wsgi import WSGIMiddleware
 from django.core.wsgi import get_wsgi_application
 
-from config.processes import die_with_parent
-
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+# The threads keep their database connections. Loads Django, so it stands before what needs the settings.
 THREADS = 8
+django_application = WSGIMiddleware(get_wsgi_application(), workers=THREADS)
+
+from config.middleware import HEADERS  # noqa: E402
+from config.problems import problem_body  # noqa: E402
+from config.processes import die_with_parent  # noqa: E402
+from devices import writer  # noqa: E402
+from devices.gate import Gate  # noqa: E402
 
 # One of uvicorn's several processes must not go on, holding the port, when the first was killed.
 first_process = multiprocessing.parent_process()
 if first_process is not None:
     die_with_parent(parent=first_process.pid)
 
-django_application = WSGIMiddleware(get_wsgi_application(), workers=THREADS)
+standing_headers = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
 
 
-async def application(scope, receive, send) -> None:
-    if scope["type"] == "http":
-        await django_application(scope, receive, send)
-    elif scope["type"] == "lifespan":
-        await lifespan(receive, send)
+def problem(status: int, detail: str) -> bytes:
+    return json.dumps(problem_body(status, detail), separators=(",", ":")).encode()
 
 
-async def lifespan(receive, send) -> None:
-    while True:
-        message = await receive()
-        await send({"type": f"{message['type']}.complete"})
-        if message["type"] == "lifespan.shutdown":
-            return
+class Application:
+    """Owns what lives as long as a server process: the group commit and the gate in front of Django."""
+
+    gate: Gate
+
+    async def __call__(self, scope, receive, send) -> None:
+        if scope["type"] == "http":
+            await self.gate(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self.lifespan(receive, send)
+
+    async def lifespan(self, receive, send) -> None:
+        await receive()
+        writer.current = writer.Writer(asyncio.get_running_loop())
+        self.gate = Gate(django_application, writer.current, standing_headers, problem)
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        # uvicorn has let all requests end by now; this answers for what they left.
+        await writer.current.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+application = Application()

@@ -2,19 +2,20 @@
 
 import json
 import os
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 from django.db import transaction
 
 from devices import ingest
+from devices.ingest import Target
 from devices.models import Device, DeviceKey, DeviceProfile
+from devices.writer import store_now
 from users.models import Role, User
 
 SEED = 20_261_121
 DAYS = 30
-BATCH = 20_000
 HOST = "host"
 PROFILES = {
     HOST: ("A computer's load averages.", [("load1", ""), ("load5", ""), ("load15", "")]),
@@ -68,10 +69,8 @@ def fill(device: Device, now: datetime, seconds: int, random: np.random.Generato
     kept = random.random(count) > 0.15 if "gaps" in device.name else np.ones(count, bool)
     if "gaps" in device.name:
         kept[count // 3 : count // 3 + count // 20] = False
-    times = [now - timedelta(seconds=seconds * i) for i in range(count, 0, -1)]
-    rows = [(times[i], channels[i].tolist()) for i in np.flatnonzero(kept)]
-    for part in range(0, len(rows), BATCH):
-        ingest.store_readings(device, rows[part : part + BATCH], now)
+    times = ingest.microseconds(now) - 1_000_000 * seconds * np.arange(count, 0, -1)
+    store_now(ingest.take_values(Target.of(device), times[kept], channels[kept]))
 
 
 def course(channel: str, count: int, random: np.random.Generator) -> np.ndarray:

@@ -95,9 +95,7 @@ INSTALLED_APPS = [
     "config.apps.ConfigConfig",
 ]
 MIDDLEWARE = [
-    "config.middleware.security_headers",
-    "django.middleware.security.SecurityMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "config.middleware.standing_headers",
     "config.middleware.health",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "config.middleware.known_host_and_slash",
@@ -105,7 +103,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "config.middleware.demo_user",
-    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "config.middleware.PageLoginRequired",
     "django.contrib.messages.middleware.MessageMiddleware",
     "config.middleware.RefuseUnknownQuery",
 ]
@@ -175,16 +173,13 @@ STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
 
-# Outside of readings no request needs a large body.
-DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+# What a batch of readings may have; nothing else needs more.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024 * 1024
 
 HTTPS = flag("HTTPS", "0" if DEMO else "1")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
-SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
-SECURE_REFERRER_POLICY = "same-origin"
-X_FRAME_OPTIONS = "DENY"
 CSRF_FAILURE_VIEW = "config.views.csrf_failure"
 
 LOGGING = {

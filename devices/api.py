@@ -1,4 +1,6 @@
-from datetime import UTC, timedelta
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -8,21 +10,32 @@ from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 from rest_framework import generics
-from rest_framework.exceptions import PermissionDenied, ValidationError
+from rest_framework.exceptions import APIException, PermissionDenied, ValidationError
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from devices import ingest, store
+from devices import access, ingest, store
+from devices.access import OwnSensors
 from devices.authentication import PostsReadings
 from devices.filters import DeviceFilter
+from devices.ingest import Taken, Target
 from devices.models import Device, DeviceKey
 from devices.readings import reading_page
-from devices.serializers import DeviceKeySerializer, DeviceSerializer
+from devices.serializers import DeviceKeySerializer, DeviceSerializer, stamp_text
+from devices.writer import KeyConflict, Once, Unavailable, is_key, store_now
 
 NOTHING = [OpenApiExample("Done", None, status_codes=["204"])]
 READING = {"device_id": "0b5f9c1e-6f53-4d3e-9d0e-1d1f6c2b7a10", "timestamp": "2026-11-21T09:31:00Z"}
+RECEIPT = OpenApiExample("Receipt", {"accepted": 1, "rejected": []}, response_only=True, status_codes=["201"])
+IDEMPOTENCY_KEY = OpenApiParameter(
+    "Idempotency-Key",
+    str,
+    OpenApiParameter.HEADER,
+    description="The same key with the same body is stored once, and answered with the first receipt.",
+)
+PARTIAL = OpenApiParameter("partial", bool, description="Store the good ones, report the others.")
 READING_LIST = {
     "parameters": [
         OpenApiParameter(
@@ -149,6 +162,23 @@ class KeyDetail(APIView):
         return Response(status=204)
 
 
+class TooLarge(APIException):
+    status_code = 413
+
+
+class Conflict(APIException):
+    status_code = 409
+
+
+class TryAgain(APIException):
+    status_code = 503
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        # REST framework puts it into the Retry-After header, in seconds.
+        self.wait = 1
+
+
 class RawJSON(BaseParser):
     """The body as bytes, for `ingest` to decode; other media types are 415."""
 
@@ -159,15 +189,50 @@ class RawJSON(BaseParser):
         return parser_context["request"]._request.body
 
 
-class DeviceStats(APIView):
+class IngestView(APIView):
+    """The full door for readings; `devices.gate` answers the ordinary ones before."""
+
     permission_classes = (PostsReadings,)
     parser_classes = (RawJSON,)
-    query_parameters = ()
+    query_parameters: tuple[str, ...] = ()
 
+    def store(self, request: Request, take: Callable[[bytes, datetime], Taken]) -> Response:
+        """Decode with `take`, store, and answer with the receipt."""
+        body = request.data or b""
+        try:
+            taken = take(body, timezone.now())
+            return Response(store_now(taken, self.once(request, body)), status=201)
+        except ingest.Refused as refused:
+            raise ValidationError(named(refused.errors)) from refused
+        except ingest.TooMany as error:
+            raise TooLarge(str(error)) from error
+        except KeyConflict as error:
+            raise Conflict(str(error)) from error
+        except Unavailable as error:
+            raise TryAgain(str(error)) from error
+
+    def once(self, request: Request, body: bytes) -> Once | None:
+        key = request.headers.get("Idempotency-Key")
+        if key is None:
+            return None
+        if not is_key(key):
+            raise ValidationError({"Idempotency-Key": "Must be 1 to 255 printable ASCII characters."})
+        holder = access.holder(request.auth) if request.auth else f"user:{request.user.pk}"
+        return Once.of(holder, key, request.path, body)
+
+    def skip_bad(self, request: Request) -> bool:
+        text = request.query_params.get("partial", "false")
+        if text not in ("true", "false"):
+            raise ValidationError({"partial": "Must be true or false."})
+        return text == "true"
+
+
+class DeviceStats(IngestView):
     @extend_schema(
         operation_id="reading_create",
         request=OpenApiTypes.OBJECT,
         responses={201: OpenApiTypes.OBJECT},
+        parameters=[IDEMPOTENCY_KEY],
         examples=[
             OpenApiExample("Reading", {"x": 1.0, "y": 2.0, "z": 3.0}, request_only=True),
             OpenApiExample("Stored", {"status": "ok"}, response_only=True, status_codes=["201"]),
@@ -180,12 +245,95 @@ class DeviceStats(APIView):
         left out). Answered after the reading is committed. A stamp without an offset is read in the device's
         time zone, which the answer then names as `assumed_timezone`.
         """
-        device = posting_device(request, uuid)
-        try:
-            receipt = ingest.post_reading(device, request.data or b"", timezone.now())
-        except ingest.Refused as refused:
-            raise ValidationError({error["field"]: error["message"] for error in refused.errors}) from refused
-        return Response(receipt, status=201)
+        target = Target.of(posting_device(request, uuid))
+        return self.store(request, partial(ingest.take_one, target))
+
+
+class DeviceBatch(IngestView):
+    query_parameters = ("partial",)
+
+    @extend_schema(
+        operation_id="reading_batch_create",
+        request=OpenApiTypes.OBJECT,
+        responses={201: OpenApiTypes.OBJECT},
+        parameters=[IDEMPOTENCY_KEY, PARTIAL],
+        examples=[
+            OpenApiExample(
+                "Readings",
+                [{"timestamp": "2026-11-21T09:31:00Z", "x": 1.0, "y": 2.0, "z": 3.0}],
+                request_only=True,
+            ),
+            RECEIPT,
+        ],
+    )
+    def post(self, request: Request, uuid: UUID) -> Response:
+        """Post up to 10,000 readings of a device, each with its stamp.
+
+        All or nothing, unless `partial=true`: then the good ones are stored and the receipt names the others.
+        """
+        target = Target.of(posting_device(request, uuid))
+        return self.store(request, partial(ingest.take_batch, target, skip_bad=self.skip_bad(request)))
+
+
+class SensorData(IngestView):
+    query_parameters = ("partial",)
+
+    @extend_schema(
+        operation_id="sensor_data_create",
+        request=OpenApiTypes.OBJECT,
+        responses={201: OpenApiTypes.OBJECT},
+        parameters=[IDEMPOTENCY_KEY, PARTIAL],
+        examples=[
+            OpenApiExample(
+                "Readings",
+                [{"sensor": "boiler/1", "timestamp": "2026-11-21T10:31:00+01:00", "value": 61.5}],
+                request_only=True,
+            ),
+            RECEIPT,
+        ],
+    )
+    def post(self, request: Request) -> Response:
+        """Post up to 10,000 readings of any mix of sensors.
+
+        A sensor seen for the first time is registered as a device of profile `scalar`, owned by whoever holds
+        the credential. All or nothing, unless `partial=true`.
+        """
+        if isinstance(request.auth, DeviceKey):
+            raise PermissionDenied("A device's key is good for its own readings only.")
+        sensors = OwnSensors(request.user.pk)
+        return self.store(request, partial(ingest.take_sensors, sensors, skip_bad=self.skip_bad(request)))
+
+
+class SensorStatistics(APIView):
+    query_parameters = ()
+
+    @extend_schema(
+        operation_id="sensor_statistics",
+        responses={200: OpenApiTypes.OBJECT},
+        examples=[
+            OpenApiExample(
+                "Statistics", {"last_measurement": "2026-11-21T09:31:00Z", "count": 2, "avg": 60.25}
+            )
+        ],
+    )
+    def get(self, request: Request, sensor: str) -> Response:
+        """Count, average and largest stamp of a sensor.
+
+        Right at once after a post was answered, through every process. Of an unknown sensor null, 0 and 0.0.
+        """
+        device = sensor_device(request, sensor)
+        if device is None:
+            return Response({"last_measurement": None, "count": 0, "avg": 0.0})
+        last, count, mean = store.scalar_summary(device.pk)
+        return Response({"last_measurement": last and stamp_text(last), "count": count, "avg": mean})
+
+    @extend_schema(operation_id="sensor_clear", responses={204: None}, examples=NOTHING)
+    def delete(self, request: Request, sensor: str) -> Response:
+        """Delete all readings of a sensor; later ones start from zero."""
+        device = sensor_device(request, sensor)
+        if device is not None:
+            store.clear(device.pk)
+        return Response(status=204)
 
 
 class ReadingList(APIView):
@@ -205,6 +353,21 @@ class DeviceReadingList(APIView):
         """List a device's readings, newest first."""
         device = visible_device(request, uuid)
         return reading_page(request, Device.objects.filter(pk=device.pk), device.zone)
+
+
+def sensor_device(request: Request, sensor: str) -> Device | None:
+    """The asker's own device of this external id; staff without one get that of the owner who was first."""
+    if "\0" in sensor:
+        return None
+    found = Device.objects.visible_to(request.user).filter(external_id=sensor).order_by("id")
+    return found.filter(owner=request.user).first() or found.first()
+
+
+def named(errors: list[dict]) -> dict | list[dict]:
+    """The faults of a body as REST framework's validation errors: by field, or a list with indices."""
+    if "index" in errors[0]:
+        return errors
+    return {error["field"]: error["message"] for error in errors}
 
 
 def visible_device(request: Request, uuid: UUID) -> Device:

@@ -1,125 +1,373 @@
 """The one way in: whatever brings readings calls this module, and a single reading is a list of one.
 
-Bodies are decoded strictly: exactly the profile's channels, finite doubles, bounded depth, UTF-8.
+Bodies are decoded strictly: exactly the profile's channels, finite doubles, bounded depth, UTF-8. What is
+well formed takes the short way through msgspec and numpy. Only what is not is gone through item by item, so
+that every fault can be named. Nothing is stored here: `Taken` holds the rows, and the receipt for later.
 """
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
-from functools import lru_cache
-from typing import Any
+from functools import lru_cache, partial
+from typing import Any, NamedTuple, Protocol
+from zoneinfo import ZoneInfo
 
 import msgspec
+import numpy as np
 from django.conf import settings
 
 from devices import store
-from devices.models import Channel, Device
+from devices.models import Device
 from devices.periods import BadStamp, parse_stamp
+from devices.store import Rows
 
+MAX_ITEMS = 10_000
+MAX_BYTES = 5 * 1024 * 1024
 MAX_AHEAD = timedelta(minutes=5)
+MAX_SENSOR = 255
 NOT_FINITE = "Must be a finite number."
+NOT_SENSOR = f"Must be a text of 1 to {MAX_SENSOR} characters, none of them NUL."
+
+Fault = dict[str, Any]
 
 
 class Refused(ValueError):
-    """Nothing was stored. `errors` is a list of {field, message}."""
+    """Nothing may be stored. `errors` is a list of {field, message} or, of a batch, {index, message}."""
 
-    def __init__(self, errors: list[dict[str, str]]) -> None:
+    def __init__(self, errors: list[Fault]) -> None:
         super().__init__(errors[0]["message"])
         self.errors = errors
 
 
-def post_reading(device: Device, body: bytes, now: datetime) -> dict[str, str]:
-    """Store one reading, `{channel: number, …, "timestamp"?: text}`; returns the receipt. Raises Refused."""
-    values, text = decode(body, device.channels)
-    time, assumed = now, False
-    if text is not None:
-        try:
-            time, assumed = parse_stamp(text, device.zone)
-        except BadStamp as error:
-            raise Refused([fault("timestamp", str(error)), *out_of_range(values, device.channels)]) from error
-    store_readings(device, [(time, values)], now)
-    return {"status": "ok"} | ({"assumed_timezone": device.time_zone} if assumed else {})
+class TooMany(ValueError):
+    """A batch of more than MAX_ITEMS."""
 
 
-def store_readings(
-    device: Device, readings: Iterable[tuple[datetime, Sequence[float]]], now: datetime
-) -> None:
-    """Store finite values, each in the order of the device's channels, or nothing of them. Raises Refused."""
-    channels = device.channels
-    rows = [store.NewReading(device.pk, time, values) for time, values in readings]
-    for row in rows:
-        errors = [*out_of_range(row.values, channels), *bad_age(row.time, now)]
-        if errors:
-            raise Refused(errors)
-    store.append(rows)
+class Target(NamedTuple):
+    """What taking a device's readings needs to know of it."""
+
+    device_id: int
+    names: tuple[str, ...]
+    # Of each channel the smallest and the largest value allowed; infinite where any is.
+    minima: tuple[float, ...]
+    maxima: tuple[float, ...]
+    zone: ZoneInfo
+    is_active: bool = True
+    allows_future: bool = False
+
+    @classmethod
+    def of(cls, device: Device) -> "Target":
+        """Of a device read `with_channels`."""
+        channels = device.channels
+        return cls(
+            device.pk,
+            tuple(channel.name for channel in channels),
+            tuple(-math.inf if channel.minimum is None else channel.minimum for channel in channels),
+            tuple(math.inf if channel.maximum is None else channel.maximum for channel in channels),
+            device.zone,
+            device.is_active,
+            device.profile.allows_future,
+        )
 
 
-def decode(body: bytes, channels: list[Channel]) -> tuple[list[float], str | None]:
-    """The values in the order of the channels and the stamp's text. Raises Refused."""
-    names = tuple(channel.name for channel in channels)
+class Directory(Protocol):
+    """The devices behind sensor ids, of one holder of a credential."""
+
+    def find(self, sensors: set[str]) -> dict[str, Target]:
+        """Those that are known."""
+
+    def register(self, sensors: set[str]) -> dict[str, Target]:
+        """All of them, the unknown ones registered."""
+
+
+class Taken(NamedTuple):
+    """Rows to be stored, and the receipt to be answered once they are."""
+
+    rows: Rows
+    receipt: dict[str, Any]
+
+
+class Reading(NamedTuple):
+    """One checked item of a batch."""
+
+    target: Target | None
+    sensor: str
+    time: int  # microseconds since 1970
+    is_naive: bool
+    values: Sequence[float]
+
+
+def take_one(target: Target, body: bytes, now: datetime) -> Taken:
+    """One reading, `{channel: number, …, "timestamp"?: text}`. Raises Refused."""
     try:
-        *values, text = msgspec.structs.astuple(decoder(names).decode(body))
+        *values, text = msgspec.structs.astuple(decoder(target.names).decode(body))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Refused(list(faults(body, names)) or [fault("body", f"Not valid: {error}.")]) from error
-    return values, None if text is msgspec.UNSET else text
+        raise Refused(reading_faults(loose_json(body, error), target.names) or [invalid(error)]) from error
+    faults = range_faults(target, values)
+    time, is_naive = microseconds(now), False
+    if text is not msgspec.UNSET:
+        try:
+            time, is_naive = stamp(text, target, now)
+        except BadStamp as error:
+            faults.append({"field": "timestamp", "message": str(error)})
+    if faults:
+        raise Refused(faults)
+    receipt = {"status": "ok"} | ({"assumed_timezone": target.zone.key} if is_naive else {})
+    return Taken(store.encode(target.device_id, time, values), receipt)
+
+
+def take_batch(target: Target, body: bytes, now: datetime, *, skip_bad: bool = False) -> Taken:
+    """Readings of one device, each with its stamp. Raises Refused, TooMany.
+
+    With `skip_bad` the good ones are taken, and the receipt names the others.
+    """
+    read = partial(batch_item, target, now)
+    items, rejected = checked_items(body, decoder(target.names, many=True), read, skip_bad=skip_bad)
+    return taken(items, rejected, len(target.names))
+
+
+def take_values(target: Target, times: np.ndarray, values: np.ndarray) -> Taken:
+    """Finite numbers that are here already: times int64 microseconds since 1970, values (readings, channels).
+
+    Raises Refused, naming the first reading that is out of range.
+    """
+    bad = (values < target.minima) | (values > target.maxima)
+    if bad.any():
+        index = int(bad.any(axis=1).argmax())
+        raise Refused([{"index": index, "message": in_words(range_faults(target, values[index].tolist()))}])
+    receipt = {"accepted": len(times), "rejected": []}
+    return Taken(store.encode_many(target.device_id, times, values), receipt)
+
+
+def take_sensors(directory: Directory, body: bytes, now: datetime, *, skip_bad: bool = False) -> Taken:
+    """Readings of any mix of sensors, `{"sensor", "timestamp", "value"}`. Raises Refused, TooMany.
+
+    Sensors seen for the first time are registered, once all that may be refused is refused.
+    """
+    try:
+        names = {item.sensor for item in SENSORS.decode(body)}
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        loose = loose_json(body, error)
+        texts = (
+            (item.get("sensor") for item in loose if isinstance(item, dict))
+            if isinstance(loose, list)
+            else ()
+        )
+        names = {text for text in texts if isinstance(text, str)}
+    known = directory.find({name for name in names if not sensor_fault(name)})
+    read = partial(sensor_item, known, now)
+    items, rejected = checked_items(body, SENSORS, read, skip_bad=skip_bad)
+    unknown = {item.sensor for item in items if item.target is None}
+    if unknown:
+        known |= directory.register(unknown)
+        items = [item._replace(target=known[item.sensor]) for item in items]
+    return taken(items, rejected, 1)
+
+
+def checked_items(
+    body: bytes, strict: msgspec.json.Decoder, read: Callable[[Any], Reading], *, skip_bad: bool
+) -> tuple[list[Reading], list[Fault]]:
+    """The good items of a batch and the faults of the others, which only `skip_bad` allows to be any."""
+    try:
+        raw = strict.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raw = loose_json(body, error)
+        if not isinstance(raw, list):
+            raise Refused([{"field": "body", "message": "Must be an array of readings."}]) from error
+    if len(raw) > MAX_ITEMS:
+        raise TooMany(f"A batch has at most {MAX_ITEMS} items, not {len(raw)}.")
+    items, rejected = [], []
+    for index, item in enumerate(raw):
+        try:
+            items.append(read(item))
+        except Refused as refused:
+            rejected.append({"index": index, "message": in_words(refused.errors)})
+    if rejected and not skip_bad:
+        raise Refused(rejected)
+    return items, rejected
+
+
+def batch_item(target: Target, now: datetime, item: Any) -> Reading:
+    """`item` is what the strict decoder made of it, or whatever JSON there was."""
+    if isinstance(item, msgspec.Struct):
+        *values, text = msgspec.structs.astuple(item)
+        faults = range_faults(target, values)
+    else:
+        faults = reading_faults(item, target.names)
+        if not faults:
+            values, text = [float(item[name]) for name in target.names], item.get("timestamp", msgspec.UNSET)
+            faults = range_faults(target, values)
+    if faults:
+        raise Refused(faults)
+    time, is_naive = required_stamp(text, target, now)
+    return Reading(target, "", time, is_naive, values)
+
+
+def sensor_item(known: dict[str, Target], now: datetime, item: Any) -> Reading:
+    if isinstance(item, msgspec.Struct):
+        sensor, text, value = item.sensor, item.timestamp, item.value
+        message = sensor_fault(sensor)
+        if message:
+            raise Refused([{"field": "sensor", "message": message}])
+    else:
+        faults = sensor_faults(item)
+        if faults:
+            raise Refused(faults)
+        sensor, text, value = item["sensor"], item["timestamp"], float(item["value"])
+    target = known.get(sensor)
+    if target is None:
+        return Reading(None, sensor, *required_stamp(text, NEW_SENSOR, now), (value,))
+    if not target.is_active:
+        raise Refused([{"field": "sensor", "message": "Is an inactive device."}])
+    if len(target.names) != 1:
+        raise Refused([{"field": "sensor", "message": f"Is a device of {len(target.names)} channels."}])
+    faults = range_faults(target, (value,))
+    if faults:
+        raise Refused(faults)
+    return Reading(target, sensor, *required_stamp(text, target, now), (value,))
+
+
+def taken(items: list[Reading], rejected: list[Fault], channels: int) -> Taken:
+    count = len(items)
+    times = np.fromiter((item.time for item in items), np.int64, count)
+    values = np.array([item.values for item in items], np.float64).reshape(count, channels)
+    devices = np.fromiter((item.target.device_id for item in items), np.int32, count)
+    zones = sorted({item.target.zone.key for item in items if item.is_naive})
+    receipt = {"accepted": count, "rejected": rejected}
+    return Taken(
+        store.encode_many(devices, times, values),
+        receipt | ({"assumed_timezone": ", ".join(zones)} if zones else {}),
+    )
+
+
+# --- decoding
 
 
 @lru_cache(maxsize=1024)
-def decoder(names: tuple[str, ...]) -> msgspec.json.Decoder:
+def decoder(names: tuple[str, ...], *, many: bool = False) -> msgspec.json.Decoder:
+    """Of a profile with these channels; attributes in their order, the stamp's text last."""
     # Numbered fields, as a channel's name may be a word of Python's own.
     fields: list[tuple] = [(f"c{i}", float) for i in range(len(names))]
-    struct = msgspec.defstruct(
+    item = msgspec.defstruct(
         "Reading",
         [*fields, ("timestamp", str | msgspec.UnsetType, msgspec.UNSET)],
         rename={f"c{i}": name for i, name in enumerate(names)},
         forbid_unknown_fields=True,
     )
-    return msgspec.json.Decoder(struct)
+    return msgspec.json.Decoder(list[item] if many else item)
 
 
-def faults(body: bytes, names: tuple[str, ...]) -> Iterator[dict[str, str]]:
-    """Every fault of a body that the decoder refused, by name; it stops at the first and can't name a NaN."""
+class SensorReading(msgspec.Struct, forbid_unknown_fields=True):
+    sensor: str
+    timestamp: str
+    value: float
+
+
+SENSORS = msgspec.json.Decoder(list[SensorReading])
+NEW_SENSOR = Target(0, ("value",), (-math.inf,), (math.inf,), ZoneInfo("UTC"))
+
+
+def loose_json(body: bytes, error: Exception) -> Any:
+    """The body as JSON that may hold NaN and Infinity, so that they can be named. Raises Refused."""
     try:
-        reading = json.loads(body)
-    except (ValueError, RecursionError):
-        return
+        return json.loads(body.decode(), parse_int=whole_number)
+    except (ValueError, RecursionError) as worse:
+        raise Refused([invalid(error)]) from worse
+
+
+def whole_number(digits: str) -> float:
+    """A double; Python refuses to convert very many digits, and none of them would be finite."""
+    return float(digits)
+
+
+def invalid(error: Exception) -> Fault:
+    return {"field": "body", "message": f"Not valid: {error}."}
+
+
+# --- checking
+
+
+def reading_faults(reading: Any, names: Sequence[str]) -> list[Fault]:
+    """Every fault of what should be an object of the channels and maybe a stamp."""
     if not isinstance(reading, dict):
-        yield fault("body", "Must be an object.")
-        return
-    for name in names:
-        message = value_fault(reading[name]) if name in reading else "Is missing."
-        if message:
-            yield fault(name, message)
+        return [{"field": "body", "message": "Must be an object."}]
+    faults = list(number_faults(reading, names))
     if not isinstance(reading.get("timestamp", ""), str):
-        yield fault("timestamp", "Must be a string.")
+        faults.append({"field": "timestamp", "message": "Must be a string."})
     for name in sorted(set(reading) - {*names, "timestamp"}):
-        yield fault(name, f"Unknown channel; this device has {', '.join(names)}.")
+        faults.append({"field": name, "message": f"Unknown channel; there are {', '.join(names)}."})
+    return faults
 
 
-def value_fault(value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return "Must be a number."
+def sensor_faults(item: Any) -> list[Fault]:
+    """Every fault of what should be an object of sensor, timestamp and value."""
+    if not isinstance(item, dict):
+        return [{"field": "body", "message": "Must be an object."}]
+    faults = list(number_faults(item, ("value",)))
+    for name in ("sensor", "timestamp"):
+        if name not in item:
+            faults.append({"field": name, "message": "Is missing."})
+        elif not isinstance(item[name], str):
+            faults.append({"field": name, "message": "Must be a string."})
+    if not faults and sensor_fault(item["sensor"]):
+        faults.append({"field": "sensor", "message": NOT_SENSOR})
+    for name in sorted(set(item) - {"sensor", "timestamp", "value"}):
+        faults.append({"field": name, "message": "Unknown key."})
+    return faults
+
+
+def sensor_fault(sensor: str) -> str:
+    return "" if 0 < len(sensor) <= MAX_SENSOR and "\0" not in sensor else NOT_SENSOR
+
+
+def number_faults(item: dict, names: Sequence[str]) -> Iterator[Fault]:
+    for name in names:
+        if name not in item:
+            yield {"field": name, "message": "Is missing."}
+        elif isinstance(item[name], bool) or not isinstance(item[name], int | float):
+            yield {"field": name, "message": "Must be a number."}
+        elif not math.isfinite(item[name]):
+            yield {"field": name, "message": NOT_FINITE}
+
+
+def range_faults(target: Target, values: Sequence[float]) -> list[Fault]:
+    faults = []
+    for name, value, low, high in zip(target.names, values, target.minima, target.maxima, strict=True):
+        if value < low:
+            faults.append({"field": name, "message": f"Must be at least {low}."})
+        if value > high:
+            faults.append({"field": name, "message": f"Must be at most {high}."})
+    return faults
+
+
+def required_stamp(text: Any, target: Target, now: datetime) -> tuple[int, bool]:
+    """Raises Refused."""
+    if text is msgspec.UNSET:
+        raise Refused([{"field": "timestamp", "message": "Is missing."}])
     try:
-        return "" if math.isfinite(float(value)) else NOT_FINITE
-    except OverflowError:
-        return NOT_FINITE
+        return stamp(text, target, now)
+    except BadStamp as error:
+        raise Refused([{"field": "timestamp", "message": str(error)}]) from error
 
 
-def out_of_range(values: Sequence[float], channels: list[Channel]) -> Iterator[dict[str, str]]:
-    for value, channel in zip(values, channels, strict=True):
-        if channel.minimum is not None and value < channel.minimum:
-            yield fault(channel.name, f"Must be at least {channel.minimum}.")
-        if channel.maximum is not None and value > channel.maximum:
-            yield fault(channel.name, f"Must be at most {channel.maximum}.")
-
-
-def bad_age(time: datetime, now: datetime) -> Iterator[dict[str, str]]:
-    if time > now + MAX_AHEAD:
-        yield fault("timestamp", "Is more than 5 minutes in the future.")
+def stamp(text: str, target: Target, now: datetime) -> tuple[int, bool]:
+    """Microseconds since 1970, and whether the device's zone had to be assumed. Raises BadStamp."""
+    time, is_naive = parse_stamp(text, target.zone)
+    if time > now + MAX_AHEAD and not target.allows_future:
+        raise BadStamp("Is more than 5 minutes in the future.")
     if settings.RETENTION_DAYS and time < now - timedelta(days=settings.RETENTION_DAYS):
-        yield fault("timestamp", f"Is older than the {settings.RETENTION_DAYS} days that are kept.")
+        raise BadStamp(f"Is older than the {settings.RETENTION_DAYS} days that are kept.")
+    return microseconds(time), is_naive
 
 
-def fault(field: str, message: str) -> dict[str, str]:
-    return {"field": field, "message": message}
+def microseconds(time: datetime) -> int:
+    return (time - store.EPOCH) // store.MICROSECOND
+
+
+def in_words(faults: list[Fault]) -> str:
+    """The faults of one item of a batch, as its message."""
+    return " ".join(
+        fault["message"] if fault["field"] == "body" else f"{fault['field']}: {fault['message']}"
+        for fault in faults
+    )

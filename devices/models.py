@@ -40,6 +40,9 @@ class DeviceProfile(models.Model):
 
     name = models.SlugField(max_length=50, unique=True)
     description = models.CharField(max_length=200, blank=True)
+    allows_future = models.BooleanField(
+        default=False, help_text="Take stamps more than 5 minutes ahead, as of forecasts."
+    )
 
     class Meta:
         ordering = ("name",)
@@ -168,6 +171,20 @@ class Erasure(models.Model):
 
     def __str__(self) -> str:
         return f"erasure of device {self.device_id}"
+
+
+class IdempotencyKey(models.Model):
+    """The first use of a sender's Idempotency-Key: written in the transaction that stores its readings."""
+
+    pk = models.CompositePrimaryKey("holder", "key")
+    holder = models.CharField(max_length=30)
+    key = models.CharField(max_length=255)
+    digest = models.BinaryField()
+    receipt = models.BinaryField()
+    created_at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return f"{self.holder} {self.key}"
 
 
 class Reading(models.Model):

@@ -1,3 +1,4 @@
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -156,8 +157,11 @@ class DeviceKeySerializer(StrictFields, serializers.ModelSerializer):
 def reading_body(reading: StoredReading, device: Device) -> dict[str, Any]:
     """A reading as the outside sees it: its stamp and a number for each channel."""
     names = (channel.name for channel in device.channels)
-    stamp = serializers.DateTimeField().to_representation(reading.time)
-    return {"timestamp": stamp} | dict(zip(names, reading.values, strict=True))
+    return {"timestamp": stamp_text(reading.time)} | dict(zip(names, reading.values, strict=True))
+
+
+def stamp_text(time: datetime) -> str:
+    return serializers.DateTimeField().to_representation(time)
 
 
 def listed_reading(reading: StoredReading, device: Device) -> dict[str, UUID | Any]:

@@ -6,8 +6,10 @@ partitioned by month, has a B-tree on (device, time), and no key: rows come and 
 """
 
 import io
+import struct
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,14 +20,23 @@ from devices.periods import Period
 TABLE = "devices_reading"
 PARTITION_LOCK = 7_586_202
 ERASE_BATCH = 20_000
+COPY_IN = f"COPY {TABLE} (device_id, time, values) FROM STDIN (FORMAT binary)"
+COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+COPY_END = b"\xff\xff"
+FLOAT8 = 701
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+# PostgreSQL counts microseconds from 2000 on.
+PG_EPOCH = 946_684_800_000_000
 # All that is older lies in one partition, so that nobody can make thousands of them by sending old stamps.
 FIRST_MONTH = datetime(2000, 1, 1, tzinfo=UTC)
 
 
-class NewReading(NamedTuple):
-    device_id: int
-    time: datetime
-    values: Sequence[float]
+class Rows(NamedTuple):
+    """Readings ready to be stored: rows of PostgreSQL's binary COPY, and their stamps for the partitions."""
+
+    payload: bytes
+    times: Sequence[int]  # microseconds since 1970
 
 
 class StoredReading(NamedTuple):
@@ -47,25 +58,78 @@ class Position(NamedTuple):
     place: str
 
 
-def append(readings: Sequence[NewReading]) -> None:
+def encode(device_id: int, time: int, values: Sequence[float]) -> Rows:
+    """One reading; `time` in microseconds since 1970."""
+    count = len(values)
+    head = (3, 4, device_id, 8, time - PG_EPOCH, 20 + 12 * count, 1, 0, FLOAT8, count, 1)
+    items = [part for value in values for part in (8, value)]
+    return Rows(row_format(count).pack(*head, *items), (time,))
+
+
+@lru_cache(maxsize=64)
+def row_format(count: int) -> struct.Struct:
+    # Field count; device; time; array: length, dimensions, nulls, type, size, lower bound; items.
+    return struct.Struct(">h ii iq iiiIii" + "id" * count)
+
+
+def encode_many(device_ids: int | np.ndarray, times: np.ndarray, values: np.ndarray) -> Rows:
+    """Readings with the same number of channels, as `encode` makes one by one.
+
+    `times`: int64 microseconds since 1970 of shape (n,); `values`: float64 of shape (n, channels);
+    `device_ids`: one for all, or of shape (n,).
+    """
+    count = values.shape[1]
+    table = np.empty(len(times), row_type(count))
+    head = {"fields": 3, "l1": 4, "device": device_ids, "l2": 8, "time": times - PG_EPOCH}
+    array = {"l3": 20 + 12 * count, "dimensions": 1, "nulls": 0, "type": FLOAT8, "size": count, "lower": 1}
+    for name, value in (head | array).items():
+        table[name] = value
+    table["items"]["length"] = 8
+    table["items"]["value"] = values
+    return Rows(table.tobytes(), times)
+
+
+@lru_cache(maxsize=64)
+def row_type(count: int) -> np.dtype:
+    """The same layout as `row_format`."""
+    integers = ("l3", "dimensions", "nulls", "type", "size", "lower")
+    item = np.dtype([("length", ">i4"), ("value", ">f8")])
+    return np.dtype(
+        [
+            ("fields", ">i2"),
+            *(("l1", ">i4"), ("device", ">i4")),
+            *(("l2", ">i4"), ("time", ">i8")),
+            *((name, ">i4") for name in integers),
+            ("items", item, (count,)),
+        ]
+    )
+
+
+def append(rows: Rows) -> None:
     """Store all of them or none, in one COPY. Values must be finite: the table refuses others."""
     try:
-        copy_in(readings)
+        copy_in(rows)
     except DatabaseError as error:
         if not lacks_partition(error):
             raise
-        make_partitions(reading.time for reading in readings)
-        copy_in(readings)
+        make_partitions_for(rows.times)
+        copy_in(rows)
 
 
-def copy_in(readings: Iterable[NewReading]) -> None:
-    lines = "".join(
-        f"{device_id}\t{time.isoformat()}\t{{{','.join(map(repr, values))}}}\n"
-        for device_id, time, values in readings
-    )
+def copy_in(rows: Rows) -> None:
     # A savepoint where a transaction is open already: a failed COPY must not end it.
     with transaction.atomic(), connection.cursor() as cursor:
-        copy(cursor, f"COPY {TABLE} (device_id, time, values) FROM STDIN", io.StringIO(lines))
+        copy(cursor, COPY_IN, copy_file([rows.payload]))
+
+
+def copy_file(payloads: Iterable[bytes]) -> io.BytesIO:
+    return io.BytesIO(b"".join((COPY_HEADER, *payloads, COPY_END)))
+
+
+def make_partitions_for(times: Iterable[int]) -> list[str]:
+    """Make the partitions that these times, in microseconds since 1970, need."""
+    days = np.unique(np.fromiter(times, np.int64) // 86_400_000_000)
+    return make_partitions(EPOCH + timedelta(days=int(day)) for day in days)
 
 
 def copy(cursor: Any, statement: str, file: Any) -> None:
@@ -74,8 +138,9 @@ def copy(cursor: Any, statement: str, file: Any) -> None:
         cursor.copy_expert(statement, file)
 
 
-def lacks_partition(error: DatabaseError) -> bool:
-    diagnosis = getattr(error.__cause__, "diag", None)
+def lacks_partition(error: Exception) -> bool:
+    """Whether this error of Django's, or of psycopg2's, says that no partition takes the row."""
+    diagnosis = getattr(error.__cause__ or error, "diag", None)
     # Check violation without a constraint's name: no partition takes the row.
     return diagnosis is not None and diagnosis.sqlstate == "23514" and diagnosis.constraint_name is None
 
@@ -213,6 +278,22 @@ def decode_binary_copy(data: memoryview, columns: int) -> np.ndarray:
     if rest or any((table[f"length{i}"] != 8).any() for i in range(columns)):
         raise ValueError(f"A stored reading has not {columns} values.")
     return np.array([table[f"value{i}"] for i in range(columns)], dtype=np.float64).reshape(columns, rows)
+
+
+def scalar_summary(device_id: int) -> tuple[datetime | None, int, float]:
+    """Largest stamp, count and mean of the first channel of all readings; 0.0 is the mean of none."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT max(time), count(*), avg(values[1]) FROM {TABLE} WHERE device_id = %s", [device_id]
+        )
+        last, count, mean = cursor.fetchone()
+    return last, count, mean or 0.0
+
+
+def clear(device_id: int) -> None:
+    """Delete all readings of a device at once: whoever asks afterwards sees none of them."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"DELETE FROM {TABLE} WHERE device_id = %s", [device_id])
 
 
 def erase(device_id: int) -> int:

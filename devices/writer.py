@@ -1,0 +1,295 @@
+"""Group commit: the rows of all requests that are under way go into one COPY and one commit.
+
+A request is answered only after its rows are committed. While one group is being written the next gathers,
+so groups grow with the load by themselves. A second group is written at the same time only while commits are
+slow: on a fast disk it would merely make groups smaller.
+"""
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import msgspec
+import psycopg2
+from django.db import DatabaseError, connection, transaction
+
+from devices import store
+from devices.ingest import Taken
+
+logger = logging.getLogger(__name__)
+
+# Readings that may wait in one process; beyond it a request is answered 503 at once.
+MAX_WAITING_BYTES = 32 * 1024 * 1024
+MAX_GROUP_BYTES = 8 * 1024 * 1024
+SLOW_COMMIT_SECONDS = 0.004
+FLUSHERS = 2
+# A connection that lay idle for longer is tried before readings are entrusted to it.
+IDLE_SECONDS = 0.5
+MAX_KEY = 255
+STATEMENT_TIMEOUT_MS = 20_000
+
+
+class Unavailable(Exception):
+    """The rows were not stored, or nobody can say: to be sent again, best with an Idempotency-Key."""
+
+
+class KeyConflict(Exception):
+    """The Idempotency-Key was used for another body."""
+
+
+class Once(NamedTuple):
+    """An Idempotency-Key: whose, which, and a digest of the path and the body that it stands for."""
+
+    holder: str
+    key: str
+    digest: bytes
+
+    @classmethod
+    def of(cls, holder: str, key: str, path: str, body: bytes) -> "Once":
+        return cls(holder, key, hashlib.sha256(path.rstrip("/").encode() + b"\0" + body).digest())
+
+
+def is_key(text: str) -> bool:
+    """Whether the text may be an Idempotency-Key."""
+    return 0 < len(text) <= MAX_KEY and text.isascii() and text.isprintable()
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    taken: Taken
+    once: Once | None
+    # What is answered: the request's own receipt, or the first one of its Idempotency-Key.
+    answer: asyncio.Future | None = field(repr=False)
+
+    def settle(self, outcome: dict[str, Any] | Exception) -> None:
+        if self.answer.done():
+            return
+        if isinstance(outcome, Exception):
+            self.answer.set_exception(outcome)
+        else:
+            self.answer.set_result(outcome)
+
+
+Outcomes = list[dict[str, Any] | Exception]
+
+
+class Flusher:
+    """One connection of its own and the thread that uses it."""
+
+    def __init__(self) -> None:
+        self.executor = ThreadPoolExecutor(1, thread_name_prefix="flusher")
+        self.connection: Any = None
+        self.used_at = 0.0
+
+    def flush(self, requests: Sequence[Request]) -> Outcomes:
+        """Write the group; an outcome for each request, in their order."""
+        try:
+            self.connect()
+            outcomes = self.write(requests)
+        except (psycopg2.OperationalError, psycopg2.InterfaceError, DatabaseError) as error:
+            # Whether the rows were stored nobody can know, so they are never sent again from here.
+            logger.warning("A group of %d requests was not stored: %s", len(requests), error)
+            self.disconnect()
+            return [Unavailable("The database did not confirm.")] * len(requests)
+        self.used_at = time.monotonic()
+        return outcomes
+
+    def write(self, requests: Sequence[Request]) -> Outcomes:
+        plain = [request for request in requests if request.once is None]
+        keyed = [request for request in requests if request.once is not None]
+        outcomes = dict(zip(map(id, plain), self.write_plain(plain), strict=True)) if plain else {}
+        if keyed:
+            outcomes |= dict(zip(map(id, keyed), self.in_transaction(keyed), strict=True))
+        return [outcomes[id(request)] for request in requests]
+
+    def write_plain(self, requests: Sequence[Request]) -> Outcomes:
+        try:
+            with self.connection.cursor() as cursor:
+                copy(cursor, requests)
+        except psycopg2.IntegrityError as error:
+            if store.lacks_partition(error):
+                make_partitions(requests)
+                return self.write_plain(requests)
+            if len(requests) == 1:
+                raise
+            # One request's rows are refused: the others must not suffer for them.
+            return [outcome for request in requests for outcome in self.write_alone(request)]
+        return [request.taken.receipt for request in requests]
+
+    def write_alone(self, request: Request) -> Outcomes:
+        try:
+            return self.write_plain([request])
+        except psycopg2.IntegrityError as error:
+            return [error]
+
+    def in_transaction(self, requests: Sequence[Request]) -> Outcomes:
+        self.connection.autocommit = False
+        try:
+            with self.connection, self.connection.cursor() as cursor:
+                return write_once(cursor, requests)
+        except psycopg2.IntegrityError as error:
+            if not store.lacks_partition(error):
+                raise
+            make_partitions(requests)
+            with self.connection, self.connection.cursor() as cursor:
+                return write_once(cursor, requests)
+        finally:
+            if not self.connection.closed:
+                self.connection.autocommit = True
+
+    def connect(self) -> None:
+        if self.connection is not None and time.monotonic() - self.used_at > IDLE_SECONDS:
+            try:
+                with self.connection.cursor() as cursor:
+                    cursor.execute("SELECT 1")
+            except psycopg2.Error:
+                self.disconnect()
+        if self.connection is None:
+            self.connection = psycopg2.connect(**connection.get_connection_params())
+            self.connection.autocommit = True
+            with self.connection.cursor() as cursor:
+                cursor.execute("SET statement_timeout = %s", [STATEMENT_TIMEOUT_MS])
+
+    def disconnect(self) -> None:
+        if self.connection is not None:
+            self.connection.close()
+        self.connection = None
+
+
+def copy(cursor: Any, requests: Sequence[Request]) -> None:
+    cursor.copy_expert(store.COPY_IN, store.copy_file(request.taken.rows.payload for request in requests))
+
+
+def make_partitions(requests: Sequence[Request]) -> None:
+    store.make_partitions_for([stamp for request in requests for stamp in request.taken.rows.times])
+
+
+def write_once(cursor: Any, requests: Sequence[Request]) -> Outcomes:
+    """Within a transaction: store each Idempotency-Key's first use; later uses get the first receipt."""
+    first: dict[tuple[str, str], Request] = {}
+    for request in requests:
+        first.setdefault(request.once[:2], request)
+    # In one order everywhere: two groups that wait for each other's keys would be a deadlock.
+    rows = [
+        (*at, first[at].once.digest, msgspec.json.encode(first[at].taken.receipt)) for at in sorted(first)
+    ]
+    cursor.execute(
+        "INSERT INTO devices_idempotencykey (holder, key, digest, receipt, created_at)"
+        f" VALUES {', '.join(['(%s, %s, %s, %s, now())'] * len(rows))}"
+        " ON CONFLICT DO NOTHING RETURNING holder, key",
+        [value for row in rows for value in row],
+    )
+    new = set(cursor.fetchall())
+    copy(cursor, [request for at, request in first.items() if at in new])
+    cursor.execute(
+        "SELECT holder, key, digest, receipt FROM devices_idempotencykey WHERE (holder, key) IN %s",
+        [tuple(first)],
+    )
+    known = {
+        (holder, key): (bytes(digest), bytes(receipt)) for holder, key, digest, receipt in cursor.fetchall()
+    }
+    return [first_receipt(request.once, *known[request.once[:2]]) for request in requests]
+
+
+def first_receipt(once: Once, digest: bytes, receipt: bytes) -> dict[str, Any] | Exception:
+    if digest != once.digest:
+        return KeyConflict("This Idempotency-Key was used for another request.")
+    return msgspec.json.decode(receipt)
+
+
+class Writer:
+    """The group commit of one server process. All but `store_from_thread` belongs to its event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.waiting: deque[Request] = deque()
+        self.waiting_bytes = 0
+        self.idle = [Flusher() for _ in range(FLUSHERS)]
+        self.commit_seconds = 0.0
+        self.tasks: set[asyncio.Task] = set()
+
+    async def store(self, taken: Taken, once: Once | None) -> dict[str, Any]:
+        """The receipt, once the rows are committed. Raises Unavailable, KeyConflict."""
+        size = len(taken.rows.payload)
+        if not size and once is None:
+            return taken.receipt
+        if self.waiting_bytes + size > MAX_WAITING_BYTES:
+            raise Unavailable("Too many readings wait to be stored.")
+        request = Request(taken, once, self.loop.create_future())
+        self.waiting.append(request)
+        self.waiting_bytes += size
+        if len(self.waiting) == 1:
+            # What else this turn of the loop brings is to be in the group.
+            self.loop.call_soon(self.start)
+        return await request.answer
+
+    def store_from_thread(self, taken: Taken, once: Once | None) -> dict[str, Any]:
+        return asyncio.run_coroutine_threadsafe(self.store(taken, once), self.loop).result()
+
+    def start(self) -> None:
+        while self.waiting and self.idle and (len(self.idle) == FLUSHERS or self.is_slow):
+            task = self.loop.create_task(self.flush(self.idle.pop(), self.next_group()))
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
+
+    @property
+    def is_slow(self) -> bool:
+        return self.commit_seconds > SLOW_COMMIT_SECONDS
+
+    def next_group(self) -> list[Request]:
+        group, size = [], 0
+        while self.waiting and size < MAX_GROUP_BYTES:
+            request = self.waiting.popleft()
+            size += len(request.taken.rows.payload)
+            group.append(request)
+        self.waiting_bytes -= size
+        return group
+
+    async def flush(self, flusher: Flusher, group: list[Request]) -> None:
+        began = time.perf_counter()
+        try:
+            outcomes = await self.loop.run_in_executor(flusher.executor, flusher.flush, group)
+        except psycopg2.Error as error:
+            outcomes = [error] * len(group)
+        self.commit_seconds += 0.2 * (time.perf_counter() - began - self.commit_seconds)
+        self.idle.append(flusher)
+        for request, outcome in zip(group, outcomes, strict=True):
+            request.settle(outcome)
+        self.start()
+
+    async def close(self) -> None:
+        """Write what waits, then let go of the connections."""
+        self.start()
+        while self.tasks:
+            await asyncio.wait(self.tasks)
+        for flusher in self.idle:
+            await self.loop.run_in_executor(flusher.executor, flusher.disconnect)
+            flusher.executor.shutdown()
+
+
+# The server process's writer; none in commands, tasks and tests without a server.
+current: Writer | None = None
+
+
+def store_now(taken: Taken, once: Once | None = None) -> dict[str, Any]:
+    """From a thread of the server through its group commit, elsewhere on Django's own connection.
+
+    The receipt, once the rows are committed. Raises Unavailable, KeyConflict.
+    """
+    if current is not None:
+        return current.store_from_thread(taken, once)
+    if once is None:
+        store.append(taken.rows)
+        return taken.receipt
+    store.make_partitions_for(taken.rows.times)
+    with transaction.atomic(), connection.cursor() as cursor:
+        outcome = write_once(cursor, [Request(taken, once, None)])[0]
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
