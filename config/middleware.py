@@ -102,7 +102,7 @@ def demo_user(get_response: GetResponse) -> GetResponse:
 
 
 class PageLoginRequired(LoginRequiredMiddleware):
-    """Log-in is the default for pages. API views judge credentials themselves, without touching the session."""
+    """Log-in is the default for pages. API views judge credentials themselves and need no session."""
 
     def process_view(self, request: HttpRequest, view: Callable, *arguments: Any) -> HttpResponse | None:
         return None if hasattr(view, "cls") else super().process_view(request, view, *arguments)

@@ -27,7 +27,7 @@ MAX_BYTES = 5 * 1024 * 1024
 MAX_AHEAD = timedelta(minutes=5)
 MAX_SENSOR = 255
 NOT_FINITE = "Must be a finite number."
-NOT_SENSOR = f"Must be a text of 1 to {MAX_SENSOR} characters, none of them NUL."
+NOT_SENSOR = f"Must be a text of 1 to {MAX_SENSOR} characters, without NUL and halves of surrogate pairs."
 
 Fault = dict[str, Any]
 
@@ -296,7 +296,8 @@ def reading_faults(reading: Any, names: Sequence[str]) -> list[Fault]:
     if not isinstance(reading.get("timestamp", ""), str):
         faults.append({"field": "timestamp", "message": "Must be a string."})
     for name in sorted(set(reading) - {*names, "timestamp"}):
-        faults.append({"field": name, "message": f"Unknown channel; there are {', '.join(names)}."})
+        message = f"Unknown channel; there are {', '.join(names)}."
+        faults.append({"field": printable(name), "message": message})
     return faults
 
 
@@ -313,12 +314,18 @@ def sensor_faults(item: Any) -> list[Fault]:
     if not faults and sensor_fault(item["sensor"]):
         faults.append({"field": "sensor", "message": NOT_SENSOR})
     for name in sorted(set(item) - {"sensor", "timestamp", "value"}):
-        faults.append({"field": name, "message": "Unknown key."})
+        faults.append({"field": printable(name), "message": "Unknown key."})
     return faults
 
 
 def sensor_fault(sensor: str) -> str:
-    return "" if 0 < len(sensor) <= MAX_SENSOR and "\0" not in sensor else NOT_SENSOR
+    is_text = 0 < len(sensor) <= MAX_SENSOR and "\0" not in sensor
+    return "" if is_text and sensor == printable(sensor) else NOT_SENSOR
+
+
+def printable(text: str) -> str:
+    """JSON's escapes can make half a surrogate pair, which no answer and no database can carry."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def number_faults(item: dict, names: Sequence[str]) -> Iterator[Fault]:
