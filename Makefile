@@ -1,12 +1,14 @@
-# Set-up happens by itself: `make demo`, `make test`. Variables: PYTHON, PORT, DATA, HOST, CHROMIUM.
+# Set-up happens by itself: `make demo`, `make test`. Variables: PYTHON, PORT, DATA, HOST, CHROMIUM;
+# of `make bench`: ROUNDS, SECONDS, GROWTH, MODE.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+BENCH := .venv-bench
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	--no-header --no-annotate --no-emit-index-url
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement
 
-.PHONY: demo test lint lock clean browser
+.PHONY: demo test faults bench lint lock clean browser wrk
 
 # exec: signals reach the supervisor itself. --parent: it also stops when make is killed.
 demo: $(VENV)/demo.stamp
@@ -15,6 +17,14 @@ demo: $(VENV)/demo.stamp
 test: $(VENV)/dev.stamp browser
 	$(BIN)/python -m pytest
 
+# 20 rounds of kill -9 under load; a lost or doubled reading fails it.
+faults: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest --quiet --capture=no tests/faults/durability.py
+
+# The portal beside what one would build instead; writes docs/benchmarks.md.
+bench: $(VENV)/demo.stamp $(BENCH)/bench.stamp wrk
+	@$(BIN)/python -m tests.bench
+
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -22,10 +32,11 @@ lint: $(VENV)/dev.stamp
 lock: $(VENV)/dev.stamp
 	$(COMPILE) --extra demo pyproject.toml -o requirements.lock
 	$(COMPILE) --extra demo --group dev pyproject.toml -o requirements-dev.lock -c requirements.lock
+	$(COMPILE) tests/bench/requirements.in -o tests/bench/requirements.lock
 
 # The demo's data (.demo) stay.
 clean:
-	rm -rf $(VENV) .ruff_cache .pytest_cache .hypothesis staticfiles
+	rm -rf $(VENV) $(BENCH) .ruff_cache .pytest_cache .hypothesis staticfiles
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # umask: run by root, PostgreSQL runs as another user, who must be able to read its programs.
@@ -44,6 +55,11 @@ $(VENV)/dev.stamp: requirements-dev.lock $(VENV)/python.stamp
 	umask 022 && $(INSTALL) requirements-dev.lock
 	@touch $@ $(VENV)/demo.stamp
 
+$(BENCH)/bench.stamp: tests/bench/requirements.lock
+	$(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
 # Some tests drive a real browser.
 browser:
 	@for name in "$${CHROMIUM:-chromium}" chromium chromium-browser google-chrome; do \
@@ -56,4 +72,16 @@ browser:
 		$$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y chromium >/dev/null && exit 0; \
 	fi; \
 	echo "The browser tests need Chromium: install chromium or google-chrome, or set CHROMIUM to its path." >&2; \
+	exit 1
+
+# It puts the load on the bench.
+wrk:
+	@command -v wrk >/dev/null 2>&1 && exit 0; \
+	as_root=; test "$$(id -u)" = 0 || as_root="sudo -n"; \
+	if command -v apt-get >/dev/null 2>&1 && $$as_root true 2>/dev/null; then \
+		echo "Installing wrk for the bench"; \
+		$$as_root apt-get update -qq >/dev/null && \
+		$$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y wrk >/dev/null && exit 0; \
+	fi; \
+	echo "The bench needs wrk (its package has that name nearly everywhere): install it." >&2; \
 	exit 1

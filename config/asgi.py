@@ -13,10 +13,13 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 THREADS = 8
 django_application = WSGIMiddleware(get_wsgi_application(), workers=THREADS)
 
+from django.conf import settings  # noqa: E402
+
+from config.bodies import Bodies  # noqa: E402
 from config.middleware import HEADERS  # noqa: E402
 from config.problems import problem_body  # noqa: E402
 from config.processes import die_with_parent  # noqa: E402
-from devices import writer  # noqa: E402
+from devices import limits, writer  # noqa: E402
 from devices.gate import Gate  # noqa: E402
 
 # One of uvicorn's several processes must not go on, holding the port, when the first was killed.
@@ -32,7 +35,7 @@ def problem(status: int, detail: str) -> bytes:
 
 
 class Application:
-    """Owns what lives as long as a server process: the group commit and the gate in front of Django."""
+    """Owns what lives as long as a server process: group commit, limits, and the gate in front of Django."""
 
     gate: Gate
 
@@ -44,12 +47,16 @@ class Application:
 
     async def lifespan(self, receive, send) -> None:
         await receive()
-        writer.current = writer.Writer(asyncio.get_running_loop())
-        self.gate = Gate(django_application, writer.current, standing_headers, problem)
+        loop = asyncio.get_running_loop()
+        writer.current = writer.Writer(loop)
+        limits.current = limits.Limiter(loop, settings.CACHE_URL, settings.INGEST_RATE_PER_MINUTE)
+        bodies = Bodies(django_application, standing_headers, problem)
+        self.gate = Gate(bodies, writer.current, limits.current, standing_headers, problem)
         await send({"type": "lifespan.startup.complete"})
         await receive()
         # uvicorn has let all requests end by now; this answers for what they left.
         await writer.current.close()
+        await limits.current.close()
         await send({"type": "lifespan.shutdown.complete"})
 
 

@@ -8,7 +8,10 @@ from django.core.exceptions import RequestDataTooBig
 from django.db import InterfaceError, OperationalError
 from django.http import HttpResponse, JsonResponse
 from rest_framework import exceptions
+from rest_framework.response import Response
 from rest_framework.views import exception_handler
+
+from devices.ingest import Refused
 
 PROBLEM_JSON = "application/problem+json"
 
@@ -40,6 +43,8 @@ def problem_response(error: Exception, context: dict) -> HttpResponse | None:
         return database_is_away()
     if isinstance(error, RequestDataTooBig):
         return problem(413, "The body is too large.")
+    if isinstance(error, Refused):
+        return Response(problem_body(400, errors=error.errors), 400, content_type=PROBLEM_JSON)
     response = exception_handler(error, context)
     if response is None:
         return None
@@ -54,15 +59,13 @@ def problem_response(error: Exception, context: dict) -> HttpResponse | None:
 
 
 def flat_errors(detail: Any, path: str = "") -> Iterator[dict]:
-    """Nested validation errors as {field, message}, or {index, message} where the message names an item."""
-    if isinstance(detail, dict) and "index" in detail:
-        yield {"index": int(detail["index"]), "message": str(detail["message"])}
-    elif isinstance(detail, dict):
+    """Nested validation errors as {field, message}."""
+    if isinstance(detail, dict):
         for key, inner in detail.items():
             yield from flat_errors(inner, f"{path}.{key}" if path else str(key))
     elif isinstance(detail, list):
         for position, inner in enumerate(detail):
-            nested = isinstance(inner, dict) and "index" not in inner
-            yield from flat_errors(inner, f"{path}.{position}" if nested and path else path)
+            nested = isinstance(inner, dict) and path
+            yield from flat_errors(inner, f"{path}.{position}" if nested else path)
     else:
         yield {"field": path or "body", "message": str(detail)}

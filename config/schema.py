@@ -15,6 +15,7 @@ ERRORS = {
     "404": "Unknown, or not yours.",
     "413": "The body is too large.",
     "415": "The body is not JSON.",
+    "429": "Too many requests in this minute; see `Retry-After`.",
     "503": "The database or the broker does not answer; see `Retry-After`.",
 }
 PROBLEM = {
@@ -93,6 +94,8 @@ def add_errors(operation: dict, *, has_id: bool) -> None:
     absent = set() if has_id else {"404"}
     if "requestBody" not in operation:
         absent |= {"413", "415"}
+    if not any("device" in scheme for scheme in operation["security"]):
+        absent |= {"429"}
     if not operation["security"]:
         absent |= {"400", "401", "403"}
     for status, description in ERRORS.items():

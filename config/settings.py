@@ -74,6 +74,8 @@ if LOG_LEVEL not in ("DEBUG", "INFO", "WARNING", "ERROR"):
 DEVICE_ONLINE_SECONDS = whole_number("DEVICE_ONLINE_SECONDS", 300, at_least=1)
 # Readings older than this are refused; 0 takes any age.
 RETENTION_DAYS = whole_number("RETENTION_DAYS", 0, at_least=0)
+# Requests with readings that a device, or all tokens of a user together, may post; 0 is no limit.
+INGEST_RATE_PER_MINUTE = whole_number("INGEST_RATE_PER_MINUTE", 60_000, at_least=0)
 
 # --- Django
 
@@ -143,15 +145,14 @@ if not REDIS_URL.startswith(("redis://", "rediss://", "unix://")):
 
 def redis_database(number: int) -> str:
     """The broker has database 0, the cache database 1, whatever number REDIS_URL carries."""
-    parts = urlsplit(REDIS_URL)
-    if parts.scheme == "unix":
-        return parts._replace(query=f"db={number}").geturl()
-    return parts._replace(path=f"/{number}").geturl()
+    if REDIS_URL.startswith("unix://"):
+        # Put together again by urllib it would be unix:/path, which redis-py refuses.
+        return f"{REDIS_URL.partition('?')[0]}?db={number}"
+    return urlsplit(REDIS_URL)._replace(path=f"/{number}").geturl()
 
 
-CACHES = {
-    "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": redis_database(1)}
-}
+CACHE_URL = redis_database(1)
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": CACHE_URL}}
 
 AUTH_USER_MODEL = "users.User"
 AUTH_PASSWORD_VALIDATORS = [
@@ -261,6 +262,7 @@ CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
 CELERY_BEAT_SCHEDULE = {
     "make-partitions": {"task": "devices.tasks.make_partitions", "schedule": timedelta(hours=6)},
     "erase-readings": {"task": "devices.tasks.erase_readings", "schedule": timedelta(minutes=1)},
+    "forget-keys": {"task": "devices.tasks.forget_keys", "schedule": timedelta(hours=1)},
     "reconcile-runs": {
         "task": "analytics.tasks.reconcile_runs",
         "schedule": timedelta(seconds=5),

@@ -6,7 +6,8 @@ from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
+from django.template.loader import render_to_string
 
 from config.problems import database_is_away, problem
 
@@ -32,9 +33,12 @@ def error_view(status: int, title: str, detail: str):
 def render_problem(request: HttpRequest, status: int, title: str, detail: str) -> HttpResponse:
     if not request.path.startswith(PAGES):
         return problem(status, detail)
-    # Without the request: an error page asks no session and no database.
-    context = {"title": title, "detail": detail, "is_demo": settings.DEMO}
-    return render(None, "error.html", context, status=status)
+    return HttpResponse(error_page(title, detail), status=status)
+
+
+def error_page(title: str, detail: str) -> str:
+    """Made without the request: it asks no session and no database."""
+    return render_to_string("error.html", {"title": title, "detail": detail, "is_demo": settings.DEMO})
 
 
 bad_request = error_view(400, "Bad request", "The request was refused.")

@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils.functional import cached_property
 from django.utils.html import format_html
 
-from devices.models import Channel, Device, DeviceKey, DeviceProfile, Reading
+from devices.models import Channel, Device, DeviceKey, DeviceProfile, Import, Reading
 from users.admin import CredentialAdmin
 
 OVERLAP = timedelta(days=1)
@@ -100,8 +100,27 @@ class UncountedPaginator(Paginator):
         return self.object_list.values("time")[: self.DEPTH].count()
 
 
+class LookedAt(admin.ModelAdmin):
+    """Rows to look at: nobody adds, changes or deletes one here."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(Import)
+class ImportAdmin(LookedAt):
+    list_display = ("name", "options", "line", "stored", "refused", "started_at", "finished_at")
+    search_fields = ("name", "options", "digest")
+
+
 @admin.register(Reading)
-class ReadingAdmin(admin.ModelAdmin):
+class ReadingAdmin(LookedAt):
     """The readings of one device, newest first, to look at. The API pages through all of them."""
 
     list_display = ("time", "device", "values")
@@ -124,15 +143,6 @@ class ReadingAdmin(admin.ModelAdmin):
 
     def lookup_allowed(self, lookup: str, *args: Any) -> bool:
         return lookup == "device__id__exact" or super().lookup_allowed(lookup, *args)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
 
 def is_in_use(profile: DeviceProfile | None) -> bool:

@@ -10,13 +10,15 @@ from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 from rest_framework import generics
-from rest_framework.exceptions import APIException, PermissionDenied, ValidationError
+from rest_framework.exceptions import APIException, ParseError, PermissionDenied, ValidationError
+from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.parsers import BaseParser
+from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from devices import access, ingest, store
+from devices import access, bodies, ingest, limits, store
 from devices.access import OwnSensors
 from devices.authentication import PostsReadings
 from devices.filters import DeviceFilter
@@ -35,6 +37,18 @@ IDEMPOTENCY_KEY = OpenApiParameter(
     OpenApiParameter.HEADER,
     description="The same key with the same body is stored once, and answered with the first receipt.",
 )
+CODING = OpenApiParameter(
+    "Content-Encoding", str, OpenApiParameter.HEADER, enum=["gzip", "zstd"], description="Of a packed body."
+)
+RATE = [
+    OpenApiParameter(name, int, OpenApiParameter.HEADER, response=True, description=description)
+    for name, description in (
+        ("RateLimit-Limit", "Requests a minute of this device, or of all tokens of this user."),
+        ("RateLimit-Remaining", "How many of them are left."),
+        ("RateLimit-Reset", "Seconds until all are there again."),
+    )
+]
+INGEST_HEADERS = [IDEMPOTENCY_KEY, CODING, *RATE]
 PARTIAL = OpenApiParameter("partial", bool, description="Store the good ones, report the others.")
 READING_LIST = {
     "parameters": [
@@ -179,31 +193,84 @@ class TryAgain(APIException):
         self.wait = 1
 
 
+class TooFast(APIException):
+    status_code = 429
+
+    def __init__(self, error: limits.TooFast) -> None:
+        super().__init__(str(error))
+        self.wait = error.seconds
+
+
+class UnknownCoding(APIException):
+    status_code = 415
+
+
 class RawJSON(BaseParser):
-    """The body as bytes, for `ingest` to decode; other media types are 415."""
+    """The body as bytes, unpacked, for `ingest` to decode; other media types are 415."""
 
     media_type = "application/json"
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: dict | None = None) -> bytes:
-        # Through Django's request, which bounds the size.
-        return parser_context["request"]._request.body
+        request = parser_context["request"]
+        try:
+            # Through Django's request, which bounds the size.
+            return bodies.unpacked(request._request.body, request.headers.get("Content-Encoding", ""))
+        except bodies.UnknownCoding as error:
+            raise UnknownCoding(str(error)) from error
+        except bodies.Corrupt as error:
+            raise ParseError(str(error)) from error
+        except bodies.TooLarge as error:
+            raise TooLarge(str(error)) from error
+
+
+class AlwaysJSON(DefaultContentNegotiation):
+    """A reading is not refused for what its sender would rather read; nor does the gate look."""
+
+    def select_renderer(
+        self, request: Request, renderers: list[BaseRenderer], format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
+        return renderers[0], renderers[0].media_type
 
 
 class IngestView(APIView):
-    """The full door for readings; `devices.gate` answers the ordinary ones before."""
+    """The full door for readings; `devices.gate` answers the ordinary ones before.
+
+    What is wrong with a body, `ingest.Refused`, is made an answer by the handler of all errors.
+    """
 
     permission_classes = (PostsReadings,)
+    content_negotiation_class = AlwaysJSON
     parser_classes = (RawJSON,)
     query_parameters: tuple[str, ...] = ()
+    # RateLimit-*, for the answer.
+    rate: limits.Headers = []
+
+    def check_throttles(self, request: Request) -> None:
+        """REST framework's hook behind the permissions: the holder's rate, unless the gate counted it."""
+        state = request.META.get("asgi.scope", {}).get("state", {})
+        try:
+            self.rate = state["rate"] if "rate" in state else limits.take_now(holder(request))
+        except limits.TooFast as error:
+            self.rate = error.headers
+            raise TooFast(error) from error
+
+    def handle_exception(self, error: Exception) -> Response:
+        response = super().handle_exception(error)
+        if isinstance(error, UnknownCoding):
+            response["Accept-Encoding"] = bodies.ACCEPTED  # RFC 7694
+        return response
+
+    def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
+        for name, value in self.rate:
+            response[name.decode()] = value.decode()
+        return super().finalize_response(request, response, *args, **kwargs)
 
     def store(self, request: Request, take: Callable[[bytes, datetime], Taken]) -> Response:
-        """Decode with `take`, store, and answer with the receipt."""
+        """Decode with `take`, store, and answer with the receipt. Raises ingest.Refused."""
         body = request.data or b""
         try:
             taken = take(body, timezone.now())
             return Response(store_now(taken, self.once(request, body)), status=201)
-        except ingest.Refused as refused:
-            raise ValidationError(named(refused.errors)) from refused
         except ingest.TooMany as error:
             raise TooLarge(str(error)) from error
         except KeyConflict as error:
@@ -217,8 +284,7 @@ class IngestView(APIView):
             return None
         if not is_key(key):
             raise ValidationError({"Idempotency-Key": "Must be 1 to 255 printable ASCII characters."})
-        holder = access.holder(request.auth) if request.auth else f"user:{request.user.pk}"
-        return Once.of(holder, key, request.path, body)
+        return Once.of(holder(request), key, request.path, body)
 
     def skip_bad(self, request: Request) -> bool:
         text = request.query_params.get("partial", "false")
@@ -232,7 +298,7 @@ class DeviceStats(IngestView):
         operation_id="reading_create",
         request=OpenApiTypes.OBJECT,
         responses={201: OpenApiTypes.OBJECT},
-        parameters=[IDEMPOTENCY_KEY],
+        parameters=INGEST_HEADERS,
         examples=[
             OpenApiExample("Reading", {"x": 1.0, "y": 2.0, "z": 3.0}, request_only=True),
             OpenApiExample("Stored", {"status": "ok"}, response_only=True, status_codes=["201"]),
@@ -256,7 +322,7 @@ class DeviceBatch(IngestView):
         operation_id="reading_batch_create",
         request=OpenApiTypes.OBJECT,
         responses={201: OpenApiTypes.OBJECT},
-        parameters=[IDEMPOTENCY_KEY, PARTIAL],
+        parameters=[*INGEST_HEADERS, PARTIAL],
         examples=[
             OpenApiExample(
                 "Readings",
@@ -282,7 +348,7 @@ class SensorData(IngestView):
         operation_id="sensor_data_create",
         request=OpenApiTypes.OBJECT,
         responses={201: OpenApiTypes.OBJECT},
-        parameters=[IDEMPOTENCY_KEY, PARTIAL],
+        parameters=[*INGEST_HEADERS, PARTIAL],
         examples=[
             OpenApiExample(
                 "Readings",
@@ -321,7 +387,7 @@ class SensorStatistics(APIView):
 
         Right at once after a post was answered, through every process. Of an unknown sensor null, 0 and 0.0.
         """
-        device = sensor_device(request, sensor)
+        device = sensor_device(request, sensor_name(request, sensor))
         if device is None:
             return Response({"last_measurement": None, "count": 0, "avg": 0.0})
         last, count, mean = store.scalar_summary(device.pk)
@@ -330,7 +396,7 @@ class SensorStatistics(APIView):
     @extend_schema(operation_id="sensor_clear", responses={204: None}, examples=NOTHING)
     def delete(self, request: Request, sensor: str) -> Response:
         """Delete all readings of a sensor; later ones start from zero."""
-        device = sensor_device(request, sensor)
+        device = sensor_device(request, sensor_name(request, sensor))
         if device is not None:
             store.clear(device.pk)
         return Response(status=204)
@@ -355,19 +421,24 @@ class DeviceReadingList(APIView):
         return reading_page(request, Device.objects.filter(pk=device.pk), device.zone)
 
 
+def sensor_name(request: Request, path: str) -> str:
+    """A slash at the end is the path's, as on every route, unless it came as %2F: then it is the sensor's."""
+    scope = request.META.get("asgi.scope")
+    is_ours = scope is None or scope["raw_path"].endswith(b"/")
+    return path.removesuffix("/") if is_ours else path
+
+
+def holder(request: Request) -> str:
+    """Whose Idempotency-Keys and whose rate; in demo mode, a user without a credential."""
+    return access.holder(request.auth) if request.auth else f"user:{request.user.pk}"
+
+
 def sensor_device(request: Request, sensor: str) -> Device | None:
     """The asker's own device of this external id; staff without one get that of the owner who was first."""
     if "\0" in sensor:
         return None
     found = Device.objects.visible_to(request.user).filter(external_id=sensor).order_by("id")
     return found.filter(owner=request.user).first() or found.first()
-
-
-def named(errors: list[dict]) -> dict | list[dict]:
-    """The faults of a body as REST framework's validation errors: by field, or a list with indices."""
-    if "index" in errors[0]:
-        return errors
-    return {error["field"]: error["message"] for error in errors}
 
 
 def visible_device(request: Request, uuid: UUID) -> Device:

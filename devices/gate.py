@@ -15,29 +15,35 @@ from uuid import UUID
 
 import msgspec
 from django.conf import settings
-from django.db import DatabaseError, close_old_connections
+from django.db import DatabaseError, InterfaceError, close_old_connections
 from django.http.request import split_domain_port, validate_host
 
 from devices import access, ingest
-from devices.access import Grant, Kept, OwnSensors
+from devices.access import Grant, Kept, OwnSensors, Strikes
 from devices.ingest import Refused, Taken, TooMany, take_batch, take_one, take_sensors
+from devices.limits import Limiter, TooFast
 from devices.writer import KeyConflict, Once, Unavailable, Writer, is_key
 
 THREADS = 2
-JSON = [(b"content-type", b"application/json")]
+JSON = (b"content-type", b"application/json")
+PROBLEM = (b"content-type", b"application/problem+json")
 
 Headers = list[tuple[bytes, bytes]]
 Receive = Callable[[], Awaitable[dict]]
 Send = Callable[[dict], Awaitable[None]]
 Application = Callable[[dict, Receive, Send], Awaitable[None]]
 
-PATH = re.compile(r"/(?:devices/([0-9a-f-]{36})/stats(/batch)?|data)/?", re.ASCII)
+# As Django's converter has it: to `UUID` the hyphens could stand anywhere.
+UUID_TEXT = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+PATH = re.compile(rf"/(?:devices/({UUID_TEXT})/stats(/batch)?|data)/?", re.ASCII)
 # Larger bodies are decoded in a thread, so as not to hold up the others.
 SMALL_BYTES = 32 * 1024
+MAX_KNOWN_HOSTS = 1000
 MEDIA_TYPES = (b"application/json", b"application/json; charset=utf-8")
 QUERIES = {b"": False, b"partial=false": False, b"partial=true": True}
 READ = (b"host", b"authorization", b"content-type", b"content-length", b"idempotency-key")
-UNUSUAL = (b"content-encoding", b"transfer-encoding")
+# Django answers a cookie that it does not know by deleting it.
+UNUSUAL = (b"content-encoding", b"transfer-encoding", b"cookie")
 
 
 class Post(NamedTuple):
@@ -61,35 +67,60 @@ class Gate:
         self,
         behind: Application,
         writer: Writer,
+        limiter: Limiter,
         headers: Headers,
         problem: Callable[[int, str], bytes],
     ) -> None:
         self.behind = behind
         self.writer = writer
+        self.limiter = limiter
         self.headers = [*headers, (b"allow", b"POST, OPTIONS")]
         self.problem = problem
         self.grants = Kept()
+        self.strikes = Strikes()
         self.known_hosts: set[bytes] = set()
         self.threads = ThreadPoolExecutor(THREADS, thread_name_prefix="gate")
 
     async def __call__(self, scope: dict, receive: Receive, send: Send) -> None:
         post = self.ordinary(scope) if scope["method"] == "POST" else None
-        grant = post and await self.grant(post)
-        if not grant:
+        if post is None:
             return await self.behind(scope, receive, send)
+        grant = self.grants.get((post.authorization, post.device))
+        if grant is None:
+            return await self.unknown(post, scope, receive, send)
+        return await self.limited(post, grant, scope, receive, send)
+
+    async def unknown(self, post: Post, scope: dict, receive: Receive, send: Send) -> None:
+        """A credential that was not seen lately."""
+        seconds = self.strikes.wait_seconds(post.authorization)
+        if seconds:
+            return await self.refuse(429, Strikes.REFUSAL, seconds, [], send)
+        grant = await self.grant(post)
+        if grant is None:
+            return await self.behind(scope, receive, self.noting_strike(post, send))
+        return await self.limited(post, grant, scope, receive, send)
+
+    async def limited(self, post: Post, grant: Grant, scope: dict, receive: Receive, send: Send) -> None:
+        try:
+            rate = self.limiter.spend(grant.holder)
+            if rate is None:
+                rate = await self.limiter.take(grant.holder)
+        except TooFast as error:
+            return await self.refuse(429, str(error), error.seconds, error.headers, send)
+        # The view, should the request end there, must not count it again.
+        scope["state"]["rate"] = rate
         body = await read_body(receive)
         if body is None:
             return None
         try:
             taken = await self.take(post, grant, body)
             receipt = await self.writer.store(taken, once(grant, post.key, post.path, body))
-        except (Refused, TooMany, KeyConflict):
+        except (Refused, TooMany, KeyConflict, DatabaseError, InterfaceError):
             # Nothing was stored, and the view says why.
             return await self.behind(scope, body_again(body, receive), send)
         except Unavailable as error:
-            retry = [(b"content-type", b"application/problem+json"), (b"retry-after", b"1")]
-            return await self.answer(503, self.problem(503, str(error)), retry, send)
-        return await self.answer(201, msgspec.json.encode(receipt), JSON, send)
+            return await self.refuse(503, str(error), 1, rate, send)
+        return await self.answer(201, msgspec.json.encode(receipt), [JSON, *rate], send)
 
     def ordinary(self, scope: dict) -> Post | None:
         """None for whatever the views had better look at."""
@@ -117,10 +148,7 @@ class Gate:
         key = headers.get(b"idempotency-key")
         if (is_single and scope["query_string"]) or (key is not None and not is_key(key.decode("latin-1"))):
             return None
-        try:
-            uuid = UUID(device) if device else None
-        except ValueError:
-            return None
+        uuid = UUID(device) if device else None
         authorization = headers[b"authorization"]
         return Post(scope["path"], uuid, not is_single, is_partial, authorization, key and key.decode())
 
@@ -128,21 +156,30 @@ class Gate:
         """As Django decides; hosts that are allowed are few, and remembered."""
         name, _port = split_domain_port(host.decode("latin-1"))
         allowed = bool(name) and validate_host(name, settings.ALLOWED_HOSTS)
-        if allowed:
+        # With its port a host has many spellings, and whoever asks makes them up.
+        if allowed and len(self.known_hosts) < MAX_KNOWN_HOSTS:
             self.known_hosts.add(host)
         return allowed
 
     async def grant(self, post: Post) -> Grant | None:
-        kept = self.grants.get((post.authorization, post.device))
-        if kept is None:
-            authorization = post.authorization.decode("latin-1")
-            try:
-                kept = await self.in_thread(access.grant, authorization, post.device)
-            except DatabaseError:
-                return None
-            if kept is not None:
-                self.grants.put((post.authorization, post.device), kept)
-        return kept
+        """Looked up, and kept."""
+        try:
+            grant = await self.in_thread(access.grant, post.authorization.decode("latin-1"), post.device)
+        except (DatabaseError, InterfaceError):
+            return None
+        if grant is not None:
+            self.grants.put((post.authorization, post.device), grant)
+        return grant
+
+    def noting_strike(self, post: Post, send: Send) -> Send:
+        """A `send` for the view, which decides whether the credential is bad."""
+
+        async def noting(message: dict) -> None:
+            if message.get("status") == 401:
+                self.strikes.note(post.authorization)
+            await send(message)
+
+        return noting
 
     async def take(self, post: Post, grant: Grant, body: bytes) -> Taken:
         now = datetime.now(UTC)
@@ -156,6 +193,11 @@ class Gate:
 
     async def in_thread(self, work: Callable, *arguments: object) -> Any:
         return await self.writer.loop.run_in_executor(self.threads, with_live_connection, work, *arguments)
+
+    async def refuse(self, status: int, detail: str, seconds: int, headers: Headers, send: Send) -> None:
+        """To be tried again in so many seconds."""
+        headers = [PROBLEM, (b"retry-after", b"%d" % seconds), *headers]
+        await self.answer(status, self.problem(status, detail), headers, send)
 
     async def answer(self, status: int, body: bytes, headers: Headers, send: Send) -> None:
         length = (b"content-length", str(len(body)).encode())

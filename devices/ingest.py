@@ -122,9 +122,14 @@ def take_batch(target: Target, body: bytes, now: datetime, *, skip_bad: bool = F
 
     With `skip_bad` the good ones are taken, and the receipt names the others.
     """
-    read = partial(batch_item, target, now)
-    items, rejected = checked_items(body, decoder(target.names, many=True), read, skip_bad=skip_bad)
-    return taken(items, rejected, len(target.names))
+    items = batch_of(body, decoder(target.names, many=True))
+    return take_items(target, items, now, skip_bad=skip_bad)
+
+
+def take_items(target: Target, items: Sequence[Any], now: datetime, *, skip_bad: bool = False) -> Taken:
+    """The same, decoded already: each a `reading_type` or whatever JSON there was. Raises Refused."""
+    good, rejected = checked(items, partial(batch_item, target, now), skip_bad=skip_bad)
+    return taken(good, rejected, len(target.names))
 
 
 def take_values(target: Target, times: np.ndarray, values: np.ndarray) -> Taken:
@@ -145,47 +150,57 @@ def take_sensors(directory: Directory, body: bytes, now: datetime, *, skip_bad: 
 
     Sensors seen for the first time are registered, once all that may be refused is refused.
     """
-    try:
-        names = {item.sensor for item in SENSORS.decode(body)}
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        loose = loose_json(body, error)
-        texts = (
-            (item.get("sensor") for item in loose if isinstance(item, dict))
-            if isinstance(loose, list)
-            else ()
-        )
-        names = {text for text in texts if isinstance(text, str)}
+    return take_sensor_items(directory, batch_of(body, SENSORS), now, skip_bad=skip_bad)
+
+
+def take_sensor_items(
+    directory: Directory, items: Sequence[Any], now: datetime, *, skip_bad: bool = False
+) -> Taken:
+    """The same, decoded already: each a `SensorReading` or whatever JSON there was. Raises Refused."""
+    names = {sensor_name(item) for item in items}
     known = directory.find({name for name in names if not sensor_fault(name)})
-    read = partial(sensor_item, known, now)
-    items, rejected = checked_items(body, SENSORS, read, skip_bad=skip_bad)
-    unknown = {item.sensor for item in items if item.target is None}
+    good, rejected = checked(items, partial(sensor_item, known, now), skip_bad=skip_bad)
+    unknown = {item.sensor for item in good if item.target is None}
     if unknown:
         known |= directory.register(unknown)
-        items = [item._replace(target=known[item.sensor]) for item in items]
-    return taken(items, rejected, 1)
+        good = [item if item.target else item._replace(target=known[item.sensor]) for item in good]
+    return taken(good, rejected, 1)
 
 
-def checked_items(
-    body: bytes, strict: msgspec.json.Decoder, read: Callable[[Any], Reading], *, skip_bad: bool
-) -> tuple[list[Reading], list[Fault]]:
-    """The good items of a batch and the faults of the others, which only `skip_bad` allows to be any."""
+def sensor_name(item: Any) -> str:
+    """Empty if there is none."""
+    if isinstance(item, SensorReading):
+        return item.sensor
+    name = item.get("sensor") if isinstance(item, dict) else None
+    return name if isinstance(name, str) else ""
+
+
+def batch_of(body: bytes, strict: msgspec.json.Decoder) -> list[Any]:
+    """The items of a batch, or whatever JSON there was in their place. Raises Refused, TooMany."""
     try:
-        raw = strict.decode(body)
+        items = strict.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raw = loose_json(body, error)
-        if not isinstance(raw, list):
+        items = loose_json(body, error)
+        if not isinstance(items, list):
             raise Refused([{"field": "body", "message": "Must be an array of readings."}]) from error
-    if len(raw) > MAX_ITEMS:
-        raise TooMany(f"A batch has at most {MAX_ITEMS} items, not {len(raw)}.")
-    items, rejected = [], []
-    for index, item in enumerate(raw):
+    if len(items) > MAX_ITEMS:
+        raise TooMany(f"A batch has at most {MAX_ITEMS} items, not {len(items)}.")
+    return items
+
+
+def checked(
+    items: Sequence[Any], read: Callable[[Any], Reading], *, skip_bad: bool
+) -> tuple[list[Reading], list[Fault]]:
+    """The good items and the faults of the others, which only `skip_bad` allows to be any. Raises Refused."""
+    good, rejected = [], []
+    for index, item in enumerate(items):
         try:
-            items.append(read(item))
+            good.append(read(item))
         except Refused as refused:
             rejected.append({"index": index, "message": in_words(refused.errors)})
     if rejected and not skip_bad:
         raise Refused(rejected)
-    return items, rejected
+    return good, rejected
 
 
 def batch_item(target: Target, now: datetime, item: Any) -> Reading:
@@ -246,16 +261,21 @@ def taken(items: list[Reading], rejected: list[Fault], channels: int) -> Taken:
 
 @lru_cache(maxsize=1024)
 def decoder(names: tuple[str, ...], *, many: bool = False) -> msgspec.json.Decoder:
+    item = reading_type(names)
+    return msgspec.json.Decoder(list[item] if many else item)
+
+
+@lru_cache(maxsize=1024)
+def reading_type(names: tuple[str, ...]) -> type[msgspec.Struct]:
     """Of a profile with these channels; attributes in their order, the stamp's text last."""
     # Numbered fields, as a channel's name may be a word of Python's own.
     fields: list[tuple] = [(f"c{i}", float) for i in range(len(names))]
-    item = msgspec.defstruct(
+    return msgspec.defstruct(
         "Reading",
         [*fields, ("timestamp", str | msgspec.UnsetType, msgspec.UNSET)],
         rename={f"c{i}": name for i, name in enumerate(names)},
         forbid_unknown_fields=True,
     )
-    return msgspec.json.Decoder(list[item] if many else item)
 
 
 class SensorReading(msgspec.Struct, forbid_unknown_fields=True):
@@ -277,8 +297,9 @@ def loose_json(body: bytes, error: Exception) -> Any:
 
 
 def whole_number(digits: str) -> float:
-    """A double; Python refuses to convert very many digits, and none of them would be finite."""
-    return float(digits)
+    """A double; Python refuses to convert very many digits to an integer."""
+    # As msgspec has it, the whole number -0 is 0; -0.0 is another.
+    return float(digits) + 0.0
 
 
 def invalid(error: Exception) -> Fault:

@@ -187,6 +187,29 @@ class IdempotencyKey(models.Model):
         return f"{self.holder} {self.key}"
 
 
+class Import(models.Model):
+    """How far a file of readings is stored: changed only in the transaction that stores its next lines."""
+
+    name = models.CharField("file", max_length=255)
+    digest = models.CharField("SHA-256", max_length=64, help_text="Of the file's content.")
+    options = models.CharField(
+        max_length=100, help_text="How it was read: the same otherwise is another import."
+    )
+    line = models.BigIntegerField("lines done", default=0)
+    position = models.BigIntegerField("bytes done", default=0)
+    stored = models.BigIntegerField("readings stored", default=0)
+    refused = models.BigIntegerField("lines refused", default=0)
+    started_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ("-started_at",)
+        constraints = (models.UniqueConstraint(fields=("digest", "options"), name="import_once"),)
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class Reading(models.Model):
     """A row of the readings table, for Django admin. Everything else goes through `devices.store`.
 

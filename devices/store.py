@@ -6,6 +6,7 @@ partitioned by month, has a B-tree on (device, time), and no key: rows come and 
 """
 
 import io
+import statistics
 import struct
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -13,7 +14,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, DataError, connection, transaction
 
 from devices.periods import Period
 
@@ -160,9 +161,11 @@ def make_partitions(times: Iterable[datetime]) -> list[str]:
             if cursor.fetchone()[0]:
                 # Attaching takes a weaker lock than creating in place: readings keep coming in meanwhile.
                 cursor.execute(f"CREATE TABLE {name} (LIKE {TABLE} INCLUDING DEFAULTS INCLUDING CONSTRAINTS)")
+                # PostgreSQL adds the month: Python has none after December 9999.
                 cursor.execute(
-                    f"ALTER TABLE {TABLE} ATTACH PARTITION {name} FOR VALUES FROM (%s) TO (%s)",
-                    [first, month_after(first)],
+                    f"ALTER TABLE {TABLE} ATTACH PARTITION {name}"
+                    " FOR VALUES FROM (%s) TO (%s + interval '1 month')",
+                    [first, first],
                 )
                 made.append(name)
     return made
@@ -282,12 +285,22 @@ def decode_binary_copy(data: memoryview, columns: int) -> np.ndarray:
 
 def scalar_summary(device_id: int) -> tuple[datetime | None, int, float]:
     """Largest stamp, count and mean of the first channel of all readings; 0.0 is the mean of none."""
+    try:
+        # Not avg(): that squares on its way, which is too much for numbers of more than 154 digits.
+        last, count, mean = summarised(device_id, "sum(values[1]) / count(*)")
+    except DataError:
+        # The sum is beyond the largest double, which the mean never is.
+        last, count, numbers = summarised(device_id, "array_agg(values[1])")
+        mean = statistics.mean(numbers)
+    return last, count, mean or 0.0
+
+
+def summarised(device_id: int, aggregate: str) -> tuple[datetime | None, int, Any]:
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT max(time), count(*), avg(values[1]) FROM {TABLE} WHERE device_id = %s", [device_id]
+            f"SELECT max(time), count(*), {aggregate} FROM {TABLE} WHERE device_id = %s", [device_id]
         )
-        last, count, mean = cursor.fetchone()
-    return last, count, mean or 0.0
+        return cursor.fetchone()
 
 
 def clear(device_id: int) -> None:

@@ -12,3 +12,8 @@ def make_partitions() -> list[str]:
 @shared_task(ignore_result=True)
 def erase_readings() -> int:
     return upkeep.erase_readings(timezone.now())
+
+
+@shared_task(ignore_result=True)
+def forget_keys() -> int:
+    return upkeep.forget_keys(timezone.now())

@@ -1,4 +1,4 @@
-"""Periodic jobs on the readings table. Each is safe to run twice, and at the same time."""
+"""Periodic jobs on readings and Idempotency-Keys. Each is safe to run twice, and at the same time."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +13,9 @@ MONTHS_AHEAD = 3
 ERASE_LOCK = 7_586_203
 # A request that had passed the door when its device was erased may still store a reading.
 LATE_REQUESTS = timedelta(minutes=10)
+KEYS_LOCK = 7_586_205
+KEYS_KEPT = timedelta(days=7)
+KEY_BATCH = 10_000
 
 
 def make_partitions_ahead(now: datetime) -> list[str]:
@@ -31,6 +34,24 @@ def erase_readings(now: datetime) -> int:
             total += store.erase(erasure.device_id)
             if erasure.asked_at < now - LATE_REQUESTS:
                 erasure.delete()
+    return total
+
+
+def forget_keys(now: datetime) -> int:
+    """Delete the Idempotency-Keys that are older than KEYS_KEPT, in bounded steps; returns their number."""
+    step = """
+        DELETE FROM devices_idempotencykey WHERE ctid = ANY(ARRAY(
+            SELECT ctid FROM devices_idempotencykey WHERE created_at < %s LIMIT %s
+        ))
+    """
+    total = 0
+    with single_run(KEYS_LOCK) as is_ours:
+        while is_ours:
+            with connection.cursor() as cursor:
+                cursor.execute(step, [now - KEYS_KEPT, KEY_BATCH])
+                total += cursor.rowcount
+                if cursor.rowcount < KEY_BATCH:
+                    break
     return total
 
 

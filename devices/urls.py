@@ -1,6 +1,16 @@
-from django.urls import path
+from django.urls import path, register_converter
+from django.urls.converters import StringConverter
 
 from devices import api, views
+
+
+class AnyText(StringConverter):
+    """Slashes and line ends, too."""
+
+    regex = r"[\s\S]+"
+
+
+register_converter(AnyText, "any")
 
 app_name = "devices"
 urlpatterns = [
@@ -11,8 +21,9 @@ urlpatterns = [
     path("devices/<uuid:uuid>/stats/", api.DeviceStats.as_view(), name="api-device-stats"),
     path("devices/<uuid:uuid>/stats/batch", api.DeviceBatch.as_view(), name="api-device-batch"),
     path("data", api.SensorData.as_view(), name="api-sensor-data"),
-    path("statistics/<path:sensor>", api.SensorStatistics.as_view(), name="api-sensor-statistics"),
+    path("statistics/<any:sensor>", api.SensorStatistics.as_view(), name="api-sensor-statistics"),
     path("stats/", api.ReadingList.as_view(), name="api-reading-list"),
     path("stats/<uuid:uuid>/", api.DeviceReadingList.as_view(), name="api-device-reading-list"),
     path("portal/devices/", views.device_list, name="device-list"),
+    path("portal/import/", views.import_readings, name="import"),
 ]

@@ -8,6 +8,7 @@ slow: on a fast disk it would merely make groups smaller.
 import asyncio
 import hashlib
 import logging
+import select
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import psycopg2
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, close_old_connections, connection, transaction
 
 from devices import store
 from devices.ingest import Taken
@@ -144,17 +145,27 @@ class Flusher:
                 self.connection.autocommit = True
 
     def connect(self) -> None:
-        if self.connection is not None and time.monotonic() - self.used_at > IDLE_SECONDS:
-            try:
-                with self.connection.cursor() as cursor:
-                    cursor.execute("SELECT 1")
-            except psycopg2.Error:
-                self.disconnect()
+        if self.connection is not None and not self.is_alive():
+            self.disconnect()
         if self.connection is None:
             self.connection = psycopg2.connect(**connection.get_connection_params())
             self.connection.autocommit = True
             with self.connection.cursor() as cursor:
                 cursor.execute("SET statement_timeout = %s", [STATEMENT_TIMEOUT_MS])
+
+    def is_alive(self) -> bool:
+        # An idle connection has nothing to read but its end, such as of a server that restarted just now.
+        waiting = select.poll()
+        waiting.register(self.connection, select.POLLIN)
+        if waiting.poll(0):
+            return False
+        if time.monotonic() - self.used_at > IDLE_SECONDS:
+            try:
+                with self.connection.cursor() as cursor:
+                    cursor.execute("SELECT 1")
+            except psycopg2.Error:
+                return False
+        return True
 
     def disconnect(self) -> None:
         if self.connection is not None:
@@ -167,6 +178,8 @@ def copy(cursor: Any, requests: Sequence[Request]) -> None:
 
 
 def make_partitions(requests: Sequence[Request]) -> None:
+    """On this thread's connection of Django's, which nobody else checks: its last use may be months ago."""
+    close_old_connections()
     store.make_partitions_for([stamp for request in requests for stamp in request.taken.rows.times])
 
 
@@ -255,7 +268,7 @@ class Writer:
         began = time.perf_counter()
         try:
             outcomes = await self.loop.run_in_executor(flusher.executor, flusher.flush, group)
-        except psycopg2.Error as error:
+        except Exception as error:  # whatever it is, it is for the requests that wait
             outcomes = [error] * len(group)
         self.commit_seconds += 0.2 * (time.perf_counter() - began - self.commit_seconds)
         self.idle.append(flusher)

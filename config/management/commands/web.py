@@ -21,7 +21,7 @@ class Command(BaseCommand):
             port=port,
             workers=processes,
             loop="uvloop",
-            http="httptools",
+            http="config.protocol:PatientProtocol",
             lifespan="on",
             log_level=settings.LOG_LEVEL.lower(),
             access_log=False,

@@ -1,0 +1,122 @@
+"""`make bench`: starts both sides, has them take their turns, prints what came out.
+
+Variables: ROUNDS (5), SECONDS of a turn (5), GROWTH (readings stored before the measure of growth, 20000000;
+0 skips it). MODE=short is one quick round, to see that it runs. A full run writes docs/benchmarks.md.
+"""
+
+import os
+import random
+import signal
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from config.embedded import ServersError, servers
+from config.processes import GaveUp, Supervisor
+from tests.bench import contenders, report, sides
+from tests.bench.contenders import Contender, Sample
+from tests.bench.load import Failed, Figures
+
+DOCUMENT = sides.ROOT / "docs" / "benchmarks.md"
+DEVICES = 200
+WARM_UP_SECONDS = 1
+FULL_ROUNDS, FULL_SECONDS = 5, 3
+# Two portals, the peer and pgbench together need more than PostgreSQL's default.
+MAX_CONNECTIONS = 300
+
+
+@dataclass(frozen=True)
+class Options:
+    rounds: int = 5
+    seconds: int = 5
+    growth: int = 20_000_000
+
+    @classmethod
+    def read(cls) -> Self:
+        options = cls(1, 1, 0) if os.environ.get("MODE") == "short" else cls()
+        given = {name: os.environ.get(name.upper()) for name in ("rounds", "seconds", "growth")}
+        return cls(**{name: int(value or getattr(options, name)) for name, value in given.items()})
+
+    @property
+    def is_full(self) -> bool:
+        return self.rounds >= FULL_ROUNDS and self.seconds >= FULL_SECONDS and self.growth > 0
+
+    def __str__(self) -> str:
+        return f"make bench ROUNDS={self.rounds} SECONDS={self.seconds} GROWTH={self.growth}"
+
+
+def main() -> None:
+    # As Ctrl-C does: nothing is left behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Only servers of our own are put under load.
+    for name in ("DATABASE_URL", "REDIS_URL"):
+        os.environ.pop(name, None)
+    try:
+        with tempfile.TemporaryDirectory(prefix="plumbline-bench-") as name:
+            folder = Path(name)
+            # Others may pass through: started by root, PostgreSQL runs as another user.
+            folder.chmod(0o711)
+            measure(folder, Options.read())
+    except (Failed, GaveUp, ServersError) as error:
+        sys.exit(f"The bench failed. {error}")
+    except KeyboardInterrupt:
+        sys.exit("Stopped.")
+
+
+def measure(folder: Path, options: Options) -> None:
+    load_before = os.getloadavg()[0]
+    with servers(folder) as urls:
+        sides.execute(urls["DATABASE_URL"], f"ALTER SYSTEM SET max_connections = {MAX_CONNECTIONS}")
+    supervisor = Supervisor(folder / "logs")
+    with servers(folder, supervisor) as urls:
+        parts = start(folder, supervisor, urls, options)
+        say("Warming up.")
+        one_round(parts, WARM_UP_SECONDS)
+        rounds = []
+        for number in range(1, options.rounds + 1):
+            say(f"Round {number} of {options.rounds}.")
+            rounds.append(one_round(parts, options.seconds))
+        [(postgres,)] = sides.execute(urls["DATABASE_URL"], "SHOW server_version")
+    say(report.tables(rounds))
+    if options.is_full:
+        run = {"command": f"`{options}`", **report.circumstances(postgres, load_before)}
+        DOCUMENT.parent.mkdir(exist_ok=True)
+        DOCUMENT.write_text(report.document(rounds, run))
+        say(f"Written to {DOCUMENT}")
+
+
+def start(
+    folder: Path, supervisor: Supervisor, urls: Mapping[str, str], options: Options
+) -> dict[str, Contender]:
+    say("Starting the portal and the peer.")
+    portal = sides.start_portal("portal", supervisor, urls, devices=DEVICES)
+    peer = sides.start_peer(supervisor, urls, ids=list(portal.devices))
+    sample = Sample(folder, DEVICES)
+    parts = contenders.contenders(portal, peer, sample)
+    if options.growth:
+        say(f"Starting a portal with {options.growth:,} readings.")
+        grown = sides.start_portal("grown", supervisor, urls, devices=DEVICES)
+        parts |= contenders.grown_contenders(grown, sample, options.growth)
+    return parts
+
+
+def one_round(parts: Mapping[str, Contender], seconds: float) -> dict[str, Figures]:
+    """A turn for each, in an order of its own. Raises Failed."""
+    figures = {}
+    for name in random.sample(list(parts), len(parts)):
+        try:
+            figures[name] = parts[name](seconds)
+        except Failed as error:
+            raise Failed(f"{name}: {error}") from error
+    return {name: figures[name] for name in parts}
+
+
+def say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

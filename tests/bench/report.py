@@ -1,0 +1,154 @@
+"""What the figures of all rounds come to: medians, ratios within each round, and what was to be reached."""
+
+import os
+import platform
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+
+from tests.bench.load import Figures
+
+LOCK = Path(__file__).with_name("requirements.lock")
+INTRODUCTION = """\
+# Benchmarks
+
+Written by `make bench`. It starts the portal and a peer, which is what one would build instead, side by side
+on one machine and one PostgreSQL with its default durability, and has them take the same readings in turn.
+
+- **gate**: the portal, `manage.py web` with 2 processes. Credentials are checked; an answer means committed.
+- **REST view**: the same, asked in a way that the gate leaves to Django REST framework.
+- **peer**: FastAPI, SQLAlchemy (asyncio) and asyncpg under uvicorn (uvloop, httptools) with 2 processes. It
+  looks for the device, inserts, commits; batches by the session's `insert()`. Its table has an identity key,
+  a foreign key, and an index on device and time as the portal's. It checks no credentials.
+  [Its code](../tests/bench/peer.py).
+- **pgbench**: one-row inserts into the portal's table, prepared, 64 clients, no web server.
+- **psql COPY**: one stream of text into the portal's table.
+
+Readings come from 200 devices; batches have 1,000 readings and come over 4 connections. The load comes from
+the same machine and is in everybody's figures. “1000 a second” is offered evenly, whether the server keeps up
+or not, and those latencies count from when a request was due; all others are wrk's. In each round everybody
+takes one turn, in a shuffled order, with all earlier writes on disk and, but for the measure of growth, an
+empty table. After each turn the rows stored must be exactly those acknowledged, and every answer 201, or
+there is no result.
+
+Figures are medians over the rounds. Absolute ones drift with the machine: each ratio is of two figures of the
+same round, and tells more.
+"""
+
+Rounds = Sequence[Mapping[str, Figures]]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A ratio of two contenders' figures in the same round, and what its median should be."""
+
+    of: str
+    to: str
+    bound: float
+    figure: str = "rate"
+
+    @property
+    def name(self) -> str:
+        return f"{self.of} / {self.to}" + ("" if self.figure == "rate" else f", {self.figure}")
+
+    @property
+    def is_upper(self) -> bool:
+        """Latencies should be small, rates large."""
+        return self.figure != "rate"
+
+    def ratios(self, rounds: Rounds) -> list[float]:
+        return [getattr(each[self.of], self.figure) / getattr(each[self.to], self.figure) for each in rounds]
+
+    def is_reached(self, ratio: float) -> bool:
+        return ratio <= self.bound if self.is_upper else ratio >= self.bound
+
+
+def targets(names: Collection[str]) -> list[Target]:
+    """Those of the ratios to reach whose contenders took part."""
+    at = [f"{connections} connections" for connections in (16, 64, 256)]
+    grown = next((name for name in names if name.endswith("rows before")), "")
+    found = [
+        *(Target(f"gate, {c}", f"peer, {c}", bound) for c, bound in zip(at, (6, 15, 20), strict=True)),
+        *(Target(f"gate, {c}", f"peer, {c}", 0.2, "p99") for c in at[1:]),
+        Target("gate, 64 connections", "pgbench, 64 clients", 0.9),
+        Target(grown, "gate, 64 connections", 0.9),
+        *(Target(f"REST view, {c}", f"peer, {c}", 2) for c in at),
+        Target("gate, batches", "psql COPY", 0.9),
+        Target("REST view, batches", "psql COPY", 0.7),
+        Target("REST view, batches", "peer, batches", 4),
+    ]
+    return [target for target in found if target.of in names]
+
+
+def document(rounds: Rounds, run: Mapping[str, str]) -> str:
+    """docs/benchmarks.md; `run` says of this run what there is to know."""
+    facts = "\n".join(f"- {name}: {value}" for name, value in run.items())
+    return f"{INTRODUCTION}\n## The last run\n\n{facts}\n\n{tables(rounds)}"
+
+
+def circumstances(postgres: str, load_before: float) -> dict[str, str]:
+    """When, on what machine, with which versions."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    peer = dict(line.split("==") for line in LOCK.read_text().split() if "==" in line)
+    return {
+        "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "machine": f"{processor()}, {os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()}",
+        "load of others before (1 minute)": f"{load_before:.1f}",
+        "both": f"Python {platform.python_version()}, PostgreSQL {postgres}",
+        "portal": ", ".join(
+            f"{name} {version(name)}" for name in ("uvicorn", "django", "djangorestframework")
+        ),
+        "peer": ", ".join(f"{name} {peer[name]}" for name in ("uvicorn", "fastapi", "sqlalchemy", "asyncpg")),
+    }
+
+
+def processor() -> str:
+    """Its name as Linux has it, elsewhere its kind."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def tables(rounds: Rounds) -> str:
+    """Markdown."""
+    return f"{ratios_table(rounds)}\n\n{figures_table(rounds)}\n"
+
+
+def ratios_table(rounds: Rounds) -> str:
+    rows = []
+    for target in targets(rounds[0]):
+        ratios = target.ratios(rounds)
+        rows.append(
+            [
+                target.name,
+                f"{median(ratios):.2f}",
+                f"{min(ratios):.2f} – {max(ratios):.2f}",
+                f"{'≤' if target.is_upper else '≥'} {target.bound:g}",
+                "reached" if target.is_reached(median(ratios)) else "**not reached**",
+            ]
+        )
+    return table(["ratio", "median", "lowest – highest", "to reach", ""], rows)
+
+
+def figures_table(rounds: Rounds) -> str:
+    rows = []
+    for name in rounds[0]:
+        of_name = [each[name] for each in rounds]
+        latencies = [middle(getattr(each, figure) for each in of_name) for figure in ("mean", "p50", "p99")]
+        rows.append([name, f"{median(each.rate for each in of_name):,.0f}", *latencies])
+    return table(["", "readings/s", "mean ms", "p50 ms", "p99 ms"], rows)
+
+
+def middle(values: Iterable[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    return f"{median(known):.1f}" if known else ""
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Markdown; all columns but the first are numbers."""
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

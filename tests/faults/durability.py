@@ -1,0 +1,36 @@
+"""`make faults`: kill -9 of PostgreSQL and of a web process under load, again and again.
+
+Prints a line for each round; fails if an acknowledged reading is lost or any is stored twice.
+"""
+
+import sys
+
+from tests.portal import Portal
+from tests.senders import Tally
+from tests.test_durability import nothing_is_lost, round_of_kills
+
+ROUNDS = 20
+COLUMNS = ("round", "acknowledged", "stored", "refused", "of them stored", "lost", "doubled", "answers")
+
+
+def test_rounds_of_kills_lose_nothing(portal: Portal) -> None:
+    print_row(COLUMNS)
+    tallies: list[Tally] = []
+    for number in range(1, ROUNDS + 1):
+        tally = round_of_kills(portal)
+        tallies.append(tally)
+        print_row((number, *tally[:-1], in_words(tally.statuses)))
+    print_row(("all", *(sum(column) for column in zip(*(tally[:-1] for tally in tallies), strict=True)), ""))
+    assert [tally for tally in tallies if not nothing_is_lost(tally)] == []
+
+
+def in_words(statuses: dict[int, int]) -> str:
+    return ", ".join(f"{count} × {status or 'closed'}" for status, count in statuses.items())
+
+
+def print_row(cells: tuple) -> None:
+    widths = map(len, COLUMNS)
+    sys.stdout.write(
+        "  ".join(str(cell).rjust(width) for cell, width in zip(cells, widths, strict=True)) + "\n"
+    )
+    sys.stdout.flush()
