@@ -37,7 +37,8 @@ def parse_stamp(text: str, zone: tzinfo) -> tuple[datetime, bool]:
     if not STAMP.fullmatch(text):
         raise BadStamp("Must be an ISO 8601 date and time, such as 2026-11-21T09:30:00Z.")
     try:
-        stamp = datetime.fromisoformat(text)
+        # Python 3.11 knows no small z.
+        stamp = datetime.fromisoformat(text.upper())
         assumed = stamp.tzinfo is None
         return (stamp.replace(tzinfo=zone) if assumed else stamp).astimezone(UTC), assumed
     except (ValueError, OverflowError) as error:

@@ -95,9 +95,11 @@ def make_partitions(times: Iterable[datetime]) -> list[str]:
             if cursor.fetchone()[0]:
                 # Attaching takes a weaker lock than creating in place: readings keep coming in meanwhile.
                 cursor.execute(f"CREATE TABLE {name} (LIKE {TABLE} INCLUDING DEFAULTS INCLUDING CONSTRAINTS)")
+                # PostgreSQL adds the month: Python has none after December 9999.
                 cursor.execute(
-                    f"ALTER TABLE {TABLE} ATTACH PARTITION {name} FOR VALUES FROM (%s) TO (%s)",
-                    [first, month_after(first)],
+                    f"ALTER TABLE {TABLE} ATTACH PARTITION {name}"
+                    " FOR VALUES FROM (%s) TO (%s + interval '1 month')",
+                    [first, first],
                 )
                 made.append(name)
     return made

@@ -1,0 +1,61 @@
+"""What tests need to exist, as plain functions; people by role: admin, owner, colleague, stranger."""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any
+
+from devices import store
+from devices.models import Device, DeviceProfile
+from users.models import Role, Token, User
+
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+XYZ = ("x", "y", "z")
+
+numbers = count(1)
+
+
+def person(role: Role, **fields: Any) -> User:
+    login = f"{role}-{next(numbers)}"
+    return User.objects.create_user(login, f"{login}@example.com", **{"name": login, "role": role, **fields})
+
+
+def admin(**fields: Any) -> User:
+    return person(Role.ADMIN, **fields)
+
+
+def owner(**fields: Any) -> User:
+    return person(Role.OWNER, **fields)
+
+
+def colleague(**fields: Any) -> User:
+    """Staff: sees all data, manages no users."""
+    return person(Role.STAFF, **fields)
+
+
+def stranger(**fields: Any) -> User:
+    """Another owner, who has nothing to do with what the test is about."""
+    return owner(**fields)
+
+
+def token(user: User | None = None, **fields: Any) -> tuple[Token, str]:
+    return Token.issue(user=user or owner(), **fields)
+
+
+def profile(name: str = "xyz", channels: Iterable[str] = XYZ, unit: str = "") -> DeviceProfile:
+    """Made unless it is there: what a migration brought, a transactional test before may have flushed."""
+    found, is_new = DeviceProfile.objects.get_or_create(name=name)
+    if is_new:
+        for position, channel in enumerate(channels):
+            found.channels.create(position=position, name=channel, unit=unit)
+    return found
+
+
+def device(user: User | None = None, **fields: Any) -> Device:
+    return Device.objects.create(owner=user or owner(), **{"profile": profile(), "name": "Pump", **fields})
+
+
+def readings(sender: Device, rows: Iterable[Sequence[float]], start: datetime = NOON) -> None:
+    """Stored readings, a second apart."""
+    times = (start + timedelta(seconds=second) for second in count())
+    store.append([store.NewReading(sender.pk, time, row) for time, row in zip(times, rows, strict=False)])
