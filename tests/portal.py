@@ -91,6 +91,8 @@ class Portal:
             "HTTPS": "0",
             "PORT": str(port),
             "PYTHONUNBUFFERED": "1",
+            # What a killed process leaves behind goes with the portal.
+            "TMPDIR": str(supervisor.logs),
         }
 
     # --- Processes

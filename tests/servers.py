@@ -51,11 +51,15 @@ def free_folder(stack: ExitStack) -> Path:
             continue
         with suppress(ServersError):
             stack.enter_context(locked(folder))
-            # What cannot be removed is the lock of a run that came into the emptied folder.
-            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            stack.callback(remove, folder)
             shutil.rmtree(folder / "redis", ignore_errors=True)
             return folder
     raise pytest.UsageError(f"{RUNS_AT_ONCE} runs of the tests are under way, or {folder} cannot be used.")
+
+
+def remove(folder: Path) -> None:
+    """Renamed first: with its lock file gone another run would come in and lose what it makes there."""
+    shutil.rmtree(folder.rename(folder.with_name(f"{folder.name}-{os.getpid()}-{time.monotonic_ns()}")))
 
 
 @contextmanager

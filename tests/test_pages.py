@@ -7,19 +7,30 @@ import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Response, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Playwright,
+    Response,
+    expect,
+    sync_playwright,
+)
 
 from devices.templatetags import figures
 from tests.portal import Person, Portal, Sender
 from tests.test_figures import NUMBERS, STAMPS
 
 pytestmark = pytest.mark.browser
+
+Visit = Callable[..., Page]
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
@@ -31,6 +42,8 @@ FLAGS = (
     "--no-first-run",
     "--disable-quic",
 )
+# Playwright's own switch leaves out what stands in <noscript>.
+NO_SCRIPTS = "--blink-settings=scriptEnabled=false"
 WAIT_MS = 15_000
 # What Chromium itself says about an answer of 400 or more; answers are judged by their status.
 NOT_LOADED = "Failed to load resource"
@@ -61,15 +74,30 @@ class Account:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def playwright() -> Iterator[Playwright]:
     """Not for the whole run: while it lives, Django takes this thread for an asynchronous one."""
+    with sync_playwright() as playwright:
+        expect.set_options(timeout=WAIT_MS)
+        yield playwright
+
+
+@pytest.fixture(scope="module")
+def browser(playwright: Playwright) -> Iterator[Browser]:
+    with launch(playwright) as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def scriptless_browser(playwright: Playwright) -> Iterator[Browser]:
+    with launch(playwright, NO_SCRIPTS) as browser:
+        yield browser
+
+
+def launch(playwright: Playwright, *flags: str) -> Browser:
     path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
     if path is None:
         pytest.fail("The browser tests need Chromium: install it, or set CHROMIUM to its path.")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
-        yield browser
-        browser.close()
+    return playwright.chromium.launch(executable_path=path, args=[*FLAGS, *flags])
 
 
 @pytest.fixture(scope="module")
@@ -111,24 +139,33 @@ def device(portal: Portal, owner: Person) -> Sender:
 
 
 @pytest.fixture
-def visit(portal: Portal, browser: Browser) -> Iterator[Callable[..., Page]]:
-    """Open the portal's log-in page in a new browser session; nothing there may go wrong until the test's end."""
+def visit(portal: Portal, browser: Browser) -> Iterator[Visit]:
+    with sessions(portal, browser) as visit:
+        yield visit
+
+
+@pytest.fixture
+def visit_without_scripts(portal: Portal, scriptless_browser: Browser) -> Iterator[Visit]:
+    with sessions(portal, scriptless_browser) as visit:
+        yield visit
+
+
+@contextmanager
+def sessions(portal: Portal, browser: Browser) -> Iterator[Visit]:
+    """A function that opens a session, logged in if given an account; nothing may go wrong in it."""
     faults: list[str] = []
-    contexts: list[BrowserContext] = []
+    with ExitStack() as stack:
 
-    def open_session(account: Account | None = None, **options: Any) -> Page:
-        context = browser.new_context(base_url=portal.url, **options)
-        contexts.append(context)
-        context.set_default_timeout(WAIT_MS)
-        watch(context, portal.url, faults)
-        page = context.new_page()
-        if account is not None:
-            log_in(page, account)
-        return page
+        def visit(account: Account | None = None, **options: Any) -> Page:
+            context = stack.enter_context(browser.new_context(base_url=portal.url, **options))
+            context.set_default_timeout(WAIT_MS)
+            watch(context, portal.url, faults)
+            page = context.new_page()
+            if account is not None:
+                log_in(page, account)
+            return page
 
-    yield open_session
-    for context in contexts:
-        context.close()
+        yield visit
     assert faults == []
 
 
@@ -138,7 +175,8 @@ def watch(context: BrowserContext, origin: str, faults: list[str]) -> None:
             faults.append(f"{message.page and message.page.url}: {message.text}")
 
     def on_response(response: Response) -> None:
-        if response.status >= 400 and not response.request.is_navigation_request():
+        # 400: input that the page then explains.
+        if response.status > 400 and not response.request.is_navigation_request():
             faults.append(f"{response.status} {response.url}")
 
     context.on("console", on_console)
@@ -175,7 +213,8 @@ def shown_statistics(page: Page) -> list[dict[str, float | str | None]]:
     return page.locator(".statistics tbody tr:has([data-stat])").evaluate_all(
         """rows => rows.map(row => Object.fromEntries([...row.querySelectorAll("[data-stat]")].map(cell => [
             cell.dataset.stat,
-            cell.querySelector("data") ? Number(cell.textContent) : cell.textContent.replace("—", "") || null])))"""
+            cell.querySelector("data") ? Number(cell.textContent)
+                : cell.textContent.replace("—", "") || null])))"""
     )
 
 
@@ -192,7 +231,7 @@ def expected_statistics(*results: dict[str, Any]) -> list[dict[str, float | str 
 # --- Logging in and out
 
 
-def test_one_logs_in_by_form_and_out_again(visit: Callable[..., Page], owner_account: Account) -> None:
+def test_one_logs_in_by_form_and_out_again(visit: Visit, owner_account: Account) -> None:
     page = visit()
     page.goto("/portal/")
     expect(page).to_have_url(re.compile(r"/portal/login/\?next="))
@@ -205,7 +244,7 @@ def test_one_logs_in_by_form_and_out_again(visit: Callable[..., Page], owner_acc
     expect(page.get_by_label("Password")).to_be_visible()
 
 
-def test_wrong_password_is_told(visit: Callable[..., Page], owner_account: Account) -> None:
+def test_wrong_password_is_told(visit: Visit, owner_account: Account) -> None:
     page = visit(Account(owner_account.login, "not it"))
     expect(page.get_by_role("alert")).to_contain_text("correct login and password")
     expect(page.get_by_label("Login")).to_have_value(owner_account.login)
@@ -215,7 +254,7 @@ def test_wrong_password_is_told(visit: Callable[..., Page], owner_account: Accou
 
 
 def test_device_list_finds_by_name_and_by_state(
-    portal: Portal, visit: Callable[..., Page], owner: Person, owner_account: Account, device: Sender
+    portal: Portal, visit: Visit, owner: Person, owner_account: Account, device: Sender
 ) -> None:
     silent = portal.new_device(owner, name=f"Silent {secrets.token_hex(4)}")
     page = visit(owner_account)
@@ -234,14 +273,14 @@ def test_device_list_finds_by_name_and_by_state(
     expect(row).to_be_visible()
 
 
-def test_device_list_says_what_it_cannot_filter_by(visit: Callable[..., Page], owner_account: Account) -> None:
+def test_device_list_says_what_it_cannot_filter_by(visit: Visit, owner_account: Account) -> None:
     page = visit(owner_account)
     page.goto("/portal/devices/?profile=unknown")
     expect(page.get_by_role("alert")).to_contain_text("profile")
 
 
 def test_owner_sees_own_devices_only(
-    portal: Portal, visit: Callable[..., Page], owner_account: Account, admin_account: Account
+    portal: Portal, visit: Visit, owner_account: Account, admin_account: Account
 ) -> None:
     foreign = portal.new_device(portal.new_user(), name=f"Foreign {secrets.token_hex(4)}")
     page = visit(owner_account)
@@ -254,7 +293,7 @@ def test_owner_sees_own_devices_only(
 
 
 def test_device_page_follows_new_readings(
-    portal: Portal, visit: Callable[..., Page], owner_account: Account, device: Sender
+    portal: Portal, visit: Visit, owner_account: Account, device: Sender
 ) -> None:
     page = visit(owner_account)
     page.goto(device_path(device))
@@ -286,7 +325,7 @@ def is_drawn(page: Page) -> bool:
 
 
 def test_device_without_readings_says_how_to_post_the_first(
-    portal: Portal, visit: Callable[..., Page], owner: Person, owner_account: Account
+    portal: Portal, visit: Visit, owner: Person, owner_account: Account
 ) -> None:
     silent = portal.new_device(owner, profile="scalar")
     page = visit(owner_account)
@@ -299,7 +338,7 @@ def test_device_without_readings_says_how_to_post_the_first(
 
 
 def test_earlier_readings_come_on_demand(
-    portal: Portal, visit: Callable[..., Page], owner: Person, owner_account: Account
+    portal: Portal, visit: Visit, owner: Person, owner_account: Account
 ) -> None:
     sender = portal.new_device(owner, profile="scalar")
     first = datetime(1999, 5, 1, tzinfo=UTC)
@@ -313,7 +352,7 @@ def test_earlier_readings_come_on_demand(
 
 
 def test_following_pauses_and_resumes(
-    portal: Portal, visit: Callable[..., Page], owner_account: Account, device: Sender
+    portal: Portal, visit: Visit, owner_account: Account, device: Sender
 ) -> None:
     page = visit(owner_account)
     page.clock.install()
@@ -345,7 +384,7 @@ def hide(page: Page, is_hidden: bool) -> None:
 
 
 def test_lost_connection_is_shown_until_it_is_back(
-    visit: Callable[..., Page], owner_account: Account, device: Sender
+    visit: Visit, owner_account: Account, device: Sender
 ) -> None:
     page = visit(owner_account)
     page.goto(device_path(device))
@@ -360,7 +399,7 @@ def test_lost_connection_is_shown_until_it_is_back(
 
 
 def test_analysis_result_arrives_without_reloading(
-    portal: Portal, visit: Callable[..., Page], owner: Person, owner_account: Account, device: Sender
+    portal: Portal, visit: Visit, owner: Person, owner_account: Account, device: Sender
 ) -> None:
     page = visit(owner_account)
     page.goto(device_path(device))
@@ -375,7 +414,7 @@ def test_analysis_result_arrives_without_reloading(
 
 
 def test_typed_period_is_read_in_the_devices_zone(
-    visit: Callable[..., Page], portal: Portal, owner: Person, owner_account: Account
+    visit: Visit, portal: Portal, owner: Person, owner_account: Account
 ) -> None:
     sender = portal.new_device(owner, profile="scalar", time_zone="Asia/Tokyo")
     for hour, value in ((0, 1.0), (1, 2.0), (2, 4.0)):
@@ -394,37 +433,39 @@ def test_typed_period_is_read_in_the_devices_zone(
 
 
 def test_period_that_ends_before_it_starts_is_told(
-    visit: Callable[..., Page], owner_account: Account, device: Sender
+    visit: Visit, visit_without_scripts: Visit, owner_account: Account, device: Sender
 ) -> None:
-    page = visit(owner_account, java_script_enabled=False)
-    page.goto(device_path(device))
-    page.get_by_label("From").fill("2026-07-02T00:00:00")
-    page.get_by_label("To, not included").fill("2026-07-01T00:00:00")
-    page.get_by_role("button", name="Analyse").click()
-    expect(page.get_by_text("Must be before end.")).to_be_visible()
-    expect(page.get_by_label("From")).to_have_value(re.compile("^2026-07-02T00:00"))
+    for page in (visit(owner_account), visit_without_scripts(owner_account)):
+        page.goto(device_path(device))
+        page.get_by_label("From").fill("2026-07-02T00:00:00")
+        page.get_by_label("To, not included").fill("2026-07-01T00:00:00")
+        page.get_by_role("button", name="Analyse").click()
+        expect(page.get_by_text("Must be before end.")).to_be_visible()
+        expect(page.get_by_label("From")).to_have_value(re.compile("^2026-07-02T00:00"))
 
 
 def test_everything_works_without_scripts(
-    portal: Portal, visit: Callable[..., Page], owner: Person, owner_account: Account, device: Sender
+    portal: Portal, visit_without_scripts: Visit, owner: Person, owner_account: Account, device: Sender
 ) -> None:
-    page = visit(owner_account, java_script_enabled=False)
+    page = visit_without_scripts(owner_account)
     page.locator(f'a[href="{device_path(device)}"]').click()
     expect(page.locator("[data-readings] tr")).to_have_count(3)
-    expect(page.get_by_text("The chart needs JavaScript.")).to_be_visible()
-    page.get_by_role("button", name="Last hour").click()
-    expect(page.get_by_text("Finished")).to_be_visible()
-    cells = page.locator('.statistics tr:has-text("x") [data-stat="sum"] data')
-    assert float(cells.get_attribute("value")) == -1234.56789012345 + 0.2
+    expect(page.locator("noscript")).to_be_visible()
+    with portal.frozen("worker"):
+        page.get_by_role("button", name="Last hour").click()
+        expect(page.get_by_role("status")).to_have_text("Queued")
+    expect(page.get_by_role("status")).to_have_text("Finished")
+    sums = page.locator('[data-stat="sum"] data')
+    assert float(sums.first.get_attribute("value")) == -1234.56789012345 + 0.2
     page.get_by_role("link", name="Analyses").first.click()
-    page.get_by_label("All devices of").select_option(owner.login)
+    page.get_by_label("All devices of").select_option(label=owner.login)
     page.get_by_role("button", name="All readings").click()
-    expect(page.get_by_text("Finished")).to_be_visible()
+    expect(page.get_by_role("status")).to_have_text("Finished")
     expect(page.get_by_text("All devices together")).to_be_visible()
 
 
 def test_page_of_an_open_analysis_fills_in(
-    portal: Portal, visit: Callable[..., Page], owner: Person, owner_account: Account, device: Sender
+    portal: Portal, visit: Visit, owner: Person, owner_account: Account, device: Sender
 ) -> None:
     page = visit(owner_account)
     with portal.frozen("worker"):
@@ -445,7 +486,7 @@ def test_page_of_an_open_analysis_fills_in(
 
 
 def test_failed_analysis_says_why(
-    portal: Portal, visit: Callable[..., Page], owner: Person, owner_account: Account, device: Sender
+    portal: Portal, visit: Visit, owner: Person, owner_account: Account, device: Sender
 ) -> None:
     task_id = portal.ask(f"/devices/{device.id}/analytics/", owner.token, end="2026-07-01")
     portal.wait_for_task(task_id, owner.token)
@@ -459,7 +500,7 @@ def test_failed_analysis_says_why(
 # --- All pages
 
 
-def test_admin_pages_keep_to_the_policy(visit: Callable[..., Page], admin_account: Account) -> None:
+def test_admin_pages_keep_to_the_policy(visit: Visit, admin_account: Account) -> None:
     page = visit(admin_account)
     for path in ADMIN_PAGES:
         assert page.goto(f"/admin/{path}").status == 200
@@ -471,7 +512,7 @@ def test_admin_pages_keep_to_the_policy(visit: Callable[..., Page], admin_accoun
 
 
 def test_admins_page_of_a_device_keeps_to_the_policy(
-    portal: Portal, visit: Callable[..., Page], admin_account: Account, device: Sender
+    portal: Portal, visit: Visit, admin_account: Account, device: Sender
 ) -> None:
     [(number,)] = portal.query("SELECT id FROM devices_device WHERE uuid = %s", device.id)
     page = visit(admin_account)
@@ -480,7 +521,7 @@ def test_admins_page_of_a_device_keeps_to_the_policy(
     expect(page.get_by_text("-1234.56789012345")).to_be_visible()
 
 
-def test_swagger_ui_renders(visit: Callable[..., Page]) -> None:
+def test_swagger_ui_renders(visit: Visit) -> None:
     page = visit()
     page.goto("/docs")
     expect(page.get_by_text("Post one reading of a device").first).to_be_visible()
@@ -493,28 +534,25 @@ def test_redoc_renders(browser: Browser, portal: Portal) -> None:
         watch(context, portal.url, faults)
         page = context.new_page()
         page.goto("/redoc")
-        expect(page.get_by_role("heading", name="Post one reading of a device")).to_be_visible(timeout=WAIT_MS)
+        expect(page.get_by_role("heading", name="Post one reading of a device")).to_be_visible(
+            timeout=WAIT_MS
+        )
     assert [fault for fault in faults if "cdn.redoc.ly/redoc/logo-mini.svg" not in fault] == []
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_pages_fit_a_narrow_screen(
-    portal: Portal,
-    visit: Callable[..., Page],
-    owner: Person,
-    owner_account: Account,
-    device: Sender,
-    scheme: str,
+    portal: Portal, visit: Visit, owner: Person, owner_account: Account, device: Sender
 ) -> None:
     task_id = portal.ask(f"/users/{owner.id}/analytics/", owner.token)
     portal.wait_for_task(task_id, owner.token)
-    page = visit(owner_account, viewport={"width": 360, "height": 740}, color_scheme=scheme)
-    for path in ("devices/", f"devices/{device.id}/", "analyses/", f"analyses/{task_id}/", "login/", "nothing/"):
+    page = visit(owner_account, viewport={"width": 360, "height": 740})
+    analysis = f"analyses/{task_id}/"
+    for path in ("devices/", f"devices/{device.id}/", "analyses/", analysis, "login/", "nothing/"):
         page.goto(f"/portal/{path}")
         assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
 
 
-def test_first_tab_leads_past_the_navigation(visit: Callable[..., Page], owner_account: Account) -> None:
+def test_first_tab_leads_past_the_navigation(visit: Visit, owner_account: Account) -> None:
     page = visit(owner_account)
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
@@ -524,7 +562,7 @@ def test_first_tab_leads_past_the_navigation(visit: Callable[..., Page], owner_a
 
 
 def test_scripts_write_figures_as_the_server_does(
-    visit: Callable[..., Page], owner_account: Account, device: Sender
+    visit: Visit, owner_account: Account, device: Sender
 ) -> None:
     page = visit(owner_account)
     page.goto(device_path(device))

@@ -8,7 +8,7 @@ from django.utils.html import format_html
 
 register = template.Library()
 
-# Digits behind the first six are there to be checked and copied, not read: they are shown muted, never dropped.
+# The digits behind these are there to be checked and copied: they are shown muted, never dropped.
 READABLE_DIGITS = 6
 NOTHING = "\N{EM DASH}"
 AGES = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
@@ -51,7 +51,7 @@ def readable_length(whole: str, rest: str) -> int:
 
 @register.filter
 def stamp(time: datetime, zone: tzinfo) -> str:
-    """The time in `zone`, to the microsecond, with its offset: an hour that comes twice in a year stays clear."""
+    """The time in `zone`, to the microsecond, with its offset: an hour that comes twice stays clear."""
     return time_element(time, in_zone(time, zone), zone)
 
 
