@@ -29,8 +29,8 @@ from tests.servers import free_folder
 
 DATABASE = "plumbline_portal"
 SERVER_URLS = ("DATABASE_URL", "REDIS_URL")
-START_SECONDS = 30
-TASK_SECONDS = 30
+START_SECONDS = 60
+TASK_SECONDS = 60
 POLL_SECONDS = 0.05
 # No proxy of the environment comes between the tests and a loopback address.
 CLIENT = {"timeout": 30, "allow_redirects": False}

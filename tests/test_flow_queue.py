@@ -15,8 +15,8 @@ from tests.portal import Person, Portal, Sender, connected, eventually
 # A request does not wait for a broker: a second for one that hangs, and what a busy machine adds.
 PATIENCE_SECONDS = 2
 # Of analytics.queue: dead after 15 s, lost after 10 s, looked for every 5 s.
-RECOVERY_SECONDS = 40
-CLAIM_SECONDS = 20
+RECOVERY_SECONDS = 60
+CLAIM_SECONDS = 40
 ATTEMPTS = 3
 
 

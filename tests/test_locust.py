@@ -16,7 +16,7 @@ from tests.portal import Portal, eventually, free_port
 
 LOCUST = [sys.executable, "-m", "locust", "-f", "locust/locustfile.py"]
 USERS, SECONDS = 3, 5
-PAGE_SECONDS = 20
+PAGE_SECONDS = 40
 
 
 @contextmanager

@@ -63,6 +63,11 @@
     return { label: channel.name, stroke: color, dash, width: 1.5, value, points: { size: 4, fill: color } };
   }
 
+  // uPlot's first series is the time.
+  function time() {
+    return { label: "\u00a0", value: (_plot, _seconds, _series, i) => stampText(stamps[i]) };
+  }
+
   function options(unit, place) {
     const isLast = place === units.length - 1;
     const axis = { stroke: css("--muted"), font: css("--chart-font"), grid: { stroke: css("--line"), width: 1 } };
@@ -77,7 +82,7 @@
         { ...axis, space: 70, ...(isLast ? { values: TIMES, size: TIME_AXIS } : { values: [], size: 8 }) },
         { ...axis, values: (_, splits) => splits.map(level), size: (_, labels) => axisWidth(labels ?? []) },
       ],
-      series: [{ label: "\u00a0", value: (_u, _x, _s, i) => stampText(stamps[i]) }, ...ofUnit(unit, feed.channels).map(series)],
+      series: [time(), ...ofUnit(unit, feed.channels).map(series)],
     };
   }
 

@@ -40,6 +40,7 @@
     tell();
   }
 
+  // What comes late, with an older stamp, is seen when the page is loaded again.
   async function follow() {
     const last = readings.at(-1).timestamp;
     const { rows, next } = await page(new URLSearchParams({ start: last, limit: PAGE }));
