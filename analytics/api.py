@@ -75,7 +75,7 @@ class AskView(APIView):
     scope = Scope.READ
 
     def ask(self, request: Request, target: Device | User, zone: tzinfo) -> Response:
-        asked = request.query_params | body_period(request)
+        asked = request.query_params.dict() | body_period(request)
         analysis = ask_for_analysis(
             target, asked_period(asked, zone), asked_by=request.user, now=timezone.now()
         )

@@ -21,18 +21,24 @@ def ask_for_analysis(
     # Two who ask at the same moment get one task; foreign keys to the row are not held up.
     type(target).objects.select_for_update(no_key=True).get(pk=target.pk)
     of_target = {"device": target} if isinstance(target, Device) else {"user": target}
-    devices = [target.pk] if isinstance(target, Device) else list(target.devices.values_list("pk", flat=True))
+    devices = [target] if isinstance(target, Device) else list(target.devices.all())
     question = {**of_target, "start": period.start, "end": period.end}
-    readings = store.count(devices, Period(period.start, period.end or now))
+    readings = store.count([device.pk for device in devices], Period(period.start, period.end or now))
     asked = Analysis.objects.with_target().filter(**question).first()
-    if asked is not None and still_holds(asked, readings):
+    if asked is not None and still_holds(asked, readings, {str(device.uuid) for device in devices}):
         return asked
     analysis = Analysis(**question, asked_by=asked_by, readings=readings)
     queue.ask(analysis, run_analysis)
     return analysis
 
 
-def still_holds(analysis: Analysis, readings: int) -> bool:
+def still_holds(analysis: Analysis, readings: int, devices: set[str]) -> bool:
+    """Whether it is, or will be, about these devices with so many readings."""
     if analysis.status == Status.QUEUED:
         return True
-    return analysis.status in (Status.RUNNING, Status.FINISHED) and analysis.readings == readings
+    if analysis.status == Status.RUNNING:
+        return analysis.readings == readings
+    if analysis.result is None:
+        return False
+    # The devices too: a new one may have brought as many readings as an erased one took away.
+    return analysis.readings == readings and set(analysis.result.get("devices", devices)) == devices

@@ -30,6 +30,8 @@ DEAD_AFTER = timedelta(seconds=15)
 # A task that was sent is normally claimed at once; only then is the broker asked whether it still has it.
 LOST_AFTER = timedelta(seconds=10)
 RESEND_BATCH = 500
+# A request waits a second for a broker that hangs, and tries a dead one once.
+IMPATIENT = {"socket_timeout": 1, "max_retries": 0}
 
 
 def ask(run: Run, task: Task) -> None:
@@ -41,7 +43,8 @@ def ask(run: Run, task: Task) -> None:
 def send(run: Run, task: Task) -> None:
     """Hand the run to the broker. A broker that is down is no error: the row waits for `reconcile`."""
     try:
-        task.apply_async((str(run.pk),))
+        with current_app.connection_for_write(transport_options=IMPATIENT) as broker:
+            task.apply_async((str(run.pk),), connection=broker)
     except (BrokerError, RedisError) as error:
         logger.warning("The broker does not answer, %s waits: %s", run.pk, error)
         return

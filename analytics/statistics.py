@@ -5,8 +5,8 @@ from typing import TypedDict
 
 import numpy as np
 
-# A power of two: scaling by it is exact, and keeps the sum of any 2**60 doubles finite.
-SCALE = 2.0**-64
+# Every double is a whole number of the smallest one, which is 1 / UNITS.
+UNITS = 2**1074
 
 
 class Summary(TypedDict):
@@ -42,17 +42,28 @@ def sum_and_mean(values: np.ndarray) -> tuple[float | None, float]:
     try:
         total = math.fsum(values)
     except OverflowError:
-        scaled = math.fsum(values * SCALE)
-        total = scaled / SCALE if abs(scaled) <= np.finfo(float).max * SCALE else None
-        return total, scaled / len(values) / SCALE
+        return sum_and_mean_in_units(values)
     return total, total / len(values)
+
+
+def sum_and_mean_in_units(values: np.ndarray) -> tuple[float | None, float]:
+    """The same in whole numbers: slower, but a sum may pass the largest double on its way."""
+    ratios = map(float.as_integer_ratio, values.tolist())
+    units = sum(numerator * (UNITS // denominator) for numerator, denominator in ratios)
+    # Dividing whole numbers rounds correctly.
+    mean = units / (UNITS * len(values))
+    try:
+        return units / UNITS, mean
+    except OverflowError:
+        return None, mean
 
 
 def median(values: np.ndarray) -> float:
     """The middle value, or halfway between the middle two, as PostgreSQL's percentile_cont(0.5) has it."""
     low, high = (len(values) - 1) // 2, len(values) // 2
     ordered = np.partition(values, [low, high])
-    return halfway(float(ordered[low]), float(ordered[high]))
+    # Halfway from -0.0 to itself would be 0.0.
+    return float(ordered[low]) if low == high else halfway(float(ordered[low]), float(ordered[high]))
 
 
 def halfway(low: float, high: float) -> float:

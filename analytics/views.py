@@ -1,5 +1,9 @@
+from collections.abc import Iterable
+from datetime import datetime, tzinfo
+from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -13,25 +17,36 @@ from devices import store
 from devices.models import Device
 from devices.periods import Period
 from devices.serializers import is_online
+from devices.views import channel_values
 
-LATEST = 20
+LATEST_READINGS = 20
+LATEST_ANALYSES = 10
 PAGE_SIZE = 50
+# Of an analysis as a row of a list: not the result, which may be large.
+TARGET = ("device", "user", "asked_by")
 
 
 @require_http_methods(["GET", "POST"])
 def device(request: HttpRequest, uuid: UUID) -> HttpResponse:
     """One device: channels, latest readings, a chart, its analyses; a POST asks for an analysis."""
     device = get_object_or_404(Device.objects.visible_to(request.user).with_channels(), uuid=uuid)
-    form = PeriodForm(request.POST or None, zone=device.zone)
+    now = timezone.now()
+    form = PeriodForm(request.POST or None, zone=device.zone, now=now)
     if request.method == "POST" and form.is_valid():
         return ask_and_show(request, device, form.period)
-    readings = store.page([device.pk], Period(), limit=LATEST)
+    readings = store.page([device.pk], Period(), limit=LATEST_READINGS)
+    latest = readings[0] if readings else None
     context = {
         "device": device,
+        "latest": latest,
+        "values": channel_values(device, latest),
         "readings": readings,
-        "is_online": is_online(readings[0] if readings else None),
+        "is_online": is_online(latest),
+        "analyses": device.analyses.select_related(*TARGET)[:LATEST_ANALYSES],
         "form": form,
-        "analyses": device.analyses.with_target()[:LATEST],
+        "zone": device.zone,
+        "feed": feed(device),
+        "labels": labels([device]),
     }
     return render(request, "analytics/device.html", context)
 
@@ -39,20 +54,34 @@ def device(request: HttpRequest, uuid: UUID) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def analysis_list(request: HttpRequest) -> HttpResponse:
     """Analyses, newest first; a POST asks for one of all devices of a user."""
-    form = FleetForm(request.POST or None, zone=timezone.get_default_timezone(), asker=request.user)
+    zone = timezone.get_default_timezone()
+    form = FleetForm(request.POST or None, zone=zone, now=timezone.now(), asker=request.user)
     if request.method == "POST" and form.is_valid():
         return ask_and_show(request, form.cleaned_data["user"], form.period)
-    analyses = Analysis.objects.visible_to(request.user).with_target()
+    analyses = Analysis.objects.visible_to(request.user).select_related(*TARGET)
     page = Paginator(analyses, PAGE_SIZE).get_page(request.GET.get("page"))
-    return render(request, "analytics/analysis_list.html", {"page": page, "form": form})
+    context = {
+        "page": page,
+        "form": form,
+        "can_ask": form.fields["user"].queryset.exists(),
+        "zone": zone,
+    }
+    return render(request, "analytics/analysis_list.html", context)
 
 
 def analysis(request: HttpRequest, pk: UUID) -> HttpResponse:
     """One analysis; while it is open a script waits for its result."""
     analysis = get_object_or_404(Analysis.objects.visible_to(request.user).with_target(), pk=pk)
-    return render(
-        request, "analytics/analysis.html", {"analysis": analysis, "tables": tables(analysis.result)}
-    )
+    result = analysis.result
+    described = labels(measured_devices(analysis))
+    context = {
+        "analysis": analysis,
+        "parts": parts(result, described) if result else [],
+        "used": bounds(result) if result else None,
+        "labels": described,
+        "zone": zone(analysis),
+    }
+    return render(request, "analytics/analysis.html", context)
 
 
 def ask_and_show(request: HttpRequest, target: object, period: Period) -> HttpResponse:
@@ -60,23 +89,59 @@ def ask_and_show(request: HttpRequest, target: object, period: Period) -> HttpRe
     return redirect("analytics:analysis", pk=asked.pk)
 
 
-def tables(result: dict | None) -> list[dict]:
-    """A result as tables of {title, rows}, a row per channel: the aggregate first, then each device."""
-    if result is None:
-        return []
-    if "aggregate" not in result:
+def zone(analysis: Analysis) -> tzinfo:
+    """Where its stamps are shown: devices of a fleet may lie in several zones."""
+    return analysis.device.zone if analysis.device else timezone.get_default_timezone()
+
+
+def measured_devices(analysis: Analysis) -> Iterable[Device]:
+    return [analysis.device] if analysis.device else analysis.user.devices.with_channels()
+
+
+def feed(device: Device) -> dict[str, Any]:
+    """What the page's scripts need to follow the device's readings."""
+    return {
+        "channels": [{"name": channel.name, "unit": channel.unit} for channel in device.channels],
+        "zone": device.time_zone,
+        "online_seconds": settings.DEVICE_ONLINE_SECONDS,
+    }
+
+
+def labels(devices: Iterable[Device]) -> dict[str, dict[str, Any]]:
+    """What a result does not say: by device id the device's name and its channels' units."""
+    return {
+        str(device.uuid): {
+            "name": str(device),
+            "units": {channel.name: channel.unit for channel in device.channels},
+        }
+        for device in devices
+    }
+
+
+def bounds(result: dict) -> dict[str, datetime | None]:
+    """The bounds that the result was computed over."""
+    return {name: result[name] and datetime.fromisoformat(result[name]) for name in ("start", "end")}
+
+
+def parts(result: dict, labels: dict[str, dict]) -> list[dict[str, Any]]:
+    """A result as parts of a table, {title, rows}: the aggregate first, then each device. A row is a channel.
+
+    analysis.js does the same with a result that arrives while the page is open.
+    """
+    units = {name: unit for label in labels.values() for name, unit in label["units"].items()}
+    if "devices" not in result:
         channels = {name: summary for name, summary in result.items() if isinstance(summary, dict)}
-        return [{"title": "", "rows": rows(channels)}]
-    devices = Device.objects.filter(uuid__in=result["devices"])
-    names = {str(device.uuid): str(device) for device in devices}
+        return [{"title": "", "rows": rows(channels, units)}]
+    unknown: dict[str, Any] = {"units": {}}
+    each = [(uuid, channels, labels.get(uuid, unknown)) for uuid, channels in result["devices"].items()]
     return [
-        {"title": "All devices together", "rows": rows(result["aggregate"])},
+        {"title": "All devices together", "rows": rows(result["aggregate"], units)},
         *(
-            {"title": names.get(uuid, uuid), "rows": rows(channels)}
-            for uuid, channels in result["devices"].items()
+            {"title": of.get("name", uuid), "rows": rows(channels, of["units"])}
+            for uuid, channels, of in each
         ),
     ]
 
 
-def rows(channels: dict[str, dict]) -> list[dict]:
-    return [{"channel": name, **summary} for name, summary in channels.items()]
+def rows(channels: dict[str, dict], units: dict[str, str]) -> list[dict[str, Any]]:
+    return [{"channel": name, "unit": units.get(name, ""), **summary} for name, summary in channels.items()]

@@ -1,13 +1,18 @@
-"""API manners that settings plug into REST framework: parsing and paging. Errors are in `config.problems`."""
+"""API manners that settings plug into REST framework; errors are in `config.problems`."""
 
+import re
 from typing import Any
 
 import msgspec
 from rest_framework import exceptions
+from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.pagination import CursorPagination
 from rest_framework.parsers import BaseParser
 from rest_framework.response import Response
 from rest_framework.utils.urls import remove_query_param
+
+NOT_A_CURSOR = "Not a cursor of this list."
+ID = re.compile(r"[0-9]{1,18}")
 
 
 class StrictJSONParser(BaseParser):
@@ -20,7 +25,17 @@ class StrictJSONParser(BaseParser):
         try:
             return msgspec.json.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise exceptions.ParseError(f"The body is not valid JSON: {error}") from error
+            raise exceptions.ValidationError({"body": f"Not valid JSON: {error}."}) from error
+
+
+class JSONInAnyCase(DefaultContentNegotiation):
+    """A client that accepts none of what we have gets JSON all the same: no reading is lost over a header."""
+
+    def select_renderer(self, request: Any, renderers: Any, format_suffix: str | None = None) -> Any:
+        try:
+            return super().select_renderer(request, renderers, format_suffix)
+        except exceptions.NotAcceptable:
+            return renderers[0], renderers[0].media_type
 
 
 class KeysetPagination(CursorPagination):
@@ -34,14 +49,21 @@ class KeysetPagination(CursorPagination):
 
     def paginate_queryset(self, queryset: Any, request: Any, view: Any = None) -> list:
         self.total = queryset.count()
+        return super().paginate_queryset(queryset, request, view)
+
+    def decode_cursor(self, request: Any) -> Any:
         try:
-            return super().paginate_queryset(queryset, request, view)
+            cursor = super().decode_cursor(request)
         except exceptions.NotFound as error:
-            raise exceptions.ValidationError({"cursor": "Not a cursor of this list."}) from error
+            raise exceptions.ValidationError({"cursor": NOT_A_CURSOR}) from error
+        # A position is a row's id, by the `ordering`. The library reads most nonsense as an empty cursor.
+        if cursor and not (any(cursor) and ID.fullmatch(cursor.position or "0")):
+            raise exceptions.ValidationError({"cursor": NOT_A_CURSOR})
+        return cursor
 
     def get_page_size(self, request: Any) -> int:
         text = request.query_params.get("limit", str(self.page_size))
-        if not (text.isascii() and text.isdigit() and 1 <= int(text) <= self.max_page_size):
+        if not (text.isascii() and text.isdigit() and len(text) < 5 and 1 <= int(text) <= self.max_page_size):
             message = f"Must be a whole number from 1 to {self.max_page_size}."
             raise exceptions.ValidationError({"limit": message})
         return int(text)

@@ -37,7 +37,8 @@ POSTGRES_SOCKET = ".s.PGSQL.5432"
 SOCKET_PATH_BYTES = 103
 READY_SECONDS = 30
 
-PR_SET_KEEPCAPS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE = 8, 47, 2
+PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP = 28, 1 << 2
+PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE = 47, 2
 CAP_DAC_READ_SEARCH = 2
 CAPABILITY_VERSION_3 = 0x20080522
 capset = getattr(ctypes.CDLL(None, use_errno=True), "capset", None)
@@ -60,7 +61,8 @@ class Account:
         if self.uid == os.geteuid():
             return
         if self.search:
-            call(prctl, PR_SET_KEEPCAPS, 1, 0, 0, 0)
+            # Capabilities outlast the change of user, and count in access(2), with which initdb asks.
+            call(prctl, PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0)
         os.setgroups([])
         os.setgid(self.gid)
         os.setuid(self.uid)
@@ -262,7 +264,7 @@ def server_account(data: Path) -> Account:
     else:
         nobody = pwd.getpwnam("nobody")
         account = Account(nobody.pw_uid, nobody.pw_gid)
-    binary = postgres_binary("postgres")
+    binary = postgres_binary("pg_config")
     closed = [path for path in (binary.parent, data, socket_path(data).parent) if closed_to(account, path)]
     if closed:
         account = Account(account.uid, account.gid, search=True)
@@ -271,10 +273,10 @@ def server_account(data: Path) -> Account:
 
 
 def check_account(account: Account, binary: Path, closed: list[Path]) -> None:
-    """Try it: raises ServersError with what stands in the way."""
+    """Try it with a small program, which like the others looks for itself. Raises ServersError."""
     try:
         subprocess.run(  # noqa: S603  our own binary
-            [binary, "--version"], preexec_fn=account.become, cwd="/", stdout=subprocess.DEVNULL, check=True
+            [binary, "--bindir"], preexec_fn=account.become, cwd="/", stdout=subprocess.DEVNULL, check=True
         )
     except PermissionError as error:
         raise ServersError(

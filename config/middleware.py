@@ -8,6 +8,8 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.http import HttpRequest, HttpResponse
 from django.urls import is_valid_path
+from rest_framework.mixins import ListModelMixin
+from rest_framework.permissions import SAFE_METHODS
 
 from config.health import healthz
 from config.problems import problem
@@ -114,10 +116,7 @@ def demo_banner(_: HttpRequest) -> dict[str, bool]:
 
 
 class RefuseUnknownQuery:
-    """A misspelt parameter is 400, not silently the wrong answer.
-
-    A view lists its own in `query_parameters`; those of its filters and of paging are added.
-    """
+    """A misspelt parameter is 400, not silently the wrong answer."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
@@ -129,15 +128,20 @@ class RefuseUnknownQuery:
         view_class = getattr(view, "cls", None)
         if view_class is None or not request.GET or not hasattr(view_class, "query_parameters"):
             return None
-        allowed = set(view_class.query_parameters)
-        filters = getattr(view_class, "filterset_class", None)
-        if filters is not None:
-            allowed |= set(filters.base_filters)
-        if getattr(view_class, "pagination_class", None) is not None:
-            allowed |= set(view_class.pagination_class.query_parameters)
-        unknown = sorted(set(request.GET) - allowed)
+        unknown = sorted(set(request.GET) - allowed_parameters(view_class, request.method))
         if not unknown:
             return None
         return problem(
             400, errors=[{"field": name, "message": "Unknown query parameter."} for name in unknown]
         )
+
+
+def allowed_parameters(view: type, method: str) -> set[str]:
+    """What a view itself understands, for DELETE perhaps more; a list also has filters and paging."""
+    allowed = set(view.query_parameters)
+    if method == "DELETE":
+        allowed |= set(getattr(view, "delete_parameters", ()))
+    if method in SAFE_METHODS and issubclass(view, ListModelMixin):
+        allowed |= set(view.pagination_class.query_parameters)
+        allowed |= set(view.filterset_class.base_filters) if hasattr(view, "filterset_class") else set()
+    return allowed

@@ -1,9 +1,11 @@
 """Every setting is read from the environment here, once. README lists them, and a test compares."""
 
 import os
+import re
 import secrets
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -20,10 +22,12 @@ def flag(name: str, default: str) -> bool:
     return value == "1"
 
 
-def whole_number(name: str, default: int, *, at_least: int) -> int:
+def whole_number(name: str, default: int, *, at_least: int, at_most: int) -> int:
     value = os.environ.get(name, str(default))
-    if not value.isascii() or not value.isdigit() or int(value) < at_least:
-        raise ImproperlyConfigured(f"{name} must be a whole number of at least {at_least}, not {value!r}.")
+    if not re.fullmatch("[0-9]{1,9}", value) or not at_least <= int(value) <= at_most:
+        raise ImproperlyConfigured(
+            f"{name} must be a whole number from {at_least} to {at_most}, not {value!r}."
+        )
     return int(value)
 
 
@@ -60,22 +64,24 @@ SECRET_KEY = secret("SECRET_KEY")
 # Keyed hash of tokens and device keys: a copy of the database alone lets nobody in.
 TOKEN_PEPPER = secret("TOKEN_PEPPER")
 ALLOWED_HOSTS = [h for h in required("ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]").split(",") if h]
+if not ALLOWED_HOSTS:
+    raise ImproperlyConfigured("ALLOWED_HOSTS must name at least one host.")
 
 HOST = os.environ.get("HOST", "127.0.0.1")
-PORT = whole_number("PORT", 8080, at_least=1)
-WEB_PROCESSES = whole_number("WEB_PROCESSES", 2, at_least=1)
-WORKER_PROCESSES = whole_number("WORKER_PROCESSES", 2, at_least=1)
+PORT = whole_number("PORT", 8080, at_least=1, at_most=65535)
+WEB_PROCESSES = whole_number("WEB_PROCESSES", 2, at_least=1, at_most=1000)
+WORKER_PROCESSES = whole_number("WORKER_PROCESSES", 2, at_least=1, at_most=1000)
 DATA = Path(os.environ.get("DATA", BASE_DIR / ".demo"))
 LOG_LEVEL = os.environ.get("LOG_LEVEL", "INFO").upper()
 if LOG_LEVEL not in ("DEBUG", "INFO", "WARNING", "ERROR"):
     raise ImproperlyConfigured(f"LOG_LEVEL must be DEBUG, INFO, WARNING or ERROR, not {LOG_LEVEL!r}.")
 
 # A device is online while its last reading is younger than this.
-DEVICE_ONLINE_SECONDS = whole_number("DEVICE_ONLINE_SECONDS", 300, at_least=1)
+DEVICE_ONLINE_SECONDS = whole_number("DEVICE_ONLINE_SECONDS", 300, at_least=1, at_most=365 * 86400)
 # Readings older than this are refused; 0 takes any age.
-RETENTION_DAYS = whole_number("RETENTION_DAYS", 0, at_least=0)
+RETENTION_DAYS = whole_number("RETENTION_DAYS", 0, at_least=0, at_most=100 * 365)
 # Requests with readings that a device, or all tokens of a user together, may post; 0 is no limit.
-INGEST_RATE_PER_MINUTE = whole_number("INGEST_RATE_PER_MINUTE", 60_000, at_least=0)
+INGEST_RATE_PER_MINUTE = whole_number("INGEST_RATE_PER_MINUTE", 60_000, at_least=0, at_most=10**9)
 
 # --- Django
 
@@ -128,15 +134,23 @@ TEMPLATES = [
     },
 ]
 
-DATABASES = {
-    "default": dj_database_url.parse(
-        required("DATABASE_URL", "postgresql://localhost/plumbline"),
+
+def database(name: str, demo_default: str) -> dict[str, Any]:
+    """Django's settings from a URL, which may hold a password and is never shown."""
+    try:
         # A thread keeps its connection and checks it before use: a restarted database costs no request.
-        conn_max_age=None,
-        conn_health_checks=True,
-    )
-}
-DATABASES["default"].setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
+        parsed = dj_database_url.parse(
+            required(name, demo_default), conn_max_age=None, conn_health_checks=True
+        )
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} is no URL of a database.") from error
+    if parsed["ENGINE"] != "django.db.backends.postgresql" or not parsed["NAME"]:
+        raise ImproperlyConfigured(f"{name} must be of the form postgresql://user:password@host:port/name.")
+    parsed.setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
+    return parsed
+
+
+DATABASES = {"default": database("DATABASE_URL", "postgresql://localhost/plumbline")}
 
 REDIS_URL = required("REDIS_URL", "redis://localhost")
 if not REDIS_URL.startswith(("redis://", "rediss://", "unix://")):
@@ -203,10 +217,13 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["users.permissions.ScopeAllows"],
     "DEFAULT_PARSER_CLASSES": ["config.api.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "config.api.JSONInAnyCase",
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
     "DEFAULT_PAGINATION_CLASS": "config.api.KeysetPagination",
     "DEFAULT_SCHEMA_CLASS": "config.schema.PlumblineSchema",
     "EXCEPTION_HANDLER": "config.problems.problem_response",
+    # Faults of the whole body are named as those of one that is not even JSON.
+    "NON_FIELD_ERRORS_KEY": "body",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }

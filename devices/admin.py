@@ -11,7 +11,7 @@ from django.utils.functional import cached_property
 from django.utils.html import format_html
 
 from devices.models import Channel, Device, DeviceKey, DeviceProfile, Import, Reading
-from users.admin import CredentialAdmin
+from users.admin import CredentialAdmin, HolderAdmin
 
 OVERLAP = timedelta(days=1)
 
@@ -47,7 +47,7 @@ class DeviceProfileAdmin(admin.ModelAdmin):
 
 
 @admin.register(Device)
-class DeviceAdmin(admin.ModelAdmin):
+class DeviceAdmin(HolderAdmin):
     list_display = ("__str__", "uuid", "owner", "profile", "is_active", "readings")
     list_filter = ("is_active", "profile")
     list_select_related = ("owner", "profile")
@@ -55,6 +55,10 @@ class DeviceAdmin(admin.ModelAdmin):
     autocomplete_fields = ("owner", "profile")
     readonly_fields = ("uuid", "created_at", "readings")
     actions = ("rotate_keys",)
+
+    def get_autocomplete_fields(self, request: HttpRequest) -> tuple[str, ...]:
+        # Staff may not search through users: a plain choice for them.
+        return self.autocomplete_fields if request.user.is_admin else ("profile",)
 
     @admin.display(description="readings")
     def readings(self, device: Device) -> str:
@@ -141,8 +145,11 @@ class ReadingAdmin(LookedAt):
             messages.info(request, "Choose a device: its page links to its readings.")
         return super().changelist_view(request, extra_context)
 
-    def lookup_allowed(self, lookup: str, *args: Any) -> bool:
-        return lookup == "device__id__exact" or super().lookup_allowed(lookup, *args)
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> None:
+        """None: a row without a key has no page."""
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        return lookup == "device__id__exact" or super().lookup_allowed(lookup, value, request)
 
 
 def is_in_use(profile: DeviceProfile | None) -> bool:

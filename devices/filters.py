@@ -1,18 +1,27 @@
 from datetime import timedelta
 
 from django.conf import settings
+from django.core.validators import RegexValidator
 from django.utils import timezone
 from django_filters import rest_framework as filters
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
 
 from devices import store
 from devices.models import Device, DeviceProfile, DeviceQuerySet
+from users.filters import TrueOrFalseFilter
+
+# A number field takes "1_000", "1e3" and the digits of every script as well.
+whole_number = RegexValidator(r"\A[0-9]{1,18}\Z", "Must be a whole number.")
 
 
 class DeviceFilter(filters.FilterSet):
-    user = filters.NumberFilter(field_name="owner_id", decimal_places=0)
+    user = extend_schema_field(OpenApiTypes.INT)(
+        filters.CharFilter(field_name="owner_id", validators=[whole_number])
+    )
     profile = filters.ModelChoiceFilter(to_field_name="name", queryset=DeviceProfile.objects.all())
-    active = filters.BooleanFilter(field_name="is_active")
-    online = filters.BooleanFilter(method="by_online")
+    active = TrueOrFalseFilter(field_name="is_active")
+    online = TrueOrFalseFilter(method="by_online")
     search = filters.CharFilter(method="by_text")
 
     class Meta:

@@ -12,7 +12,7 @@ from rest_framework import serializers
 from devices.models import Channel, Device, DeviceKey, DeviceProfile, known_zone
 from devices.store import StoredReading
 from users.models import User
-from users.serializers import StrictFields, Text
+from users.serializers import StrictFields, Text, TrueOrFalse, WholeNumber
 
 EXAMPLE_DEVICE = {
     "id": "0b5f9c1e-6f53-4d3e-9d0e-1d1f6c2b7a10",
@@ -75,7 +75,7 @@ class DeviceSerializer(StrictFields, serializers.ModelSerializer):
     )
     external_id = Text(max_length=255, required=False, allow_null=True)
     time_zone = Text(max_length=64, required=False, validators=[known_zone])
-    active = serializers.BooleanField(source="is_active", required=False)
+    active = TrueOrFalse(source="is_active", required=False)
     channels = ChannelSerializer(many=True, read_only=True)
     last_reading = serializers.SerializerMethodField()
     online = serializers.SerializerMethodField()
@@ -140,7 +140,7 @@ class DeviceSerializer(StrictFields, serializers.ModelSerializer):
     ]
 )
 class DeviceKeySerializer(StrictFields, serializers.ModelSerializer):
-    overlap_seconds = serializers.IntegerField(
+    overlap_seconds = WholeNumber(
         min_value=0,
         max_value=30 * 86400,
         default=86400,

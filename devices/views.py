@@ -1,3 +1,5 @@
+from typing import Any
+
 from django.core.exceptions import PermissionDenied
 from django.core.files.uploadhandler import TemporaryFileUploadHandler
 from django.core.paginator import Paginator
@@ -11,8 +13,9 @@ from devices import importer, store
 from devices.filters import DeviceFilter
 from devices.forms import ImportForm
 from devices.importer import CannotImport
-from devices.models import Device
+from devices.models import Channel, Device
 from devices.serializers import is_online
+from devices.store import StoredReading
 
 PAGE_SIZE = 50
 
@@ -22,12 +25,29 @@ def device_list(request: HttpRequest) -> HttpResponse:
     search = DeviceFilter(request.GET, Device.objects.visible_to(request.user).with_channels())
     page = Paginator(search.qs, PAGE_SIZE).get_page(request.GET.get("page"))
     latest = store.latest([device.pk for device in page])
-    rows = [
-        {"device": device, "reading": reading, "is_online": is_online(reading)}
-        for device in page
-        for reading in [latest.get(device.pk)]
-    ]
-    return render(request, "devices/device_list.html", {"rows": rows, "page": page, "form": search.form})
+    context = {
+        "rows": [device_row(device, latest.get(device.pk)) for device in page],
+        "page": page,
+        "form": search.form,
+        "now": timezone.now(),
+        "zone": timezone.get_default_timezone(),
+    }
+    return render(request, "devices/device_list.html", context)
+
+
+def device_row(device: Device, reading: StoredReading | None) -> dict[str, Any]:
+    return {
+        "device": device,
+        "reading": reading,
+        "values": channel_values(device, reading),
+        "is_online": is_online(reading),
+    }
+
+
+def channel_values(device: Device, reading: StoredReading | None) -> list[tuple[Channel, float | None]]:
+    """Each channel with its value in the reading; None where there is no reading."""
+    channels = device.channels
+    return list(zip(channels, reading.values if reading else [None] * len(channels), strict=True))
 
 
 # The check is `import_page`'s: it reads the body, which is large, and not everybody's.

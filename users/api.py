@@ -13,6 +13,13 @@ from users.filters import UserFilter
 from users.models import Token, User
 from users.serializers import TokenSerializer, UserSerializer
 
+# By the names of the constraints; the login has a second one, as Django wants a login field to be unique.
+UNIQUE_FIELDS = {
+    "user_email_unique": "email",
+    "user_login_unique": "login",
+    "users_user_login_key": "login",
+}
+
 
 class UserList(generics.ListCreateAPIView):
     serializer_class = UserSerializer
@@ -46,7 +53,8 @@ class UserList(generics.ListCreateAPIView):
 class UserDetail(generics.RetrieveUpdateDestroyAPIView):
     serializer_class = UserSerializer
     http_method_names = ("get", "patch", "delete", "head", "options")
-    query_parameters = ("purge",)
+    query_parameters = ()
+    delete_parameters = ("purge",)
 
     def get_queryset(self) -> Any:
         return User.objects.visible_to(self.request.user)
@@ -163,8 +171,7 @@ def save_or_name_conflict(serializer: UserSerializer) -> None:
         with transaction.atomic():
             serializer.save()
     except IntegrityError as error:
-        name = getattr(error.__cause__.diag, "constraint_name", "") or ""
-        field = next((f for f in ("email", "login") if name == f"user_{f}_unique"), None)
+        field = UNIQUE_FIELDS.get(error.__cause__.diag.constraint_name)
         if field is None:
             raise
         raise ValidationError({field: "This value is in use."}) from error

@@ -1,11 +1,24 @@
+from typing import Any
+
 from django_filters import rest_framework as filters
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
 
 from users.models import Role, User, UserQuerySet
 
 
+@extend_schema_field(OpenApiTypes.BOOL)
+class TrueOrFalseFilter(filters.TypedChoiceFilter):
+    """`true` or `false`; the library's own filter takes anything else as not asked for."""
+
+    def __init__(self, **options: Any) -> None:
+        values = {"true": True, "false": False}
+        super().__init__(choices=[(name, name) for name in values], coerce=values.__getitem__, **options)
+
+
 class UserFilter(filters.FilterSet):
     role = filters.ChoiceFilter(choices=Role.choices)
-    active = filters.BooleanFilter(field_name="is_active")
+    active = TrueOrFalseFilter(field_name="is_active")
     search = filters.CharFilter(method="contain")
 
     class Meta:

@@ -15,6 +15,24 @@ class Text(serializers.CharField):
         return super().to_internal_value(data)
 
 
+class WholeNumber(serializers.IntegerField):
+    """A JSON whole number; REST framework's own field takes texts such as "1_000" as well."""
+
+    def to_internal_value(self, data: Any) -> int:
+        if isinstance(data, bool) or not isinstance(data, int):
+            self.fail("invalid")
+        return data
+
+
+class TrueOrFalse(serializers.BooleanField):
+    """A JSON boolean; REST framework's own field takes 1, "yes" and more as well."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            self.fail("invalid", input=data)
+        return data
+
+
 class StrictFields:
     """Mixed into serializers: a key that cannot be set is an error, not silence."""
 
@@ -47,10 +65,10 @@ class StrictFields:
 )
 class UserSerializer(StrictFields, serializers.ModelSerializer):
     name = Text(max_length=200)
-    email = serializers.EmailField()
+    email = serializers.EmailField(max_length=254)
     login = Text(max_length=150, required=False, validators=User._meta.get_field("login").validators)
     role = serializers.ChoiceField(Role.choices, required=False)
-    active = serializers.BooleanField(source="is_active", required=False)
+    active = TrueOrFalse(source="is_active", required=False)
 
     class Meta:
         model = User

@@ -8,7 +8,7 @@ urlpatterns = [
     path("users/", api.UserList.as_view(), name="api-user-list"),
     path("users/<int:pk>/", api.UserDetail.as_view(), name="api-user"),
     path("users/<int:pk>/tokens/", api.TokenList.as_view(), name="api-token-list"),
-    path("users/<int:pk>/tokens/<str:prefix>/", api.TokenDetail.as_view(), name="api-token"),
+    path("users/<int:pk>/tokens/<slug:prefix>/", api.TokenDetail.as_view(), name="api-token"),
     path(
         "portal/login/",
         auth.LoginView.as_view(template_name="users/login.html", redirect_authenticated_user=False),

@@ -1,0 +1,95 @@
+"""How pages write numbers and stamps. figures.js writes the same for what arrives later."""
+
+import re
+from datetime import UTC, datetime, timedelta, tzinfo
+
+from django import template
+from django.utils.html import format_html
+
+register = template.Library()
+
+# The digits behind these are there to be checked and copied: they are shown muted, never dropped.
+READABLE_DIGITS = 6
+NOTHING = "\N{EM DASH}"
+AGES = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+
+
+@register.filter
+def number(value: float | None) -> str:
+    """Every digit of a double: the shortest decimal that reads back as the same one.
+
+    By its places before the decimal point the style sheet sets the points of a column under one another.
+    """
+    if value is None or value == "":
+        return NOTHING
+    text = exact(value)
+    whole = re.match(r"-?\d+", text)[0]
+    cut = len(whole) + readable_length(whole, text[len(whole) :])
+    return format_html(
+        '<data class="number" value="{}" data-places="{}">{}<span class="tail">{}</span></data>',
+        text,
+        len(whole.lstrip("-")),
+        text[:cut],
+        text[cut:],
+    )
+
+
+def exact(value: float) -> str:
+    """`repr` as JSON and scripts write it: 1 for 1.0, 1e-7 for 1e-07."""
+    return re.sub(r"e([+-])0", r"e\1", repr(value)).removesuffix(".0")
+
+
+def readable_length(whole: str, rest: str) -> int:
+    """How much of the decimals, their point included, or of an exponent is to be read."""
+    digits = whole.lstrip("-")
+    if "e" in rest:
+        return len(rest)
+    if digits == "0":
+        return len(rest) - len(rest.lstrip(".0")) + READABLE_DIGITS
+    return max(0, READABLE_DIGITS - len(digits)) + 1
+
+
+@register.filter
+def stamp(time: datetime, zone: tzinfo) -> str:
+    """The time in `zone`, to the microsecond, with its offset: an hour that comes twice stays clear."""
+    return time_element(time, in_zone(time, zone), zone)
+
+
+@register.filter
+def moment(time: datetime, zone: tzinfo) -> str:
+    """The same to the second, for what is no measurement; its tooltip has the rest."""
+    return time_element(time, in_zone(time, zone).replace(microsecond=0), zone)
+
+
+def time_element(time: datetime, shown: datetime, zone: tzinfo) -> str:
+    machine = time.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    date, clock, offset = stamp_parts(shown)
+    # Where UTC is meant the page says so once; everywhere else the offset is part of the stamp.
+    suffix = "" if str(zone) == "UTC" else format_html(' <span class="offset">{}</span>', offset)
+    return format_html('<time datetime="{0}" title="{0}">{1} {2}{3}</time>', machine, date, clock, suffix)
+
+
+def in_zone(time: datetime, zone: tzinfo) -> datetime:
+    try:
+        return time.astimezone(zone)
+    except OverflowError:  # within hours of year 1 or 9999
+        return time.astimezone(UTC)
+
+
+def stamp_parts(time: datetime) -> tuple[str, str, str]:
+    """Date, time of day and offset."""
+    date, rest = time.isoformat().split("T")
+    clock, sign, offset = re.split("([+-])", rest, maxsplit=1)
+    return date, clock, sign + offset
+
+
+@register.filter
+def age(time: datetime, now: datetime) -> str:
+    """How long ago, in the largest unit that fits, rounded down."""
+    return duration(now - time)
+
+
+def duration(span: timedelta) -> str:
+    seconds = max(0, int(span.total_seconds()))
+    size, unit = next(((size, unit) for size, unit in AGES if seconds >= size), AGES[-1])
+    return f"{seconds // size} {unit}"

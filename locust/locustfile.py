@@ -1,0 +1,113 @@
+"""Load for a running portal: devices that post, and people who ask for statistics.
+
+    locust -f locust/locustfile.py --host http://127.0.0.1:8080
+
+A portal that is not a demo needs an admin's token in PLUMBLINE_TOKEN (`manage.py create_token LOGIN`). What
+the run registers stays: its users are called load-…, and `DELETE /users/{id}/?purge=true` erases one with all
+data. Every answer but the expected one is a failure; a run without the web page then ends with code 1.
+"""
+
+import os
+import random
+import time
+import uuid
+from typing import Any
+
+from locust import FastHttpUser, between, task
+from locust.exception import StopUser
+
+TOKEN = os.environ.get("PLUMBLINE_TOKEN", "")
+AS_ADMIN = {"Authorization": f"Token {TOKEN}"} if TOKEN else {}
+DEVICES = 3
+TASK_SECONDS = 60
+POLL_SECONDS = 0.2
+
+
+class Unexpected(Exception):
+    """The portal's result is not about what was posted."""
+
+
+class Owner(FastHttpUser):
+    """An owner whose devices post about a reading a second, and who looks at the statistics now and then."""
+
+    host = "http://127.0.0.1:8080"
+    wait_time = between(0.5 / DEVICES, 1.5 / DEVICES)
+
+    def on_start(self) -> None:
+        name = f"load-{uuid.uuid4().hex[:12]}"
+        user = self.ask("POST", "/users/", 201, {"name": name, "email": f"{name}@example.com"})
+        self.user_id = user["id"]
+        self.devices = [
+            self.ask("POST", "/devices/", 201, {"user_id": self.user_id, "name": f"{name} {number}"})
+            for number in range(DEVICES)
+        ]
+        self.posted = {device["id"]: 0 for device in self.devices}
+        # However short the run, it sees the whole line once.
+        self.post_reading()
+        self.analyse_all_devices()
+
+    @task(50)
+    def post_reading(self) -> None:
+        device = self.any_device()
+        reading = {channel: random.gauss(0, 1) for channel in "xyz"}
+        as_device = {"Authorization": f"Device {device['key']}"}
+        path = f"/devices/{device['id']}/stats/"
+        self.ask("POST", path, 201, reading, name="/devices/[id]/stats/", headers=as_device)
+        self.posted[device["id"]] += 1
+
+    @task(2)
+    def look_at_readings(self) -> None:
+        self.ask("GET", f"/stats/{self.any_device()['id']}/", 200, name="/stats/[id]/")
+
+    @task(2)
+    def analyse_a_device(self) -> None:
+        device = self.any_device()["id"]
+        result = self.analyse(f"/devices/{device}/analytics/", "/devices/[id]/analytics/")
+        self.check_count(result["x"]["count"], self.posted[device])
+
+    @task(1)
+    def analyse_all_devices(self) -> None:
+        result = self.analyse(f"/users/{self.user_id}/analytics/", "/users/[id]/analytics/")
+        self.check_count(result["aggregate"]["x"]["count"], sum(self.posted.values()))
+
+    def any_device(self) -> dict:
+        return random.choice(self.devices)  # noqa: S311  load, no secret
+
+    def analyse(self, path: str, name: str) -> dict:
+        """Ask, wait and return the result; the time until it is there is a figure of its own."""
+        started = time.perf_counter()
+        run = self.ask("POST", path, 202, {}, name=name)
+        task_path = f"/tasks/{run['task_id']}/"
+        while run["status"] in ("PENDING", "STARTED") and time.perf_counter() < started + TASK_SECONDS:
+            time.sleep(POLL_SECONDS)
+            run = self.ask("GET", task_path, 200, name="/tasks/[id]/")
+        fault = None if run["status"] == "SUCCESS" else Unexpected(str(run))
+        self.record("until the result", time.perf_counter() - started, fault)
+        return run["result"]
+
+    def check_count(self, found: int, posted: int) -> None:
+        """Nobody else posts for these devices: each reading that was answered is in the result."""
+        fault = None if found == posted else Unexpected(f"{found} readings in the result, {posted} posted")
+        self.record("every reading counted", 0, fault)
+
+    def ask(self, method: str, path: str, expected: int, body: dict | None = None, **options: Any) -> Any:
+        """The answer's JSON. Any other status is a failure and ends this user."""
+        options = {"headers": AS_ADMIN, **options}
+        with self.client.request(method, path, json=body, catch_response=True, **options) as response:
+            if response.status_code == expected:
+                return response.json()
+            response.failure(f"{response.status_code} instead of {expected}: {response.text or ''}")
+        raise StopUser
+
+    def record(self, name: str, seconds: float, fault: Exception | None) -> None:
+        """A line of our own in locust's tables; a fault ends this user."""
+        self.environment.events.request.fire(
+            request_type="CHECK",
+            name=name,
+            response_time=seconds * 1000,
+            response_length=0,
+            exception=fault,
+            context={},
+        )
+        if fault is not None:
+            raise StopUser

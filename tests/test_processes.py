@@ -1,0 +1,106 @@
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+
+from config import processes
+from config.processes import Child, Command, GaveUp, Stopped, Supervisor
+
+
+def shell(name: str, script: str, **options: object) -> Command:
+    return Command(name, ["/bin/sh", "-c", script], {}, **options)
+
+
+def test_child_that_keeps_dying_is_given_up_with_its_last_lines(tmp_path: Path) -> None:
+    with Supervisor(tmp_path) as supervisor:
+        supervisor.add(shell("broken", "echo no disk >&2; exit 3"))
+        with pytest.raises(GaveUp, match=r"broken ended 5 times .* ended with code 3\.(.|\n)*no disk"):
+            supervisor.run()
+
+
+def test_child_that_dies_now_and_then_goes_on(tmp_path: Path) -> None:
+    starts = tmp_path / "starts"
+    script = f'echo >> {starts}; test "$(wc -l < {starts})" -ge 3 && exec sleep 60'
+    with Supervisor(tmp_path) as supervisor:
+        supervisor.add(shell("shaky", script))
+        supervisor.wait_until(
+            lambda: starts.exists() and len(starts.read_text()) == 3, seconds=10, name="shaky"
+        )
+
+
+def test_child_that_is_not_ready_in_time_is_named_with_its_last_lines(tmp_path: Path) -> None:
+    with Supervisor(tmp_path) as supervisor:
+        supervisor.add(shell("slow", "echo warming up; exec sleep 60"))
+        with pytest.raises(GaveUp, match=r"slow is not ready after 0\.5 s\.(.|\n)*warming up"):
+            supervisor.wait_until(lambda: False, seconds=0.5, name="slow")
+
+
+def test_command_that_fails_is_told_with_its_last_lines(tmp_path: Path) -> None:
+    story = r"once ended with code 7\.(.|\n)*no luck"
+    with Supervisor(tmp_path) as supervisor, pytest.raises(GaveUp, match=story):
+        supervisor.run_once(shell("once", "echo no luck; exit 7"))
+
+
+def test_stop_is_asked_for_last_started_first_and_ends_the_stubborn(tmp_path: Path) -> None:
+    order = tmp_path / "order"
+
+    def telling(name: str, then: str) -> Command:
+        ready = tmp_path / f"{name}.ready"
+        script = f"trap 'echo {name} >> {order}; {then}' TERM; touch {ready}; while :; do sleep 0.05; done"
+        return shell(name, script, grace_seconds=0.5)
+
+    with Supervisor(tmp_path) as supervisor:
+        for name, then in (("first", "exit"), ("stubborn", ":"), ("last", "exit")):
+            supervisor.add(telling(name, then))
+            supervisor.wait_until((tmp_path / f"{name}.ready").exists, seconds=10, name=name)
+    assert order.read_text().split() == ["last", "stubborn", "first"]
+    codes = [child.process.returncode for child in supervisor.children]
+    assert codes == [0, -signal.SIGKILL, 0]
+
+
+def test_end_of_the_parent_asks_for_a_stop(tmp_path: Path) -> None:
+    with Supervisor(tmp_path, parent=os.getppid()) as supervisor:
+        supervisor.tend()
+    with Supervisor(tmp_path, parent=os.getpid()) as supervisor, pytest.raises(Stopped):
+        supervisor.tend()
+
+
+def test_start_waits_while_what_the_killed_one_started_lives(tmp_path: Path, left_behind) -> None:
+    """Both at once would be two writers of the same files."""
+    started = tmp_path / "started"
+    script = f"sleep 60 & echo $! > {started}.new; mv {started}.new {started}; wait"
+    with Supervisor(tmp_path) as supervisor:
+        supervisor.add(shell("server", script, lock=tmp_path / "lock"))
+        supervisor.wait_until(started.exists, seconds=10, name="server")
+        child = supervisor.children[0]
+        child.process.kill()
+        child.process.wait()
+        with pytest.raises(GaveUp):
+            supervisor.wait_until(lambda: is_alive(child), seconds=1, name="server")
+        os.kill(int(started.read_text()), signal.SIGKILL)
+        supervisor.wait_until(lambda: is_alive(child), seconds=10, name="server")
+
+
+def is_alive(child: Child) -> bool:
+    return child.process is not None and child.process.poll() is None
+
+
+def test_large_log_is_set_aside_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "LOG_BYTES", 10)
+    (tmp_path / "once.log").write_text("a long story\n")
+    with Supervisor(tmp_path) as supervisor:
+        supervisor.run_once(shell("once", "echo new"))
+        supervisor.run_once(shell("once", "echo newer"))
+    assert (tmp_path / "once.log.1").read_text() == "a long story\n"
+    assert (tmp_path / "once.log").read_text() == "new\nnewer\n"
+
+
+def test_child_of_a_parent_already_gone_ends_at_once() -> None:
+    script = "from config.processes import die_with_parent as die; die(parent=1_000_000_000); print('alive')"
+    argv = [sys.executable, "-c", script]
+    child = subprocess.run(argv, cwd=settings.BASE_DIR, stdout=subprocess.PIPE, check=False)
+    assert (child.returncode, child.stdout) == (-signal.SIGKILL, b"")

@@ -1,0 +1,123 @@
+"""Settings come from the environment: all are in README's table, and nonsense is refused by name."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from django.conf import settings
+
+COMPLETE = {
+    "SECRET_KEY": "s" * 32,
+    "TOKEN_PEPPER": "p" * 32,
+    "DATABASE_URL": "postgresql://someone:password@localhost/plumbline",
+    "REDIS_URL": "redis://localhost",
+    "ALLOWED_HOSTS": "plumbline.example",
+}
+
+
+def read_by_settings() -> set[str]:
+    """First arguments of `os.environ.get` and of the functions that are given a variable's name."""
+    tree = ast.parse((settings.BASE_DIR / "config" / "settings.py").read_text())
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    readers = {node.name for node in functions if node.args.args and node.args.args[0].arg == "name"}
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args]
+    return {
+        call.args[0].value
+        for call in calls
+        if isinstance(call.args[0], ast.Constant)
+        and (ast.unparse(call.func) in readers or ast.unparse(call.func).startswith("os.environ"))
+    }
+
+
+def in_readme() -> set[str]:
+    """The first column of its tables, where that holds variables."""
+    readme = (settings.BASE_DIR / "README.md").read_text()
+    cells = re.findall(r"^\| *(`[A-Z_]+`(?:, `[A-Z_]+`)*) *\|", readme, re.MULTILINE)
+    return set(re.findall("[A-Z_]+", " ".join(cells)))
+
+
+def check(**variables: str | None) -> subprocess.CompletedProcess[str]:
+    """`manage.py check` with these variables and no others; None leaves one of the required out."""
+    env = {name: value for name, value in (COMPLETE | variables).items() if value is not None}
+    command = [sys.executable, settings.BASE_DIR / "manage.py", "check"]
+    # Where Python finds itself, and nothing that a developer may have set.
+    return subprocess.run(
+        command, env=env | {"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=False
+    )
+
+
+def test_the_readers_of_this_test_find_the_settings():
+    assert {"PLUMBLINE_DEMO", "SECRET_KEY", "DATABASE_URL", "HTTPS", "HOST", "PORT"} <= read_by_settings()
+
+
+def test_readme_lists_every_setting_and_no_other():
+    assert in_readme() == read_by_settings()
+
+
+def test_with_all_that_is_required_it_starts():
+    done = check()
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", COMPLETE)
+def test_without_what_is_required_it_refuses_to_start_and_names_it(name):
+    for value in (None, ""):
+        refused(name, value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SECRET_KEY", "s" * 31),
+        ("TOKEN_PEPPER", "p" * 31),
+        ("ALLOWED_HOSTS", ","),
+        ("PLUMBLINE_DEMO", "yes"),
+        ("HTTPS", "true"),
+        ("HTTPS", ""),
+        ("PORT", "0"),
+        ("PORT", "65536"),
+        ("PORT", "8_080"),
+        ("PORT", "٨٠٨٠"),
+        ("WEB_PROCESSES", "0"),
+        ("WORKER_PROCESSES", "-1"),
+        ("WORKER_PROCESSES", "two"),
+        ("DEVICE_ONLINE_SECONDS", "1.5"),
+        ("DEVICE_ONLINE_SECONDS", "9" * 20),
+        ("RETENTION_DAYS", ""),
+        ("RETENTION_DAYS", "9" * 5000),
+        ("LOG_LEVEL", "LOUD"),
+        ("TIME_ZONE", "Berlin"),
+        ("TIME_ZONE", "../UTC"),
+        ("TIME_ZONE", "Europe"),
+        ("TIME_ZONE", ""),
+        ("DATABASE_URL", "nonsense"),
+        ("DATABASE_URL", "mysql://localhost/plumbline"),
+        ("DATABASE_URL", "postgresql://localhost"),
+        ("DATABASE_URL", "postgresql://localhost:many/plumbline"),
+        ("REDIS_URL", "localhost:6379"),
+        ("REDIS_URL", "amqp://localhost"),
+    ],
+)
+def test_nonsense_is_refused_by_name(name, value):
+    refused(name, value)
+
+
+def refused(name: str, value: str | None) -> None:
+    done = check(**{name: value})
+    assert done.returncode != 0
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("django.core.exceptions.ImproperlyConfigured: ")
+    assert name in last
+
+
+def test_a_password_is_not_shown():
+    done = check(DATABASE_URL="postgresql://someone:hush@localhost:many/plumbline")
+    assert "hush" not in done.stdout + done.stderr
+
+
+def test_demo_mode_needs_nothing():
+    done = check(**dict.fromkeys(COMPLETE), PLUMBLINE_DEMO="1")
+    assert done.returncode == 0, done.stderr
