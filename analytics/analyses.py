@@ -59,7 +59,7 @@ def summaries(values: Values) -> dict[str, Summary]:
     numbers of different units are never pooled."""
     names = [name for name, _ in values]
     return {
-        name if names.count(name) == 1 else f"{name} ({unit})": summarize(numbers)
+        name if names.count(name) == 1 else f"{name} ({unit or 'no unit'})": summarize(numbers)
         for (name, unit), numbers in values.items()
     }
 

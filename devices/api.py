@@ -398,7 +398,7 @@ class SensorStatistics(APIView):
         """Delete all readings of a sensor; later ones start from zero."""
         device = sensor_device(request, sensor_name(request, sensor))
         if device is not None:
-            store.clear(device.pk)
+            device.clear()
         return Response(status=204)
 
 

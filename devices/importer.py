@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from devices import ingest, store
 from devices.access import Kept, OwnSensors
-from devices.ingest import Directory, Refused, Taken, Target, in_words
+from devices.ingest import Directory, Taken, Target
 from devices.models import Device, DeviceProfile, Import
 from devices.records import CannotImport, Fault, Record, RecordFile, keys
 from devices.store import Rows
@@ -27,6 +27,7 @@ from users.models import User
 
 FORMATS = {".csv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson"}
 MAX_FAULTS = 100
+NOTHING = Rows(b"", np.empty(0, np.int64))
 
 # Called with what is going on, and how many bytes of how many are done.
 Tell = Callable[[str, int, int], None]
@@ -254,29 +255,21 @@ class Importer:
             targets = {} if directory else self.devices.find(groups)
             faults, takings = list(block.faults), []
             for device, records in groups.items():
-                try:
-                    taken = self.take(
-                        directory or targets.get(device), [record.content for record in records]
-                    )
-                except Refused as refused:
-                    faults += [Fault(record.line, in_words(refused.errors)) for record in records]
-                    continue
-                faults += [
-                    Fault(records[at["index"]].line, at["message"]) for at in taken.receipt["rejected"]
-                ]
+                taken = self.take(directory or targets.get(device), [record.content for record in records])
                 takings.append(taken)
+                for rejected in taken.receipt["rejected"]:
+                    faults.append(Fault(records[rejected["index"]].line, rejected["message"]))
             yield Chunk(joined(takings), sorted(faults), assumed_zones(takings), block.line, block.position)
 
     def take(self, sender: Directory | Target | None, contents: Sequence[Any]) -> Taken:
-        """Raises Refused if there is no such device, or it may not post."""
         now, read = self.progress.started_at, self.source.format.items
         if sender is None:
-            raise Refused([{"field": "device", "message": "There is no such device."}])
+            return all_rejected(contents, "device: There is no such device.")
         if not isinstance(sender, Target):
             items = read(ingest.SensorReading, contents)
             return ingest.take_sensor_items(sender, items, now, skip_bad=True)
         if not sender.is_active:
-            raise Refused([{"field": "device", "message": "Is inactive."}])
+            return all_rejected(contents, "device: Is inactive.")
         items = read(ingest.reading_type(sender.names), contents)
         return ingest.take_items(sender, items, now, skip_bad=True)
 
@@ -314,9 +307,13 @@ def as_uuid(text: str) -> UUID | None:
         return None
 
 
+def all_rejected(contents: Sequence[Any], message: str) -> Taken:
+    return Taken(NOTHING, {"rejected": [{"index": i, "message": message} for i in range(len(contents))]})
+
+
 def joined(takings: Sequence[Taken]) -> Rows:
-    payload = b"".join(taken.rows.payload for taken in takings)
-    return Rows(payload, np.concatenate([taken.rows.times for taken in takings]) if takings else ())
+    rows = [NOTHING, *(taken.rows for taken in takings)]
+    return Rows(b"".join(part.payload for part in rows), np.concatenate([part.times for part in rows]))
 
 
 def assumed_zones(takings: Sequence[Taken]) -> set[str]:

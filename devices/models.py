@@ -10,10 +10,11 @@ from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
-from django.db import models
+from django.db import models, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
+from devices import store
 from users.models import Credential
 
 # Keys that stand beside the channels in a reading or in a result.
@@ -118,6 +119,9 @@ class Device(models.Model):
     )
     is_active = models.BooleanField("active", default=True, help_text="An inactive device may not post.")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    cleared_at = models.DateTimeField(
+        null=True, editable=False, help_text="When all its readings were last deleted."
+    )
 
     objects = DeviceQuerySet.as_manager()
 
@@ -148,6 +152,13 @@ class Device(models.Model):
         older = self.keys.filter(Q(expires_at=None) | Q(expires_at__gt=ending), revoked_at=None)
         older.update(expires_at=ending)
         return DeviceKey.issue(device=self)
+
+    @transaction.atomic
+    def clear(self) -> None:
+        """Delete all readings at once: whoever asks afterwards sees none of them."""
+        store.clear(self.pk)
+        # Last: what was computed while that went on still saw them.
+        type(self).objects.filter(pk=self.pk).update(cleared_at=timezone.now())
 
     def erase(self) -> None:
         """Forget the device at once; its readings are out of sight with it and deleted in the background."""

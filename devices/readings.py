@@ -34,7 +34,8 @@ def reading_page(request: Request, devices: DeviceQuerySet, zone: tzinfo) -> Res
     links = [f'<{remove_query_param(url, "cursor")}>; rel="first"']
     if len(rows) > limit:
         links.append(f'<{replace_query_param(url, "cursor", encode_cursor(shown[-1].position))}>; rel="next"')
-    body = [listed_reading(row, by_id[row.device_id]) for row in shown]
+    # A device may have been erased since, and its readings with it.
+    body = [listed_reading(row, by_id[row.device_id]) for row in shown if row.device_id in by_id]
     return Response(body, headers={"Link": ", ".join(links)})
 
 

@@ -304,7 +304,7 @@ def summarised(device_id: int, aggregate: str) -> tuple[datetime | None, int, An
 
 
 def clear(device_id: int) -> None:
-    """Delete all readings of a device at once: whoever asks afterwards sees none of them."""
+    """Delete all readings of a device in one step."""
     with connection.cursor() as cursor:
         cursor.execute(f"DELETE FROM {TABLE} WHERE device_id = %s", [device_id])
 

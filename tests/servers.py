@@ -91,7 +91,7 @@ def left_behind() -> Iterator[Callable[[], list[str]]]:
         return [child for child in this.children() if child not in before]
 
     def wait() -> list[str]:
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 20
         while (alive := children()) and time.monotonic() < deadline:
             psutil.wait_procs(alive, timeout=0.1)
         return [str(child) for child in children()]

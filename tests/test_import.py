@@ -512,7 +512,7 @@ class TestUpload:
         path = f"device,timestamp,x,y,z\n{pump.uuid},{stamp(0)},1,2,3\n<script>,{stamp(0)},1,2,3\n"
         page = self.post(client, path)
         assert "Good: 1 readings. Nothing was stored." in page
-        assert '<th scope="row" data-label="Line">3</th>' in page
+        assert '<th scope="row">Line 3</th>' in page
         assert "device: There is no such device." in page
         assert not stored(pump)
         assert "Stored: 1 readings." in self.post(client, path, partial="on")

@@ -140,7 +140,7 @@ def test_only_a_sum_beyond_the_largest_double_is_null(numbers):
 
 @pytest.mark.django_db
 def test_a_thousand_stored_sets_agree_with_postgresql_to_the_last_bit():
-    store.append([store.NewReading(i, factories.NOON, [number]) for i in range(SETS) for number in sets()[i]])
+    factories.append((i, factories.NOON, [number]) for i in range(SETS) for number in sets()[i])
     with connection.cursor() as cursor:
         cursor.execute(
             """

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from devices import store, upkeep
 from devices.periods import Period
-from devices.store import NewReading
+from tests import factories
 from tests.concurrency import at_the_same_time
 from tests.factories import NOON
 
@@ -26,7 +26,7 @@ reproducible = hypothesis_settings(derandomize=True, deadline=None)
 
 
 def append(device_id: int, *times: datetime) -> None:
-    store.append([NewReading(device_id, time, [float(i)]) for i, time in enumerate(times)])
+    factories.append((device_id, time, [float(i)]) for i, time in enumerate(times))
 
 
 def stored(device_id: int) -> list[tuple[datetime, list[float]]]:
@@ -51,7 +51,7 @@ class TestRoundTrip:
     @example([[0.1, 1 / 3, math.pi], [2.0**53 + 2, 1e22, 5e-5]])
     def test_values_come_back_bit_for_bit(self, rows):
         device_id = next(numbers)
-        store.append([NewReading(device_id, NOON, row) for row in rows])
+        factories.append((device_id, NOON, row) for row in rows)
         by_page = [row.values for row in store.page([device_id], Period(), limit=len(rows))]
         by_channel = store.values(device_id, Period(), 3).T.tolist()
         expected = sorted(map(str, rows))
@@ -84,7 +84,7 @@ class TestRoundTrip:
 
     def test_a_reading_without_the_profiles_number_of_values_is_no_statistic(self):
         device_id = next(numbers)
-        store.append([NewReading(device_id, NOON, [1.0, 2.0])])
+        factories.append([(device_id, NOON, [1.0, 2.0])])
         with pytest.raises(ValueError, match="3 values"):
             store.values(device_id, Period(), 3)
 
@@ -99,9 +99,9 @@ class TestAppend:
     @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
     def test_one_bad_value_leaves_nothing_and_ends_no_transaction(self, bad):
         device_id = next(numbers)
-        rows = [NewReading(device_id, NOON, [value]) for value in (1.0, bad, 2.0)]
+        rows = [(device_id, NOON, [value]) for value in (1.0, bad, 2.0)]
         with pytest.raises(IntegrityError, match="reading_values_finite"):
-            store.append(rows)
+            factories.append(rows)
         assert stored(device_id) == []
 
     @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ periods = st.builds(Period, st.none() | stamps, st.none() | stamps)
 def sent(rows: list[tuple[int, datetime]]) -> tuple[list[int], list[tuple[datetime, int, float]]]:
     """Store rows of (which of three devices, time); returns the devices and (time, device, serial number)."""
     ids = [next(numbers) for _ in range(3)]
-    store.append([NewReading(ids[device], time, [float(i)]) for i, (device, time) in enumerate(rows)])
+    factories.append((ids[device], time, [float(i)]) for i, (device, time) in enumerate(rows))
     return ids, [(time, ids[device], float(i)) for i, (device, time) in enumerate(rows)]
 
 

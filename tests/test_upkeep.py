@@ -74,7 +74,7 @@ class TestErasing:
     def test_a_reading_that_was_under_way_is_erased_too(self):
         number = erased_device()
         erase_readings(NOW)
-        store.append([store.NewReading(number, NOW, [1.0])])
+        factories.append([(number, NOW, [1.0])])
         assert erase_readings(NOW + LATE_REQUESTS) == 1
         assert left(number) == 0
 
@@ -101,6 +101,7 @@ class TestErasing:
 
 class TestJobs:
     def test_beat_knows_the_jobs_that_it_starts(self):
+        app.loader.import_default_modules()
         assert {job["task"] for job in settings.CELERY_BEAT_SCHEDULE.values()} <= set(app.tasks)
 
     def test_the_tasks_do_the_jobs(self):

@@ -44,6 +44,15 @@ class PlumblineUserAdmin(HolderAdmin, UserAdmin):
         (None, {"fields": ("login", "name", "email", "role", "usable_password", "password1", "password2")}),
     )
 
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return super().has_delete_permission(request, obj) and not (obj and obj.is_last_admin())
+
+    def get_actions(self, request: HttpRequest) -> dict:
+        """One by one only: deleted together, the last admin would go with the others."""
+        actions = super().get_actions(request)
+        actions.pop("delete_selected", None)
+        return actions
+
 
 class CredentialAdmin(admin.ModelAdmin):
     """Shows a new credential's text once; afterwards it can only be revoked."""

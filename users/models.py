@@ -11,6 +11,7 @@ from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.validators import UnicodeUsernameValidator
 from django.contrib.postgres.fields import ArrayField
+from django.core.exceptions import ValidationError
 from django.db import models, transaction
 from django.db.models import Q
 from django.db.models.functions import Lower
@@ -126,6 +127,12 @@ class User(AbstractBaseUser):
             for owned in error.protected_objects:
                 owned.erase()
             self.delete()
+
+    def clean(self) -> None:
+        super().clean()
+        was = User.objects.filter(pk=self.pk).first()
+        if was is not None and was.is_last_admin() and not self.is_admin:
+            raise ValidationError("The last active admin must stay one.")
 
     def is_last_admin(self) -> bool:
         others = User.objects.filter(role=Role.ADMIN, is_active=True).exclude(pk=self.pk)

@@ -1,7 +1,8 @@
 """Requests at an even pace over a pool of connections, whether the server keeps up or not.
 
 A request that is due while all connections wait for answers is sent by the first that is free; its latency
-counts from when it was due. Run as a program of its own by load.py; prints a line of figures.
+counts from when it was due. Those still unsent at the end are given up, and missing in the rate. Run as a
+program of its own by load.py; prints a line of figures.
 """
 
 import asyncio
@@ -42,20 +43,20 @@ class Pace:
 
     async def keep(self, rate: int, seconds: float) -> None:
         began = time.perf_counter()
-        count = round(rate * seconds)
-        for number in range(count):
+        for number in range(round(rate * seconds)):
             due = began + number / rate
             wait = due - time.perf_counter()
             if wait > 0:
                 await asyncio.sleep(wait)
             self.due.append(due)
             self.send()
+        self.due.clear()
         deadline = time.perf_counter() + DRAIN_SECONDS
-        while len(self.latencies) < count and time.perf_counter() < deadline:
+        while len(self.latencies) < self.sent and time.perf_counter() < deadline:
             await asyncio.sleep(0.01)
         milliseconds = np.array(self.latencies) * 1000
         figures = {
-            "sent": count,
+            "sent": self.sent,
             "answered": len(self.latencies),
             "refused": self.refused,
             "failed": self.failed,
