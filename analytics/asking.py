@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from django.db import transaction
+from django.shortcuts import get_object_or_404
 
 from analytics import queue
 from analytics.models import Analysis, Status
@@ -19,7 +20,7 @@ def ask_for_analysis(
 ) -> Analysis:
     """The analysis of a device, or of all devices of a user: a new one, queued, or one that still holds."""
     # Two who ask at the same moment get one task; foreign keys to the row are not held up.
-    type(target).objects.select_for_update(no_key=True).get(pk=target.pk)
+    get_object_or_404(type(target).objects.select_for_update(no_key=True), pk=target.pk)
     of_target = {"device": target} if isinstance(target, Device) else {"user": target}
     devices = [target] if isinstance(target, Device) else list(target.devices.all())
     question = {**of_target, "start": period.start, "end": period.end}

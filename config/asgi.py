@@ -11,7 +11,7 @@ from config.processes import die_with_parent
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 THREADS = 8
 # More than any route takes: what is larger is refused by its length.
-CHUNKED_BYTES = 6 * 1024 * 1024
+LARGEST_BODY = 6 * 1024 * 1024
 
 # One of uvicorn's several processes must not go on, holding the port, when the first was killed.
 first_process = multiprocessing.parent_process()
@@ -23,22 +23,34 @@ django_application = WSGIMiddleware(get_wsgi_application(), workers=THREADS)
 
 async def application(scope, receive, send) -> None:
     if scope["type"] == "http":
-        if any(name == b"transfer-encoding" for name, _ in scope["headers"]):
-            scope, receive = await with_length(scope, receive)
+        names = {name for name, _ in scope["headers"]}
+        if names & {b"transfer-encoding", b"content-length"}:
+            received = await with_whole_body(scope, receive)
+            if received is None:
+                return
+            scope, receive = received
         await django_application(scope, receive, send)
     elif scope["type"] == "lifespan":
         await lifespan(receive, send)
 
 
-async def with_length(scope, receive):
-    """A chunked request as one whose length is known: Django takes the body of no other."""
-    body, is_whole = bytearray(), False
-    while not is_whole and len(body) <= CHUNKED_BYTES:
+async def with_whole_body(scope, receive):
+    """The request with its whole body and that body's length; None if the client went away.
+
+    Read before a thread is taken: a few clients that send slowly would hold all of them. A body that is too
+    large is not read, but Django sees its length and refuses it.
+    """
+    headers = [(name, value) for name, value in scope["headers"] if name != b"transfer-encoding"]
+    length = next((int(value) for name, value in headers if name == b"content-length"), None)
+    body, is_whole = bytearray(), length is not None and length > LARGEST_BODY
+    while not is_whole and len(body) <= LARGEST_BODY:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
         body += message.get("body", b"")
         is_whole = not message.get("more_body", False)
-    headers = [header for header in scope["headers"] if header[0] != b"transfer-encoding"]
-    headers.append((b"content-length", str(len(body)).encode()))
+    if length is None:
+        headers.append((b"content-length", str(len(body)).encode()))
     messages = iter([{"type": "http.request", "body": bytes(body), "more_body": False}])
 
     async def receive_known():

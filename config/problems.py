@@ -5,12 +5,13 @@ from http import HTTPStatus
 from typing import Any
 
 from django.core.exceptions import RequestDataTooBig
-from django.db import InterfaceError, OperationalError
+from django.db import IntegrityError, InterfaceError, OperationalError
 from django.http import HttpResponse, JsonResponse
 from rest_framework import exceptions
 from rest_framework.views import exception_handler
 
 PROBLEM_JSON = "application/problem+json"
+FOREIGN_KEY_VIOLATION = "23503"
 
 
 def problem_body(status: int, detail: str = "", errors: list[dict] | None = None) -> dict[str, Any]:
@@ -34,12 +35,19 @@ def database_is_away() -> HttpResponse:
     return response
 
 
+def is_reference_gone(error: IntegrityError) -> bool:
+    """Whether two requests met: one deleted what the other had just found."""
+    return getattr(error.__cause__, "pgcode", None) == FOREIGN_KEY_VIOLATION
+
+
 def problem_response(error: Exception, context: dict) -> HttpResponse | None:
     """REST framework's exception handler; what it does not know becomes Django's 500."""
     if isinstance(error, (OperationalError, InterfaceError)):
         return database_is_away()
     if isinstance(error, RequestDataTooBig):
         return problem(413, "The body is too large.")
+    if isinstance(error, IntegrityError) and is_reference_gone(error):
+        return problem(409, "What this refers to was changed or deleted at the same moment. Try again.")
     response = exception_handler(error, context)
     if response is None:
         return None

@@ -11,7 +11,7 @@ from rest_framework import serializers
 from devices.models import Channel, Device, DeviceKey, DeviceProfile, known_zone
 from devices.store import StoredReading
 from users.models import User
-from users.serializers import StrictFields, Text, TrueOrFalse, WholeNumber
+from users.serializers import Stamp, StrictFields, Text, TrueOrFalse, WholeNumber
 
 EXAMPLE_DEVICE = {
     "id": "0b5f9c1e-6f53-4d3e-9d0e-1d1f6c2b7a10",
@@ -156,7 +156,7 @@ class DeviceKeySerializer(StrictFields, serializers.ModelSerializer):
 def reading_body(reading: StoredReading, device: Device) -> dict[str, Any]:
     """A reading as the outside sees it: its stamp and a number for each channel."""
     names = (channel.name for channel in device.channels)
-    stamp = serializers.DateTimeField().to_representation(reading.time)
+    stamp = Stamp().to_representation(reading.time)
     return {"timestamp": stamp} | dict(zip(names, reading.values, strict=True))
 
 

@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from users.forms import NewUserForm, TokenForm
-from users.models import Credential, Token, User
+from users.models import Credential, Role, Token, User
 
 # Rights follow from the role alone.
 admin.site.unregister(Group)
@@ -43,6 +43,14 @@ class PlumblineUserAdmin(HolderAdmin, UserAdmin):
     add_fieldsets = (
         (None, {"fields": ("login", "name", "email", "role", "usable_password", "password1", "password2")}),
     )
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple:
+        """The last active admin is protected: the pages then offer no deletion, and refuse it."""
+        deleted, counts, forbidden, protected = super().get_deleted_objects(objs, request)
+        admins = User.objects.filter(role=Role.ADMIN, is_active=True)
+        if not admins.exclude(pk__in=[user.pk for user in objs]).exists():
+            protected = [*protected, "The last active admin must stay one."]
+        return deleted, counts, forbidden, protected
 
 
 class CredentialAdmin(admin.ModelAdmin):

@@ -11,8 +11,9 @@ from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.validators import UnicodeUsernameValidator
 from django.contrib.postgres.fields import ArrayField
+from django.core.exceptions import ValidationError
 from django.db import models, transaction
-from django.db.models import Q
+from django.db.models import Q, Value
 from django.db.models.functions import Lower
 from django.utils import timezone
 
@@ -37,7 +38,8 @@ class UserQuerySet(models.QuerySet):
 
 class UserManager(BaseUserManager.from_queryset(UserQuerySet)):
     def get_by_natural_key(self, login: str | None) -> "User":
-        return self.get(login__iexact=login)
+        # As the constraint has it. `iexact` compares in capitals, where an i without its dot is an i.
+        return self.alias(lowered=Lower("login")).get(lowered=Lower(Value(login)))
 
     def create_user(self, login: str, email: str, password: str | None = None, **fields: Any) -> "User":
         """Without a password the user cannot log in to the pages until an admin sets one."""
@@ -102,6 +104,12 @@ class User(AbstractBaseUser):
         return self.is_active and self.role in (Role.ADMIN, Role.STAFF)
 
     is_superuser = is_admin
+
+    def clean(self) -> None:
+        super().clean()
+        stored = User.objects.filter(pk=self.pk).first() if self.pk else None
+        if stored is not None and not self.is_admin and stored.is_last_admin():
+            raise ValidationError("The last active admin must stay one.")
 
     def has_perm(self, permission: str, obj: Any = None) -> bool:
         """Django admin's question: staff may do all but manage users and their tokens."""
