@@ -194,8 +194,12 @@ def create_cluster(place: Place, folder: Path, password: str) -> None:
     shutil.rmtree(fresh, ignore_errors=True)
     private_folder(fresh, place.account)
     password_file = place.sockets / "password"
-    password_file.write_text(password)
-    os.chown(password_file, place.account.uid, place.account.gid)
+    # The folder is the account's: what stands there under this name, a link perhaps, is not written through.
+    password_file.unlink(missing_ok=True)
+    descriptor = os.open(password_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(password)
+        os.fchown(descriptor, place.account.uid, place.account.gid)
     options = {
         "pgdata": fresh,
         "username": POSTGRES_USER,

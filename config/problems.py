@@ -5,7 +5,7 @@ from http import HTTPStatus
 from typing import Any
 
 from django.core.exceptions import RequestDataTooBig
-from django.db import InterfaceError, OperationalError
+from django.db import IntegrityError, InterfaceError, OperationalError
 from django.http import HttpResponse, JsonResponse
 from rest_framework import exceptions
 from rest_framework.response import Response
@@ -14,6 +14,7 @@ from rest_framework.views import exception_handler
 from devices.ingest import Refused
 
 PROBLEM_JSON = "application/problem+json"
+FOREIGN_KEY_VIOLATION = "23503"
 
 
 def problem_body(status: int, detail: str = "", errors: list[dict] | None = None) -> dict[str, Any]:
@@ -37,6 +38,11 @@ def database_is_away() -> HttpResponse:
     return response
 
 
+def is_reference_gone(error: IntegrityError) -> bool:
+    """Whether two requests met: one deleted what the other had just found."""
+    return getattr(error.__cause__, "pgcode", None) == FOREIGN_KEY_VIOLATION
+
+
 def problem_response(error: Exception, context: dict) -> HttpResponse | None:
     """REST framework's exception handler; what it does not know becomes Django's 500."""
     if isinstance(error, (OperationalError, InterfaceError)):
@@ -45,6 +51,8 @@ def problem_response(error: Exception, context: dict) -> HttpResponse | None:
         return problem(413, "The body is too large.")
     if isinstance(error, Refused):
         return Response(problem_body(400, errors=error.errors), 400, content_type=PROBLEM_JSON)
+    if isinstance(error, IntegrityError) and is_reference_gone(error):
+        return problem(409, "What this refers to was changed or deleted at the same moment. Try again.")
     response = exception_handler(error, context)
     if response is None:
         return None

@@ -10,6 +10,7 @@ from django.urls import reverse
 from django.utils.functional import cached_property
 from django.utils.html import format_html
 
+from devices import store
 from devices.models import Channel, Device, DeviceKey, DeviceProfile, Import, Reading
 from users.admin import CredentialAdmin, HolderAdmin
 
@@ -21,6 +22,11 @@ class ChannelInline(admin.TabularInline):
 
     model = Channel
     extra = 1
+    # A reading without a value cannot be stored.
+    min_num = 1
+
+    def get_formset(self, request: HttpRequest, obj: DeviceProfile | None = None, **options: Any) -> type:
+        return super().get_formset(request, obj, **options, validate_min=True)
 
     def has_add_permission(self, request: HttpRequest, obj: DeviceProfile | None = None) -> bool:
         return super().has_add_permission(request, obj) and not is_in_use(obj)
@@ -55,6 +61,11 @@ class DeviceAdmin(HolderAdmin):
     autocomplete_fields = ("owner", "profile")
     readonly_fields = ("uuid", "created_at", "readings")
     actions = ("rotate_keys",)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Device | None = None) -> tuple[str, ...]:
+        # Under another profile its readings would have the wrong number of values.
+        has_readings = obj is not None and bool(store.latest([obj.pk]))
+        return (*self.readonly_fields, "profile") if has_readings else self.readonly_fields
 
     def get_autocomplete_fields(self, request: HttpRequest) -> tuple[str, ...]:
         # Staff may not search through users: a plain choice for them.

@@ -100,9 +100,9 @@ class DeviceList(generics.ListCreateAPIView):
 class DeviceDetail(APIView):
     query_parameters = ()
 
-    def found(self, uuid: UUID) -> tuple[Device, dict]:
+    def found(self, uuid: UUID, *, lock: bool = False) -> tuple[Device, dict]:
         """The device, and the context that its serializer needs."""
-        device = visible_device(self.request, uuid)
+        device = visible_device(self.request, uuid, lock=lock)
         return device, {"request": self.request, "latest": store.latest([device.pk])}
 
     @extend_schema(operation_id="device_read", responses=DeviceSerializer)
@@ -114,12 +114,13 @@ class DeviceDetail(APIView):
     @extend_schema(
         operation_id="device_change", request=DeviceSerializer(partial=True), responses=DeviceSerializer
     )
+    @transaction.atomic
     def patch(self, request: Request, uuid: UUID) -> Response:
         """Change a device.
 
         Its profile can only change before the first reading.
         """
-        device, context = self.found(uuid)
+        device, context = self.found(uuid, lock=True)
         serializer = DeviceSerializer(device, data=request.data, partial=True, context=context)
         serializer.is_valid(raise_exception=True)
         save_or_conflict(serializer)
@@ -129,7 +130,7 @@ class DeviceDetail(APIView):
     def delete(self, request: Request, uuid: UUID) -> Response:
         """Erase a device with its readings."""
         with transaction.atomic():
-            visible_device(request, uuid).erase()
+            visible_device(request, uuid, lock=True).erase()
         return Response(status=204)
 
 
@@ -154,12 +155,13 @@ class KeyList(APIView):
             )
         ],
     )
+    @transaction.atomic
     def post(self, request: Request, uuid: UUID) -> Response:
         """Rotate: issue a new key, shown this once.
 
         The older ones stay valid for `overlap_seconds`, a day if left out.
         """
-        device = visible_device(request, uuid)
+        device = visible_device(request, uuid, lock=True)
         serializer = DeviceKeySerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         key, text = device.rotate_key(overlap=timedelta(seconds=serializer.validated_data["overlap_seconds"]))
@@ -441,8 +443,12 @@ def sensor_device(request: Request, sensor: str) -> Device | None:
     return found.filter(owner=request.user).first() or found.first()
 
 
-def visible_device(request: Request, uuid: UUID) -> Device:
-    return get_object_or_404(Device.objects.visible_to(request.user).with_channels(), uuid=uuid)
+def visible_device(request: Request, uuid: UUID, *, lock: bool = False) -> Device:
+    """With `lock`, in a transaction: nobody changes or erases it before the end of that."""
+    devices = Device.objects.visible_to(request.user).with_channels()
+    if lock:
+        devices = devices.select_for_update(of=("self",))
+    return get_object_or_404(devices, uuid=uuid)
 
 
 def posting_device(request: Request, uuid: UUID) -> Device:

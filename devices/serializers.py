@@ -12,7 +12,7 @@ from rest_framework import serializers
 from devices.models import Channel, Device, DeviceKey, DeviceProfile, known_zone
 from devices.store import StoredReading
 from users.models import User
-from users.serializers import StrictFields, Text, TrueOrFalse, WholeNumber
+from users.serializers import Stamp, StrictFields, Text, TrueOrFalse, WholeNumber
 
 EXAMPLE_DEVICE = {
     "id": "0b5f9c1e-6f53-4d3e-9d0e-1d1f6c2b7a10",
@@ -161,7 +161,7 @@ def reading_body(reading: StoredReading, device: Device) -> dict[str, Any]:
 
 
 def stamp_text(time: datetime) -> str:
-    return serializers.DateTimeField().to_representation(time)
+    return Stamp().to_representation(time)
 
 
 def listed_reading(reading: StoredReading, device: Device) -> dict[str, UUID | Any]:

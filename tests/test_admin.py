@@ -31,6 +31,7 @@ PAGES: dict[type[Model], set[str]] = {
     Device: EVERYTHING,
     DeviceKey: EVERYTHING - {"delete"},
     Reading: set(),
+    Import: EVERYTHING - {"add", "delete"},
     Analysis: EVERYTHING - {"add"},
     TaskResult: EVERYTHING - {"add", "delete"},
 }
@@ -62,6 +63,7 @@ def row(model: type[Model]) -> Model:
         Device: device,
         DeviceKey: DeviceKey.issue(device=device)[0],
         Reading: device,
+        Import: Import.objects.create(name="a.csv", digest=device.uuid.hex, started_at=timezone.now()),
         Analysis: Analysis.objects.create(device=device, status=Status.FINISHED, task_result=result),
         TaskResult: result,
     }

@@ -218,6 +218,7 @@ def readings_locked() -> Iterator[None]:
         other.execute("BEGIN; LOCK TABLE devices_reading")
         cursor.execute("SET lock_timeout = '10ms'")
         yield
+        other.execute("ROLLBACK")
         cursor.execute("RESET lock_timeout")
 
 

@@ -19,7 +19,7 @@ NOW = factories.NOON
 def is_free(lock: int) -> bool:
     """Whether another connection could take the advisory lock."""
     with another_connection() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s)", [lock])
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [lock])
         return cursor.fetchone()[0]
 
 

@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from users.forms import NewUserForm, TokenForm
-from users.models import Credential, Token, User
+from users.models import Credential, Role, Token, User
 
 # Rights follow from the role alone.
 admin.site.unregister(Group)
@@ -44,14 +44,13 @@ class PlumblineUserAdmin(HolderAdmin, UserAdmin):
         (None, {"fields": ("login", "name", "email", "role", "usable_password", "password1", "password2")}),
     )
 
-    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        return super().has_delete_permission(request, obj) and not (obj and obj.is_last_admin())
-
-    def get_actions(self, request: HttpRequest) -> dict:
-        """One by one only: deleted together, the last admin would go with the others."""
-        actions = super().get_actions(request)
-        actions.pop("delete_selected", None)
-        return actions
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple:
+        """The last active admin is protected: the pages then offer no deletion, and refuse it."""
+        deleted, counts, forbidden, protected = super().get_deleted_objects(objs, request)
+        admins = User.objects.filter(role=Role.ADMIN, is_active=True)
+        if not admins.exclude(pk__in=[user.pk for user in objs]).exists():
+            protected = [*protected, "The last active admin must stay one."]
+        return deleted, counts, forbidden, protected
 
 
 class CredentialAdmin(admin.ModelAdmin):

@@ -6,11 +6,12 @@ from django.utils import timezone
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 from rest_framework import generics
 from rest_framework.exceptions import PermissionDenied, ValidationError
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from users.filters import UserFilter
-from users.models import Token, User
+from users.models import Role, Token, User
 from users.serializers import TokenSerializer, UserSerializer
 
 # By the names of the constraints; the login has a second one, as Django wants a login field to be unique.
@@ -59,12 +60,20 @@ class UserDetail(generics.RetrieveUpdateDestroyAPIView):
     def get_queryset(self) -> Any:
         return User.objects.visible_to(self.request.user)
 
+    def get_object(self) -> User:
+        # What is changed is read under a lock: of two requests neither may undo what the other did.
+        if self.request.method not in SAFE_METHODS:
+            lock_admins()
+            User.objects.select_for_update().filter(pk=self.kwargs["pk"]).first()
+        return super().get_object()
+
     @extend_schema(operation_id="user_read")
     def get(self, request: Request, pk: int) -> Response:
         """One user."""
         return self.retrieve(request)
 
     @extend_schema(operation_id="user_change")
+    @transaction.atomic
     def patch(self, request: Request, pk: int) -> Response:
         """Change a user.
 
@@ -83,6 +92,7 @@ class UserDetail(generics.RetrieveUpdateDestroyAPIView):
         parameters=[OpenApiParameter("purge", bool, description="Erase devices and readings too.")],
         examples=[OpenApiExample("Deleted", None, status_codes=["204"])],
     )
+    @transaction.atomic
     def delete(self, request: Request, pk: int) -> Response:
         """Delete a user (admin only).
 
@@ -138,6 +148,7 @@ class TokenList(generics.ListCreateAPIView):
         fields = dict(serializer.validated_data)
         if isinstance(request.auth, Token):
             fields.setdefault("scopes", request.auth.scopes)
+            fields.setdefault("expires_at", request.auth.expires_at)
         token, text = Token.issue(user=self.holder(), **fields)
         return Response(TokenSerializer(token).data | {"token": text}, status=201)
 
@@ -160,6 +171,11 @@ class TokenDetail(generics.GenericAPIView):
         return Response(status=204)
 
 
+def lock_admins() -> None:
+    """Until the end of the transaction nobody else unmakes an admin: two could demote each other."""
+    list(User.objects.filter(role=Role.ADMIN).order_by("pk").select_for_update(no_key=True).values("pk"))
+
+
 def require_admin(request: Request) -> None:
     if not request.user.is_admin:
         raise PermissionDenied("Only an admin may manage users.")
@@ -174,4 +190,7 @@ def save_or_name_conflict(serializer: UserSerializer) -> None:
         field = UNIQUE_FIELDS.get(error.__cause__.diag.constraint_name)
         if field is None:
             raise
+        if field == "login" and "login" not in serializer.validated_data:
+            # Another took the login that was made up: each round somebody gets theirs, so this ends.
+            return save_or_name_conflict(serializer)
         raise ValidationError({field: "This value is in use."}) from error

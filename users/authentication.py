@@ -4,7 +4,8 @@ from typing import Any
 
 from django.utils import timezone
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication, get_authorization_header
-from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 
 from users.models import Credential, Token, User
@@ -47,6 +48,13 @@ class TokenAuthentication(CredentialAuthentication):
         return credential.user
 
 
+def refuse_foreign_page(request: Request) -> None:
+    """An open demo has no session with a CSRF token; but browsers say whose page it was that sent."""
+    origin = request.META.get("HTTP_ORIGIN")
+    if request.method not in SAFE_METHODS and origin and origin.partition("://")[2] != request.get_host():
+        raise PermissionDenied("A page of another site may not change anything here.")
+
+
 class PageSessionAuthentication(SessionAuthentication):
     """The session of the pages, with their CSRF token; in demo mode, anybody."""
 
@@ -55,5 +63,6 @@ class PageSessionAuthentication(SessionAuthentication):
         if get_authorization_header(request):
             raise AuthenticationFailed("Send `Authorization: Token …` or `Authorization: Device …`.")
         if getattr(request._request, "is_open_demo", False):
+            refuse_foreign_page(request)
             return request._request.user, None
         return super().authenticate(request)

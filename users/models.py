@@ -13,7 +13,7 @@ from django.contrib.auth.validators import UnicodeUsernameValidator
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.db import models, transaction
-from django.db.models import Q
+from django.db.models import Q, Value
 from django.db.models.functions import Lower
 from django.utils import timezone
 
@@ -38,7 +38,8 @@ class UserQuerySet(models.QuerySet):
 
 class UserManager(BaseUserManager.from_queryset(UserQuerySet)):
     def get_by_natural_key(self, login: str | None) -> "User":
-        return self.get(login__iexact=login)
+        # As the constraint has it. `iexact` compares in capitals, where an i without its dot is an i.
+        return self.alias(lowered=Lower("login")).get(lowered=Lower(Value(login)))
 
     def create_user(self, login: str, email: str, password: str | None = None, **fields: Any) -> "User":
         """Without a password the user cannot log in to the pages until an admin sets one."""
@@ -104,6 +105,12 @@ class User(AbstractBaseUser):
 
     is_superuser = is_admin
 
+    def clean(self) -> None:
+        super().clean()
+        stored = User.objects.filter(pk=self.pk).first() if self.pk else None
+        if stored is not None and not self.is_admin and stored.is_last_admin():
+            raise ValidationError("The last active admin must stay one.")
+
     def has_perm(self, permission: str, obj: Any = None) -> bool:
         """Django admin's question: staff may do all but manage users and their tokens."""
         return self.is_admin or (self.is_staff and not permission.startswith(("users.", "auth.")))
@@ -127,12 +134,6 @@ class User(AbstractBaseUser):
             for owned in error.protected_objects:
                 owned.erase()
             self.delete()
-
-    def clean(self) -> None:
-        super().clean()
-        was = User.objects.filter(pk=self.pk).first()
-        if was is not None and was.is_last_admin() and not self.is_admin:
-            raise ValidationError("The last active admin must stay one.")
 
     def is_last_admin(self) -> bool:
         others = User.objects.filter(role=Role.ADMIN, is_active=True).exclude(pk=self.pk)

@@ -1,5 +1,7 @@
+from datetime import UTC, datetime
 from typing import Any
 
+from django.db import models
 from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
 from rest_framework import serializers
 
@@ -33,8 +35,20 @@ class TrueOrFalse(serializers.BooleanField):
         return data
 
 
+class Stamp(serializers.DateTimeField):
+    """Answers are in UTC, and so is what comes without an offset, whatever the portal's zone."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(default_timezone=UTC, **options)
+
+
 class StrictFields:
     """Mixed into serializers: a key that cannot be set is an error, not silence."""
+
+    serializer_field_mapping = {
+        **serializers.ModelSerializer.serializer_field_mapping,
+        models.DateTimeField: Stamp,
+    }
 
     def to_internal_value(self, data: Any) -> dict:
         if isinstance(data, dict):
@@ -136,3 +150,10 @@ class TokenSerializer(StrictFields, serializers.ModelSerializer):
         if isinstance(asking, Token) and set(scopes) - set(asking.scopes):
             raise serializers.ValidationError("A token can't hand out scopes that it lacks.")
         return sorted(set(scopes))
+
+    def validate_expires_at(self, end: datetime | None) -> datetime | None:
+        asking = self.context["request"].auth
+        own_end = asking.expires_at if isinstance(asking, Token) else None
+        if own_end is not None and (end is None or end > own_end):
+            raise serializers.ValidationError("A token can't hand out a longer life than its own.")
+        return end

@@ -110,8 +110,8 @@
 
   document.addEventListener("readings", ({ detail: readings }) => {
     drawn = readings;
-    if (!drawn.length) return;
-    if (panels.length) draw();
+    if (!drawn.length) count.textContent = "Waiting for the first reading.";
+    else if (panels.length) draw();
     else build();
   });
   new ResizeObserver(() => {
