@@ -57,6 +57,8 @@ class Bodies:
 
     async def passed_on(self, scope: dict, receive: Receive, send: Send) -> None:
         """Raises Refusal, before anything was passed on."""
+        # WSGI writes a hyphen as an underscore: X_Forwarded_Proto would pass for the proxy's own word.
+        scope = scope | {"headers": [header for header in scope["headers"] if b"_" not in header[0]]}
         length = declared_length(scope["headers"])
         most = MAX_UPLOAD_BYTES if scope["path"].rstrip("/") == UPLOAD_PATH else MAX_BYTES
         if length == 0:

@@ -13,6 +13,7 @@ ERRORS = {
     "401": "No credentials, or ones that are not valid.",
     "403": "Valid credentials that do not allow this.",
     "404": "Unknown, or not yours.",
+    "409": "The Idempotency-Key was used for another request.",
     "413": "The body is too large.",
     "415": "The body is not JSON.",
     "429": "Too many requests in this minute; see `Retry-After`.",
@@ -95,7 +96,7 @@ def add_errors(operation: dict, *, has_id: bool) -> None:
     if "requestBody" not in operation:
         absent |= {"413", "415"}
     if not any("device" in scheme for scheme in operation["security"]):
-        absent |= {"429"}
+        absent |= {"409", "429"}
     if not operation["security"]:
         absent |= {"400", "401", "403"}
     for status, description in ERRORS.items():

@@ -81,7 +81,7 @@ DEVICE_ONLINE_SECONDS = whole_number("DEVICE_ONLINE_SECONDS", 300, at_least=1, a
 # Readings older than this are refused; 0 takes any age.
 RETENTION_DAYS = whole_number("RETENTION_DAYS", 0, at_least=0, at_most=100 * 365)
 # Requests with readings that a device, or all tokens of a user together, may post; 0 is no limit.
-INGEST_RATE_PER_MINUTE = whole_number("INGEST_RATE_PER_MINUTE", 60_000, at_least=0, at_most=10**9)
+INGEST_RATE_PER_MINUTE = whole_number("INGEST_RATE_PER_MINUTE", 1_200_000, at_least=0, at_most=10**9)
 
 # --- Django
 

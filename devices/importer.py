@@ -5,7 +5,6 @@ Killed at any point, the same import goes on behind the last chunk, and one that
 """
 
 import hashlib
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,7 +20,7 @@ from devices import ingest, store
 from devices.access import Kept, OwnSensors
 from devices.ingest import Directory, Taken, Target
 from devices.models import Device, DeviceProfile, Import
-from devices.records import CannotImport, Fault, Record, RecordFile, keys
+from devices.records import CannotImport, Fault, RecordFile, keys
 from devices.store import Rows
 from users.models import User
 
@@ -249,16 +248,12 @@ class Importer:
     def chunks(self, directory: Directory | None) -> Iterator[Chunk]:
         """The rest of the file, checked; sensors are looked for in the `directory`."""
         for block in self.source.blocks(self.progress.line, self.progress.position):
-            groups: dict[str, list[Record]] = defaultdict(list)
-            for record in block.records:
-                groups[record.device].append(record)
-            targets = {} if directory else self.devices.find(groups)
+            targets = {} if directory else self.devices.find(block.records)
             faults, takings = list(block.faults), []
-            for device, records in groups.items():
-                taken = self.take(directory or targets.get(device), [record.content for record in records])
+            for device, (lines, contents) in block.records.items():
+                taken = self.take(directory or targets.get(device), contents)
                 takings.append(taken)
-                for rejected in taken.receipt["rejected"]:
-                    faults.append(Fault(records[rejected["index"]].line, rejected["message"]))
+                faults += [Fault(lines[bad["index"]], bad["message"]) for bad in taken.receipt["rejected"]]
             yield Chunk(joined(takings), sorted(faults), assumed_zones(takings), block.line, block.position)
 
     def take(self, sender: Directory | Target | None, contents: Sequence[Any]) -> Taken:

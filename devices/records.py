@@ -6,7 +6,7 @@ A record is one line in both, so that every fault has a line number and every bl
 import csv
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, BinaryIO, NamedTuple, Protocol
 
@@ -35,18 +35,17 @@ class Fault(NamedTuple):
     message: str
 
 
-class Record(NamedTuple):
-    """A line that could be read: the text of a device's id, and what the line says beside it."""
+class Records(NamedTuple):
+    """Of one device: the numbers of their lines, and what each says beside the device."""
 
-    line: int
-    device: str
-    content: Any
+    lines: list[int]
+    contents: list[Any]
 
 
 class Block(NamedTuple):
-    """Some lines. It ends behind the line `line`, at the byte `position`."""
+    """Some lines, by the text of the device's id. It ends behind the line `line`, at the byte `position`."""
 
-    records: list[Record]
+    records: dict[str, Records]
     faults: list[Fault]
     line: int
     position: int
@@ -199,28 +198,35 @@ class RecordFile:
         state = os.fstat(self.file.fileno())
         return state.st_size, state.st_mtime_ns
 
-    def read(self, first: int, lines: Sequence[bytes]) -> tuple[list[Record], list[Fault]]:
+    def read(self, first: int, lines: Sequence[bytes]) -> tuple[dict[str, Records], list[Fault]]:
         """Empty lines are no records; they count all the same."""
-        numbered = [(number, raw) for number, raw in enumerate(lines, first) if not raw.isspace()]
+        numbered = {number: raw for number, raw in enumerate(lines, first) if not raw.isspace()}
         try:
-            return self.records(numbered), []
+            return grouped(numbered, self.format.read([raw.decode() for raw in numbered.values()])), []
         except (UnicodeDecodeError, BadLine):
-            return self.one_by_one(numbered)
+            return self.read_one_by_one(numbered)
 
-    def one_by_one(self, numbered: Sequence[tuple[int, bytes]]) -> tuple[list[Record], list[Fault]]:
-        records, faults = [], []
-        for number, raw in numbered:
+    def read_one_by_one(self, numbered: Mapping[int, bytes]) -> tuple[dict[str, Records], list[Fault]]:
+        good, faults = {}, []
+        for number, raw in numbered.items():
             try:
-                records += self.records([(number, raw)])
+                [good[number]] = self.format.read([raw.decode()])
             except UnicodeDecodeError:
                 faults.append(Fault(number, "Is not UTF-8."))
             except BadLine as error:
                 faults.append(Fault(number, str(error)))
-        return records, faults
+        return grouped(good, good.values()), faults
 
-    def records(self, numbered: Sequence[tuple[int, bytes]]) -> list[Record]:
-        read = self.format.read([raw.decode() for _, raw in numbered])
-        return [Record(number, *pair) for (number, _), pair in zip(numbered, read, strict=True)]
+
+def grouped(numbers: Iterable[int], read: Iterable[tuple[str, Any]]) -> dict[str, Records]:
+    """`read`: device and content of each of these lines."""
+    groups: dict[str, Records] = {}
+    for number, (device, content) in zip(numbers, read, strict=True):
+        if device not in groups:
+            groups[device] = Records([], [])
+        groups[device].lines.append(number)
+        groups[device].contents.append(content)
+    return groups
 
 
 @lru_cache(maxsize=1024)

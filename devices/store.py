@@ -31,6 +31,8 @@ MICROSECOND = timedelta(microseconds=1)
 PG_EPOCH = 946_684_800_000_000
 # All that is older lies in one partition, so that nobody can make thousands of them by sending old stamps.
 FIRST_MONTH = datetime(2000, 1, 1, tzinfo=UTC)
+# And all that is younger in another: a profile may allow stamps of the future.
+END_OF_MONTHS = datetime(2100, 1, 1, tzinfo=UTC)
 
 
 class Rows(NamedTuple):
@@ -152,7 +154,7 @@ def make_partitions(times: Iterable[datetime]) -> list[str]:
         time.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0) for time in times
     }
     made = []
-    for first in sorted(month for month in months if month >= FIRST_MONTH):
+    for first in sorted(month for month in months if FIRST_MONTH <= month < END_OF_MONTHS):
         name = f"{TABLE}_{first:%Y_%m}"
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SET LOCAL lock_timeout = '5s'")

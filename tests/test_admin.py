@@ -16,7 +16,7 @@ from django_celery_results.models import TaskResult
 
 from analytics.models import Analysis, Status
 from devices import store, upkeep
-from devices.models import Device, DeviceKey, DeviceProfile, Erasure, Reading
+from devices.models import Device, DeviceKey, DeviceProfile, Erasure, Import, Reading
 from devices.periods import Period
 from tests import factories
 from users.models import Token, User

@@ -194,7 +194,6 @@ class TestNames:
             ({"email": "eve@example.com"}, {"email": "EVE@example.com", "login": "other"}, "email"),
             ({"email": "a@example.com", "login": "eve"}, {"email": "b@example.com", "login": "Eve"}, "login"),
             ({"email": "a@example.com", "login": "eve"}, {"email": "b@example.com", "login": "eve"}, "login"),
-            ({"email": "eve@example.com"}, {"email": "eve@example.org"}, "login"),
         ],
     )
     def test_of_two_at_the_same_moment_one_is_refused_by_its_field(self, first, second, field):
@@ -208,6 +207,18 @@ class TestNames:
             response = answer.result(timeout=10)
         assert (response.status_code, response.json()["errors"][0]["field"]) == (400, field)
         assert User.objects.exclude(role=Role.ADMIN).count() == 1
+
+    @pytest.mark.django_db(transaction=True)
+    def test_of_two_made_up_logins_at_the_same_moment_the_second_gets_a_number(self):
+        api = administrator()
+        with ThreadPoolExecutor(1) as thread:
+            with transaction.atomic():
+                User.objects.create_user("", "eve@example.com", name="First")
+                fields = {"name": "Two", "email": "eve@example.org"}
+                answer = thread.submit(own_connection(api.post), "/users/", fields)
+                wait_until_blocked()
+            response = answer.result(timeout=10)
+        assert (response.status_code, response.json()["login"]) == (201, "eve-2")
 
 
 def administrator() -> APIClient:

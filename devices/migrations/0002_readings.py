@@ -19,6 +19,8 @@ CREATE TABLE devices_reading (
 CREATE INDEX devices_reading_device_time ON devices_reading (device_id, time);
 CREATE TABLE devices_reading_before_2000 PARTITION OF devices_reading
     FOR VALUES FROM (MINVALUE) TO ('2000-01-01 00:00:00+00');
+CREATE TABLE devices_reading_from_2100 PARTITION OF devices_reading
+    FOR VALUES FROM ('2100-01-01 00:00:00+00') TO (MAXVALUE);
 """
 
 
