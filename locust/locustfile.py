@@ -11,6 +11,7 @@ import os
 import random
 import time
 import uuid
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from locust import FastHttpUser, between, task
@@ -19,6 +20,7 @@ from locust.exception import StopUser
 TOKEN = os.environ.get("PLUMBLINE_TOKEN", "")
 AS_ADMIN = {"Authorization": f"Token {TOKEN}"} if TOKEN else {}
 DEVICES = 3
+BATCH = 100
 TASK_SECONDS = 60
 POLL_SECONDS = 0.2
 
@@ -55,6 +57,20 @@ class Owner(FastHttpUser):
         self.ask("POST", path, 201, reading, name="/devices/[id]/stats/", headers=as_device)
         self.posted[device["id"]] += 1
 
+    @task(3)
+    def post_batch(self) -> None:
+        device = self.any_device()
+        newest = datetime.now(UTC)
+        batch = [
+            {"timestamp": (newest - timedelta(seconds=age)).isoformat()}
+            | {channel: random.gauss(0, 1) for channel in "xyz"}
+            for age in range(BATCH)
+        ]
+        as_device = {"Authorization": f"Device {device['key']}"}
+        path = f"/devices/{device['id']}/stats/batch"
+        self.ask("POST", path, 201, batch, name="/devices/[id]/stats/batch", headers=as_device)
+        self.posted[device["id"]] += BATCH
+
     @task(2)
     def look_at_readings(self) -> None:
         self.ask("GET", f"/stats/{self.any_device()['id']}/", 200, name="/stats/[id]/")
@@ -90,7 +106,7 @@ class Owner(FastHttpUser):
         fault = None if found == posted else Unexpected(f"{found} readings in the result, {posted} posted")
         self.record("every reading counted", 0, fault)
 
-    def ask(self, method: str, path: str, expected: int, body: dict | None = None, **options: Any) -> Any:
+    def ask(self, method: str, path: str, expected: int, body: Any = None, **options: Any) -> Any:
         """The answer's JSON. Any other status is a failure and ends this user."""
         options = {"headers": AS_ADMIN, **options}
         with self.client.request(method, path, json=body, catch_response=True, **options) as response:

@@ -32,7 +32,7 @@ class Command(BaseCommand):
         parser.add_argument("--partial", action="store_true", help="store the good lines, report the others")
 
     def handle(self, *, file: Path, dry_run: bool, partial: bool, **options: Any) -> None:
-        # Else a third of the time goes into searching all that Django has loaded for garbage, again and again.
+        # Else a third of the time is spent on looking for garbage among all that Django has loaded.
         gc.freeze()
         bar = Bar(self.stderr)
         try:
