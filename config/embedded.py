@@ -128,7 +128,8 @@ def locked(data: Path) -> Iterator[None]:
     try:
         # Others may pass through to what is theirs, but see nothing.
         data.mkdir(mode=0o711, parents=True, exist_ok=True)
-        file = (data / "lock").open("a+")
+        # Not to be opened, and so not to be locked, by others.
+        file = os.fdopen(os.open(data / "lock", os.O_RDWR | os.O_CREAT, 0o600), "r+")
     except OSError as error:
         raise ServersError(f"{data} cannot be the data folder: {error}.") from error
     with file:

@@ -1,12 +1,14 @@
 """What holds for every request: headers, health, hosts, slashes, demo mode, unknown query parameters."""
 
 from collections.abc import Callable
+from ipaddress import ip_address
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.http import HttpRequest, HttpResponse
+from django.http.request import split_domain_port
 from django.urls import is_valid_path
 from rest_framework.mixins import ListModelMixin
 from rest_framework.permissions import SAFE_METHODS
@@ -70,11 +72,26 @@ def health(get_response: GetResponse) -> GetResponse:
     return middleware
 
 
+def is_foreign_name(host: str) -> bool:
+    """An open demo that takes any host: a foreign page could reach it by a name made to point here."""
+    if not settings.DEMO or "*" not in settings.ALLOWED_HOSTS:
+        return False
+    name = split_domain_port(host)[0]
+    if name == "localhost":
+        return False
+    try:
+        ip_address(name.strip("[]"))
+    except ValueError:
+        return True
+    return False
+
+
 def known_host_and_slash(get_response: GetResponse) -> GetResponse:
     """Refuse foreign Host headers, and let a trailing slash be optional without a redirect."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        request.get_host()
+        if is_foreign_name(request.get_host()):
+            return problem(400, "An open demo answers to localhost and to addresses only.")
         path = request.path_info
         if not is_valid_path(path):
             other = path[:-1] if path.endswith("/") else f"{path}/"

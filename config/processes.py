@@ -80,6 +80,7 @@ class Command:
         with ExitStack() as stack:
             inherited = []
             if self.lock is not None:
+                self.lock.touch(mode=0o600)
                 inherited.append(stack.enter_context(self.lock.open("ab")).fileno())
                 fcntl.flock(inherited[0], fcntl.LOCK_EX | fcntl.LOCK_NB)
             for path in self.stale:

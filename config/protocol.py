@@ -5,6 +5,8 @@ import asyncio
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 PATIENCE_SECONDS = 20.0
+# Of the request line and the headers, before anybody has said who he is.
+MAX_HEAD_BYTES = 256 * 1024
 
 
 class PatientProtocol(HttpToolsProtocol):
@@ -15,6 +17,7 @@ class PatientProtocol(HttpToolsProtocol):
     """
 
     patience_seconds = PATIENCE_SECONDS
+    in_head = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
@@ -24,6 +27,18 @@ class PatientProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         self.heard_at = self.loop.time()
         super().data_received(data)
+        if self.in_head:
+            self.head_bytes += len(data)
+            if self.head_bytes > MAX_HEAD_BYTES:
+                self.transport.abort()
+
+    def on_message_begin(self) -> None:
+        self.in_head, self.head_bytes = True, 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self.in_head = False
+        super().on_headers_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.watch.cancel()

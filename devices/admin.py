@@ -10,7 +10,6 @@ from django.urls import reverse
 from django.utils.functional import cached_property
 from django.utils.html import format_html
 
-from devices import store
 from devices.models import Channel, Device, DeviceKey, DeviceProfile, Import, Reading
 from users.admin import CredentialAdmin, HolderAdmin
 
@@ -63,9 +62,8 @@ class DeviceAdmin(HolderAdmin):
     actions = ("rotate_keys",)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Device | None = None) -> tuple[str, ...]:
-        # Under another profile its readings would have the wrong number of values.
-        has_readings = obj is not None and bool(store.latest([obj.pk]))
-        return (*self.readonly_fields, "profile") if has_readings else self.readonly_fields
+        # It says what the stored values are.
+        return (*self.readonly_fields, "profile") if obj else self.readonly_fields
 
     def get_autocomplete_fields(self, request: HttpRequest) -> tuple[str, ...]:
         # Staff may not search through users: a plain choice for them.

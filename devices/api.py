@@ -118,7 +118,7 @@ class DeviceDetail(APIView):
     def patch(self, request: Request, uuid: UUID) -> Response:
         """Change a device.
 
-        Its profile can only change before the first reading.
+        All but its profile: that says what its readings are.
         """
         device, context = self.found(uuid, lock=True)
         serializer = DeviceSerializer(device, data=request.data, partial=True, context=context)

@@ -20,7 +20,7 @@ from users.models import Credential
 # Keys that stand beside the channels in a reading or in a result.
 RESERVED_NAMES = frozenset(
     (
-        *("timestamp", "device_id", "user_id", "start", "end", "aggregate", "devices"),
+        *("timestamp", "device", "sensor", "device_id", "user_id", "start", "end", "aggregate", "devices"),
         *("buckets", "coverage", "percentiles", "stale", "excluded", "rows_read", "segments_used"),
     )
 )

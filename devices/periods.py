@@ -42,7 +42,7 @@ def parse_stamp(text: str, zone: tzinfo) -> tuple[datetime, bool]:
         assumed = stamp.tzinfo is None
         return (stamp.replace(tzinfo=zone) if assumed else stamp).astimezone(UTC), assumed
     except (ValueError, OverflowError) as error:
-        raise BadStamp(f"Not a date and time: {error}.") from error
+        raise BadStamp(f"Not a date and time: {str(error).rstrip('.')}.") from error
 
 
 def parse_period(query: Mapping[str, str], zone: tzinfo) -> Period:

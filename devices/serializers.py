@@ -114,8 +114,8 @@ class DeviceSerializer(StrictFields, serializers.ModelSerializer):
             raise serializers.ValidationError(
                 {"external_id": "The owner has a device with this external id."}
             )
-        if device and "profile" in fields and fields["profile"] != device.profile and self.context["latest"]:
-            raise serializers.ValidationError({"profile": "A device with readings keeps its profile."})
+        if device and fields.get("profile", device.profile) != device.profile:
+            raise serializers.ValidationError({"profile": "A device keeps its profile; register another."})
         return fields
 
     def create(self, fields: dict) -> Device:

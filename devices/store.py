@@ -29,9 +29,10 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 # PostgreSQL counts microseconds from 2000 on.
 PG_EPOCH = 946_684_800_000_000
-# All that is older lies in one partition, so that nobody can make thousands of them by sending old stamps.
-FIRST_MONTH = datetime(2000, 1, 1, tzinfo=UTC)
-# And all that is younger in another: a profile may allow stamps of the future.
+# Each partition costs every question about all devices a little, and whoever posts old stamps makes them: so
+# months only since the product is there, years before, and one partition at either end of time.
+FIRST_YEAR = datetime(2000, 1, 1, tzinfo=UTC)
+FIRST_MONTH = datetime(2026, 1, 1, tzinfo=UTC)
 END_OF_MONTHS = datetime(2100, 1, 1, tzinfo=UTC)
 
 
@@ -149,13 +150,12 @@ def lacks_partition(error: Exception) -> bool:
 
 
 def make_partitions(times: Iterable[datetime]) -> list[str]:
-    """Make the monthly partitions that these times need; returns the names of the new ones."""
-    months = {
-        time.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0) for time in times
-    }
+    """Make the partitions that these times need; returns the names of the new ones."""
+    firsts = {first_of_partition(time.astimezone(UTC)) for time in times}
     made = []
-    for first in sorted(month for month in months if FIRST_MONTH <= month < END_OF_MONTHS):
-        name = f"{TABLE}_{first:%Y_%m}"
+    for first in sorted(first for first in firsts if FIRST_YEAR <= first < END_OF_MONTHS):
+        is_month = first >= FIRST_MONTH
+        name = f"{TABLE}_{first:%Y_%m}" if is_month else f"{TABLE}_{first:%Y}"
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SET LOCAL lock_timeout = '5s'")
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [PARTITION_LOCK])
@@ -163,14 +163,18 @@ def make_partitions(times: Iterable[datetime]) -> list[str]:
             if cursor.fetchone()[0]:
                 # Attaching takes a weaker lock than creating in place: readings keep coming in meanwhile.
                 cursor.execute(f"CREATE TABLE {name} (LIKE {TABLE} INCLUDING DEFAULTS INCLUDING CONSTRAINTS)")
-                # PostgreSQL adds the month: Python has none after December 9999.
+                end = month_after(first) if is_month else first.replace(year=first.year + 1)
                 cursor.execute(
-                    f"ALTER TABLE {TABLE} ATTACH PARTITION {name}"
-                    " FOR VALUES FROM (%s) TO (%s + interval '1 month')",
-                    [first, first],
+                    f"ALTER TABLE {TABLE} ATTACH PARTITION {name} FOR VALUES FROM (%s) TO (%s)", [first, end]
                 )
                 made.append(name)
     return made
+
+
+def first_of_partition(time: datetime) -> datetime:
+    """When the month, or before FIRST_MONTH the year, of this time begins."""
+    month = time.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    return month if month >= FIRST_MONTH else month.replace(month=1)
 
 
 def month_after(month: datetime) -> datetime:

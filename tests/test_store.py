@@ -141,26 +141,36 @@ def refused(row: str) -> Any:
 
 
 class TestPartitions:
-    def test_one_is_made_for_an_old_month_when_its_first_reading_comes(self):
-        name = "devices_reading_2011_03"
+    def test_one_is_made_for_a_month_when_its_first_reading_comes(self):
+        name = "devices_reading_2031_03"
         assert name not in partitions()
         device_id = next(numbers)
-        append(device_id, datetime(2011, 3, 31, 23, 59, 59, tzinfo=UTC))
+        append(device_id, datetime(2031, 3, 31, 23, 59, 59, tzinfo=UTC))
         assert name in partitions()
         assert len(stored(device_id)) == 1
 
     def test_all_months_of_a_batch_are_made_and_each_reading_is_stored_once(self):
         device_id = next(numbers)
-        times = [datetime(2012, month, 1, tzinfo=UTC) for month in (1, 2, 3, 2, 1)]
+        times = [datetime(2032, month, 1, tzinfo=UTC) for month in (1, 2, 3, 2, 1)]
         append(device_id, *times)
-        assert {f"devices_reading_2012_0{month}" for month in (1, 2, 3)} <= partitions()
+        assert {f"devices_reading_2032_0{month}" for month in (1, 2, 3)} <= partitions()
         assert [time for time, _ in stored(device_id)] == sorted(times)
 
     def test_the_month_is_that_of_utc(self):
         tokyo = timedelta(hours=9)
-        stamp = datetime.fromisoformat("2013-05-01T08:00:00+09:00")
+        stamp = datetime.fromisoformat("2033-05-01T08:00:00+09:00")
         assert stamp.utcoffset() == tokyo
-        assert store.make_partitions([stamp]) == ["devices_reading_2013_04"]
+        assert store.make_partitions([stamp]) == ["devices_reading_2033_04"]
+
+    def test_of_years_before_the_product_there_is_one_each(self):
+        device_id = next(numbers)
+        times = [datetime(2011, month, 1, tzinfo=UTC) for month in range(1, 13)]
+        times += [datetime(2012, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC), datetime(2025, 12, 31, tzinfo=UTC)]
+        before = partitions()
+        append(device_id, *times)
+        assert partitions() - before <= {f"devices_reading_{year}" for year in (2011, 2012, 2025)}
+        assert {"devices_reading_2011", "devices_reading_2012"} <= partitions()
+        assert [time for time, _ in stored(device_id)] == times
 
     def test_none_is_made_before_2000_and_the_readings_are_kept(self):
         before, device_id = partitions(), next(numbers)
@@ -183,7 +193,7 @@ class TestPartitions:
 
     @pytest.mark.django_db(transaction=True)
     def test_two_first_readings_of_a_month_at_the_same_time_are_both_kept(self):
-        device_id, time = next(numbers), datetime(2014, 7, 1, tzinfo=UTC)
+        device_id, time = next(numbers), datetime(2034, 7, 1, tzinfo=UTC)
         at_the_same_time(lambda: append(device_id, time), times=4)
         assert store.count([device_id], Period()) == 4
 
