@@ -15,6 +15,8 @@ from rest_framework.permissions import SAFE_METHODS
 
 from config.health import healthz
 from config.problems import problem
+from devices import changes
+from devices.gate import PATH as TAKES_READINGS
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
@@ -116,6 +118,21 @@ def demo_user(get_response: GetResponse) -> GetResponse:
                 request.user = admin
                 request.is_open_demo = True
         return get_response(request)
+
+    return middleware
+
+
+def note_changes(get_response: GetResponse) -> GetResponse:
+    """After whatever may have changed a credential, a device or a user, no process goes on with old leave.
+
+    Readings change none of them, and come too often.
+    """
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        if request.method not in ("GET", "HEAD", "OPTIONS") and not TAKES_READINGS.fullmatch(request.path):
+            changes.note()
+        return response
 
     return middleware
 

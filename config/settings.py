@@ -107,6 +107,7 @@ MIDDLEWARE = [
     "config.middleware.health",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "config.middleware.known_host_and_slash",
+    "config.middleware.note_changes",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",

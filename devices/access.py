@@ -8,6 +8,7 @@ from uuid import UUID
 
 from django.utils import timezone
 
+from devices import changes
 from devices.ingest import Target
 from devices.models import Device, DeviceKey, DeviceProfile
 from users.models import Credential, Scope, Token
@@ -31,8 +32,12 @@ class Kept:
 
     def __init__(self) -> None:
         self.entries: dict[Any, tuple[float, Any]] = {}
+        self.state = changes.state()
 
     def get(self, key: Any) -> Any:
+        state = changes.state()
+        if state != self.state:
+            self.entries, self.state = {}, state
         until, value = self.entries.get(key, (0.0, None))
         return value if time.monotonic() < until else None
 

@@ -4,6 +4,8 @@ import uvicorn
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
+from devices import changes
+
 
 class Command(BaseCommand):
     help = "Serve pages and API: one uvicorn with several processes, Django on threads behind it."
@@ -15,6 +17,7 @@ class Command(BaseCommand):
         parser.add_argument("--processes", type=int, default=settings.WEB_PROCESSES)
 
     def handle(self, *, host: str, port: int, processes: int, **_: Any) -> None:
+        changes.share()
         uvicorn.run(
             "config.asgi:application",
             host=host,
