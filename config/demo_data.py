@@ -69,7 +69,7 @@ def fill(device: Device, now: datetime, seconds: int, random: np.random.Generato
     kept = random.random(count) > 0.15 if "gaps" in device.name else np.ones(count, bool)
     if "gaps" in device.name:
         kept[count // 3 : count // 3 + count // 20] = False
-    times = ingest.microseconds(now) - 1_000_000 * seconds * np.arange(count, 0, -1)
+    times = ingest.microseconds(now) - 1_000_000 * seconds * np.arange(count - 1, -1, -1)
     store_now(ingest.take_values(Target.of(device), times[kept], channels[kept]))
 
 

@@ -77,6 +77,15 @@ def test_demo_says_what_a_visitor_needs(kept: Kept, port: int, left_behind) -> N
     assert not socket_path(kept.data).exists()
 
 
+def test_its_file_lets_commands_reach_it(kept: Kept, port: int) -> None:
+    with demo(kept.data, port):
+        file = kept.data / "env"
+        assert file.stat().st_mode & 0o077 == 0
+        script = f". {file} && {sys.executable} {MANAGE[1]} create_token admin"
+        token = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=30, check=True)
+        assert token.stdout.startswith("plt_")
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_every_start_has_the_data_and_every_end_leaves_no_process(
     kept: Kept, port: int, left_behind, how: signal.Signals

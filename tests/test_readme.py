@@ -26,7 +26,7 @@ def test_the_main_job_as_written(open_folder: Path):
     assert '"x":2.5' in post
     assert '"x":{"count":3,"min":1.5,"max":8.0,"sum":12.0,"avg":4.0,"median":2.5}' in analyse
     assert '"start":"2026-11-01T11:00:00Z"' in analyse
-    assert '"task_id"' in fleet
+    assert '"aggregate":{"x":{"count":3,"min":1.5,"max":8.0,"sum":12.0,"avg":4.0,"median":2.5}' in fleet
     assert '{"accepted":2,"rejected":[]}' in many
     assert '{"last_measurement":"2026-11-02T08:00:00Z","count":1,"avg":61.5}' in many
     assert '"field":"x","message":"Must be a finite number."' in bad

@@ -1,6 +1,7 @@
 import http.client
 import os
 import secrets
+import shlex
 import socket
 import sys
 from collections.abc import Mapping
@@ -18,6 +19,10 @@ from config.processes import GaveUp, Stopped, Supervisor
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 READY_SECONDS = 60
 BANNER = "DEMO MODE: everything is open without credentials to whoever reaches this address."
+FOR_COMMANDS = (
+    *("SECRET_KEY", "TOKEN_PEPPER", "ALLOWED_HOSTS", "DATABASE_URL", "REDIS_URL"),
+    *("PLUMBLINE_DEMO", "HOST", "PORT", "DATA"),
+)
 
 
 class Command(BaseCommand):
@@ -47,6 +52,7 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
 
     def serve(self, supervisor: Supervisor, host: str, port: int, env: Mapping[str, str]) -> None:
+        write_environment(supervisor.logs.parent / "env", env)
         password = secrets.token_urlsafe(12)
         supervisor.run_once(manage("migrate", env))
         supervisor.run_once(manage("seed_demo", {**env, "DEMO_ADMIN_PASSWORD": password}))
@@ -81,6 +87,13 @@ def environment(data: Path, host: str, port: int, urls: Mapping[str, str]) -> di
         "DATA": str(data),
         "PYTHONUNBUFFERED": "1",
     }
+
+
+def write_environment(path: Path, env: Mapping[str, str]) -> None:
+    """For a shell in which commands are to reach this demo; like the secrets, for our own eyes."""
+    lines = [f"export {name}={shlex.quote(env[name])}\n" for name in FOR_COMMANDS]
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.writelines(lines)
 
 
 def manage(name: str, env: Mapping[str, str], *options: str) -> Process:
