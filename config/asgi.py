@@ -6,13 +6,14 @@ import json
 import multiprocessing
 import os
 
-from a2wsgi import WSGIMiddleware
 from django.core.wsgi import get_wsgi_application
+
+from config.threads import OnThreads
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 # The threads keep their database connections. Loads Django, so it stands before what needs the settings.
 THREADS = 8
-django_application = WSGIMiddleware(get_wsgi_application(), workers=THREADS)
+django_application = OnThreads(get_wsgi_application(), THREADS)
 
 from django.conf import settings  # noqa: E402
 
@@ -20,6 +21,7 @@ from config.bodies import Bodies  # noqa: E402
 from config.middleware import HEADERS  # noqa: E402
 from config.problems import problem_body  # noqa: E402
 from config.processes import die_with_parent  # noqa: E402
+from config.protocol import PatientProtocol  # noqa: E402
 from devices import limits, writer  # noqa: E402
 from devices.gate import Gate  # noqa: E402
 
@@ -57,6 +59,7 @@ class Application:
         limits.current = limits.Limiter(loop, settings.CACHE_URL, settings.INGEST_RATE_PER_MINUTE)
         bodies = Bodies(django_application, standing_headers, problem)
         self.gate = Gate(bodies, writer.current, limits.current, standing_headers, problem)
+        PatientProtocol.gate = self.gate
         await send({"type": "lifespan.startup.complete"})
         await receive()
         # uvicorn has let all requests end by now; this answers for what they left.

@@ -4,12 +4,14 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
+from django.contrib.auth.models import AnonymousUser
 from django.db import IntegrityError, transaction
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 from rest_framework import generics
+from rest_framework.authentication import get_authorization_header
 from rest_framework.exceptions import APIException, ParseError, PermissionDenied, ValidationError
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.parsers import BaseParser
@@ -19,7 +21,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from devices import access, bodies, ingest, limits, store
-from devices.access import OwnSensors
+from devices.access import Grant, OwnSensors
 from devices.authentication import PostsReadings
 from devices.filters import DeviceFilter
 from devices.ingest import Taken, Target
@@ -247,6 +249,15 @@ class IngestView(APIView):
     # RateLimit-*, for the answer.
     rate: limits.Headers = []
 
+    def perform_authentication(self, request: Request) -> None:
+        """The plain cases are kept for some seconds, as they are for the gate."""
+        question = get_authorization_header(request), self.kwargs.get("uuid")
+        grant = access.grant(question) if question[0] else None
+        if grant is None:
+            super().perform_authentication(request)
+        else:
+            request.user, request.auth = AnonymousUser(), grant
+
     def check_throttles(self, request: Request) -> None:
         """REST framework's hook behind the permissions: the holder's rate, unless the gate counted it."""
         state = request.META.get("asgi.scope", {}).get("state", {})
@@ -313,7 +324,7 @@ class DeviceStats(IngestView):
         left out). Answered after the reading is committed. A stamp without an offset is read in the device's
         time zone, which the answer then names as `assumed_timezone`.
         """
-        target = Target.of(posting_device(request, uuid))
+        target = posting_target(request, uuid)
         return self.store(request, partial(ingest.take_one, target))
 
 
@@ -339,7 +350,7 @@ class DeviceBatch(IngestView):
 
         All or nothing, unless `partial=true`: then the good ones are stored and the receipt names the others.
         """
-        target = Target.of(posting_device(request, uuid))
+        target = posting_target(request, uuid)
         return self.store(request, partial(ingest.take_batch, target, skip_bad=self.skip_bad(request)))
 
 
@@ -368,7 +379,8 @@ class SensorData(IngestView):
         """
         if isinstance(request.auth, DeviceKey):
             raise PermissionDenied("A device's key is good for its own readings only.")
-        sensors = OwnSensors(request.user.pk)
+        is_known = isinstance(request.auth, Grant)
+        sensors = OwnSensors(request.auth.user_id if is_known else request.user.pk)
         return self.store(request, partial(ingest.take_sensors, sensors, skip_bad=self.skip_bad(request)))
 
 
@@ -432,6 +444,8 @@ def sensor_name(request: Request, path: str) -> str:
 
 def holder(request: Request) -> str:
     """Whose Idempotency-Keys and whose rate; in demo mode, a user without a credential."""
+    if isinstance(request.auth, Grant):
+        return request.auth.holder
     return access.holder(request.auth) if request.auth else f"user:{request.user.pk}"
 
 
@@ -451,15 +465,17 @@ def visible_device(request: Request, uuid: UUID, *, lock: bool = False) -> Devic
     return get_object_or_404(devices, uuid=uuid)
 
 
-def posting_device(request: Request, uuid: UUID) -> Device:
+def posting_target(request: Request, uuid: UUID) -> Target:
     """The device that this credential may post for; 404 for any other, 403 for an inactive one."""
+    if isinstance(request.auth, Grant):
+        return request.auth.target
     if isinstance(request.auth, DeviceKey):
         device = get_object_or_404(Device.objects.with_channels(), pk=request.auth.device_id, uuid=uuid)
     else:
         device = visible_device(request, uuid)
     if not device.is_active:
         raise PermissionDenied("This device is inactive.")
-    return device
+    return Target.of(device)
 
 
 def save_or_conflict(serializer: DeviceSerializer) -> None:

@@ -4,6 +4,7 @@ from django.contrib.auth.models import AnonymousUser
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
+from devices.access import Grant
 from devices.models import DeviceKey
 from users.authentication import CredentialAuthentication
 from users.models import Scope
@@ -27,7 +28,7 @@ class PostsReadings(BasePermission):
     message = ScopeAllows.message
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        if isinstance(request.auth, DeviceKey):
+        if isinstance(request.auth, DeviceKey | Grant):
             return True
         view.scope = Scope.INGEST
         return ScopeAllows().has_permission(request, view)

@@ -5,12 +5,13 @@ The gate answers what it can accept, and turns away what is too much. Whatever e
 all, so that there is one place for every error.
 """
 
+import logging
 import re
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 import msgspec
@@ -19,10 +20,13 @@ from django.db import DatabaseError, InterfaceError, close_old_connections
 from django.http.request import split_domain_port, validate_host
 
 from devices import access, ingest
-from devices.access import Grant, Kept, OwnSensors, Strikes
-from devices.ingest import Refused, Taken, TooMany, take_batch, take_one, take_sensors
+from devices.access import Grant, OwnSensors, Question, Strikes
+from devices.ingest import Refused, Taken, Target, TooMany, take_batch, take_one, take_sensors
 from devices.limits import Limiter, TooFast
-from devices.writer import KeyConflict, Once, Unavailable, Writer, is_key
+from devices.rounds import Rounds
+from devices.writer import KeyConflict, Once, Outcome, Unavailable, Writer, is_key
+
+logger = logging.getLogger(__name__)
 
 THREADS = 2
 JSON = (b"content-type", b"application/json")
@@ -39,10 +43,14 @@ PATH = re.compile(rf"/(?:devices/({UUID_TEXT})/stats(/batch)?|data)/?", re.ASCII
 # Larger bodies are decoded in a thread, so as not to hold up the others.
 SMALL_BYTES = 32 * 1024
 MAX_KNOWN_HOSTS = 1000
+# Of the heads that are remembered: how many, and how long one may be.
+MAX_HEADS = 50_000
+MAX_HEAD_BYTES = 1024
 MEDIA_TYPES = (b"application/json", b"application/json; charset=utf-8")
 QUERIES = {b"": False, b"partial=false": False, b"partial=true": True}
 READ = (b"host", b"authorization", b"content-type", b"content-length", b"idempotency-key")
 # Django answers a cookie that it does not know by deleting it.
+ENDS = (b"connection", b"upgrade", b"expect")
 UNUSUAL = (b"content-encoding", b"transfer-encoding", b"cookie")
 
 
@@ -55,6 +63,23 @@ class Post(NamedTuple):
     is_partial: bool
     authorization: bytes
     key: str | None
+
+
+class Known(NamedTuple):
+    """A head that was accepted: of requests for a device, without an Idempotency-Key."""
+
+    post: Post
+    length: int
+
+
+class Connection(Protocol):
+    """Where a request came from that is known by its head."""
+
+    def answer(self, status: int, lines: bytes, body: bytes) -> None:
+        """`lines` are headers, all but the length."""
+
+    def start_over(self) -> None:
+        """The request is to go the long way: nothing has been stored."""
 
 
 class Gate:
@@ -75,19 +100,25 @@ class Gate:
         self.writer = writer
         self.limiter = limiter
         self.headers = [*headers, (b"allow", b"POST, OPTIONS")]
+        self.created = lines([*self.headers, JSON])
+        self.unavailable = lines([*self.headers, PROBLEM, (b"retry-after", b"1")])
         self.problem = problem
-        self.grants = Kept()
+        self.lookups = Rounds(self.look_up)
         self.strikes = Strikes()
         self.known_hosts: set[bytes] = set()
+        self.heads: dict[bytes, Known] = {}
         self.threads = ThreadPoolExecutor(THREADS, thread_name_prefix="gate")
 
     async def __call__(self, scope: dict, receive: Receive, send: Send) -> None:
         post = self.ordinary(scope) if scope["method"] == "POST" else None
         if post is None:
             return await self.behind(scope, receive, send)
-        grant = self.grants.get((post.authorization, post.device))
+        question = post.authorization, post.device
+        grant, is_due = access.kept.look(question)
         if grant is None:
             return await self.unknown(post, scope, receive, send)
+        if is_due:
+            self.renew()
         return await self.limited(post, grant, scope, receive, send)
 
     async def unknown(self, post: Post, scope: dict, receive: Receive, send: Send) -> None:
@@ -95,7 +126,9 @@ class Gate:
         seconds = self.strikes.wait_seconds(post.authorization)
         if seconds:
             return await self.refuse(429, Strikes.REFUSAL, seconds, [], send)
-        grant = await self.grant(post)
+        question = post.authorization, post.device
+        await self.lookups.ask(question).wait()
+        grant = access.kept.get(question)
         if grant is None:
             return await self.behind(scope, receive, self.noting_strike(post, send))
         return await self.limited(post, grant, scope, receive, send)
@@ -115,12 +148,59 @@ class Gate:
         try:
             taken = await self.take(post, grant, body)
             receipt = await self.writer.store(taken, once(grant, post.key, post.path, body))
+            self.remember(scope, post, body)
         except (Refused, TooMany, KeyConflict, DatabaseError, InterfaceError):
             # Nothing was stored, and the view says why.
             return await self.behind(scope, body_again(body, receive), send)
         except Unavailable as error:
             return await self.refuse(503, str(error), 1, rate, send)
         return await self.answer(201, msgspec.json.encode(receipt), [JSON, *rate], send)
+
+    def remember(self, scope: dict, post: Post, body: bytes) -> None:
+        """A device's next request mostly has the same head, byte for byte: it need not be parsed again."""
+        head, length = scope["state"].get("piece", (b"", 0))
+        if not 0 < len(head) <= MAX_HEAD_BYTES or len(body) > SMALL_BYTES:
+            return
+        # In one piece with its body, or alone.
+        if length not in (0, len(body)):
+            return
+        if post.device is None or post.key is not None or scope["http_version"] != "1.1":
+            return
+        if any(name in ENDS and value.lower() != b"keep-alive" for name, value in scope["headers"]):
+            return
+        if len(self.heads) >= MAX_HEADS:
+            self.heads.clear()
+        self.heads[head] = Known(post, len(body))
+
+    def take_known(self, known: Known, body: bytes, connection: Connection) -> bool:
+        """Take a request that has an accepted one's head, and answer it on its connection when it is stored.
+
+        False: nothing was done, it is to go the long way.
+        """
+        post = known.post
+        question = post.authorization, post.device
+        grant, is_due = access.kept.look(question)
+        if grant is None:
+            return False
+        if is_due:
+            self.renew()
+        try:
+            taken = take(post, grant.target, body, datetime.now(UTC))
+            rate = self.limiter.spend(grant.holder)
+            if rate is None or not taken.rows.payload:
+                return False
+            self.writer.submit(taken, None, partial(self.settle, connection, rate))
+        except (Refused, TooMany, TooFast, Unavailable):
+            return False
+        return True
+
+    def settle(self, connection: Connection, rate: Headers, outcome: Outcome) -> None:
+        if isinstance(outcome, Unavailable):
+            connection.answer(503, self.unavailable + lines(rate), self.problem(503, str(outcome)))
+        elif isinstance(outcome, Exception):
+            connection.start_over()
+        else:
+            connection.answer(201, self.created + lines(rate), msgspec.json.encode(outcome))
 
     def ordinary(self, scope: dict) -> Post | None:
         """None for whatever the views had better look at."""
@@ -161,15 +241,17 @@ class Gate:
             self.known_hosts.add(host)
         return allowed
 
-    async def grant(self, post: Post) -> Grant | None:
-        """Looked up, and kept."""
+    def renew(self) -> None:
+        """What is still in use is looked up before it runs out: nobody waits for it."""
+        for question in access.kept.due():
+            self.lookups.ask(question)
+
+    async def look_up(self, questions: list[Question]) -> None:
         try:
-            grant = await self.in_thread(access.grant, post.authorization.decode("latin-1"), post.device)
-        except (DatabaseError, InterfaceError):
-            return None
-        if grant is not None:
-            self.grants.put((post.authorization, post.device), grant)
-        return grant
+            await self.in_thread(access.look_up, questions)
+        except (DatabaseError, InterfaceError) as error:
+            # What is not known goes on to the view, which says why.
+            logger.warning("Credentials could not be looked up: %s", error)
 
     def noting_strike(self, post: Post, send: Send) -> Send:
         """A `send` for the view, which decides whether the credential is bad."""
@@ -186,10 +268,9 @@ class Gate:
         if grant.target is None:
             sensors = OwnSensors(grant.user_id)
             return await self.in_thread(partial(take_sensors, sensors, body, now, skip_bad=post.is_partial))
-        if not post.is_batch:
-            return take_one(grant.target, body, now)
-        take = partial(take_batch, grant.target, body, now, skip_bad=post.is_partial)
-        return take() if len(body) <= SMALL_BYTES else await self.in_thread(take)
+        if len(body) <= SMALL_BYTES:
+            return take(post, grant.target, body, now)
+        return await self.in_thread(take, post, grant.target, body, now)
 
     async def in_thread(self, work: Callable, *arguments: object) -> Any:
         return await self.writer.loop.run_in_executor(self.threads, with_live_connection, work, *arguments)
@@ -200,10 +281,20 @@ class Gate:
         await self.answer(status, self.problem(status, detail), headers, send)
 
     async def answer(self, status: int, body: bytes, headers: Headers, send: Send) -> None:
-        length = (b"content-length", str(len(body)).encode())
-        start = {"type": "http.response.start", "status": status}
-        await send(start | {"headers": [*self.headers, *headers, length]})
+        headers = [*self.headers, *headers, (b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+
+def lines(headers: Headers) -> bytes:
+    return b"".join([b"%b: %b\r\n" % pair for pair in headers])
+
+
+def take(post: Post, target: Target, body: bytes, now: datetime) -> Taken:
+    """Readings of one device. Raises Refused, TooMany."""
+    if post.is_batch:
+        return take_batch(target, body, now, skip_bad=post.is_partial)
+    return take_one(target, body, now)
 
 
 def with_live_connection(work: Callable, *arguments: object) -> Any:

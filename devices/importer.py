@@ -276,6 +276,7 @@ class Devices:
         self.kept = Kept()
 
     def find(self, texts: Iterable[str]) -> dict[str, Target]:
+        begun = self.kept.begin()
         found = {text: self.kept.get(text) for text in texts}
         missing = [(as_uuid(text), text) for text, target in found.items() if target is None]
         if missing:
@@ -284,7 +285,7 @@ class Devices:
             for uuid, text in missing:
                 if uuid in targets:
                     found[text] = targets[uuid]
-                    self.kept.put(text, targets[uuid])
+                    self.kept.put(text, targets[uuid], begun)
         return {text: target for text, target in found.items() if target is not None}
 
 

@@ -8,7 +8,7 @@ that every fault can be named. Nothing is stored here: `Taken` holds the rows, a
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
 from typing import Any, NamedTuple, Protocol
 from zoneinfo import ZoneInfo
@@ -19,7 +19,7 @@ from django.conf import settings
 
 from devices import store
 from devices.models import Device
-from devices.periods import BadStamp, parse_stamp
+from devices.periods import BadStamp, parse_stamp, usual_stamps
 from devices.store import Rows
 
 MAX_ITEMS = 10_000
@@ -128,8 +128,27 @@ def take_batch(target: Target, body: bytes, now: datetime, *, skip_bad: bool = F
 
 def take_items(target: Target, items: Sequence[Any], now: datetime, *, skip_bad: bool = False) -> Taken:
     """The same, decoded already: each a `reading_type` or whatever JSON there was. Raises Refused."""
+    at_once = take_usual(target, items, now)
+    if at_once is not None:
+        return at_once
     good, rejected = checked(items, partial(batch_item, target, now), skip_bad=skip_bad)
     return taken(good, rejected, len(target.names))
+
+
+def take_usual(target: Target, items: Sequence[Any], now: datetime) -> Taken | None:
+    """All together, a fifth of the cost of one by one; None if there is anything that needs a closer look."""
+    if set(map(type, items)) != {reading_type(target.names)}:
+        return None
+    *channels, texts = zip(*map(msgspec.structs.astuple, items), strict=True)
+    stamps = None if msgspec.UNSET in texts else usual_stamps(texts)
+    if stamps is None:
+        return None
+    times = np.array([microseconds(stamp) for stamp in stamps])
+    values = np.array(channels).T
+    first, last = bounds(target, now)
+    if times.min() < first or times.max() > last or out_of_range(target, values).any():
+        return None
+    return Taken(store.encode_many(target.device_id, times, values), {"accepted": len(items), "rejected": []})
 
 
 def take_values(target: Target, times: np.ndarray, values: np.ndarray) -> Taken:
@@ -137,7 +156,7 @@ def take_values(target: Target, times: np.ndarray, values: np.ndarray) -> Taken:
 
     Raises Refused, naming the first reading that is out of range.
     """
-    bad = (values < target.minima) | (values > target.maxima)
+    bad = out_of_range(target, values)
     if bad.any():
         index = int(bad.any(axis=1).argmax())
         raise Refused([{"index": index, "message": in_words(range_faults(target, values[index].tolist()))}])
@@ -369,6 +388,11 @@ def range_faults(target: Target, values: Sequence[float]) -> list[Fault]:
     return faults
 
 
+def out_of_range(target: Target, values: np.ndarray) -> np.ndarray:
+    """Which of `values`, of shape (readings, channels), are."""
+    return (values < target.minima) | (values > target.maxima)
+
+
 def required_stamp(text: Any, target: Target, now: datetime) -> tuple[int, bool]:
     """Raises Refused."""
     if text is msgspec.UNSET:
@@ -387,6 +411,14 @@ def stamp(text: str, target: Target, now: datetime) -> tuple[int, bool]:
     if settings.RETENTION_DAYS and time < now - timedelta(days=settings.RETENTION_DAYS):
         raise BadStamp(f"Is older than the {settings.RETENTION_DAYS} days that are kept.")
     return microseconds(time), is_naive
+
+
+def bounds(target: Target, now: datetime) -> tuple[int, int]:
+    """The first and the last time that `stamp` takes, as it gives them."""
+    days = settings.RETENTION_DAYS
+    first = now - timedelta(days=days) if days else datetime.min.replace(tzinfo=UTC)
+    last = datetime.max.replace(tzinfo=UTC) if target.allows_future else now + MAX_AHEAD
+    return microseconds(first), microseconds(last)
 
 
 def microseconds(time: datetime) -> int:

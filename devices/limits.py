@@ -8,6 +8,7 @@ less than the limit, never more. While Redis is away everything passes, and is c
 import asyncio
 import logging
 import math
+import threading
 import time
 from dataclasses import dataclass
 
@@ -16,6 +17,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
+
+from devices.rounds import Rounds
 
 logger = logging.getLogger(__name__)
 
@@ -87,9 +90,9 @@ class Limiter:
         self.low = self.chunk // 4
         self.limit_header = (b"ratelimit-limit", b"%d" % per_minute)
         self.leases: dict[str, Lease] = {}
-        self.asking: set[str] = set()
-        self.answered = asyncio.Event()
-        self.rounds: asyncio.Task | None = None
+        self.lock = threading.Lock()
+        # Many holders cost one call.
+        self.rounds = Rounds(self.lease)
         self.is_away = False
         self.retry_at = 0.0
         self.log_at = 0.0
@@ -101,9 +104,10 @@ class Limiter:
         lease = self.leases.get(holder)
         if lease is not None and now < lease.until:
             if lease.left:
-                lease.left -= 1
+                with self.lock:
+                    lease.left -= 1
                 if lease.left == self.low and self.low and lease.beyond:
-                    self.ask(holder)
+                    self.rounds.ask(holder)
                 return self.headers(lease, now)
             if not lease.beyond:
                 raise TooFast(self.limit, math.ceil(lease.until - now), self.headers(lease, now))
@@ -113,16 +117,24 @@ class Limiter:
             return None
         self.unlimited += 1
         if now >= self.retry_at:
-            self.ask(holder)
+            self.rounds.ask(holder)
         return []
 
     async def take(self, holder: str) -> Headers:
         """Count one request. Raises TooFast."""
         while (headers := self.spend(holder)) is None:
-            await self.ask(holder).wait()
+            await self.rounds.ask(holder).wait()
         return headers
 
     def take_from_thread(self, holder: str) -> Headers:
+        """As `take`. Raises TooFast."""
+        now = time.monotonic()
+        with self.lock:
+            lease = self.leases.get(holder)
+            # Near its end the lease is renewed, which is the loop's.
+            if lease is not None and now < lease.until and lease.left > self.low + 1:
+                lease.left -= 1
+                return self.headers(lease, now)
         return asyncio.run_coroutine_threadsafe(self.take(holder), self.loop).result()
 
     def headers(self, lease: Lease, now: float) -> Headers:
@@ -131,24 +143,6 @@ class Limiter:
             (b"ratelimit-remaining", b"%d" % (lease.left + lease.beyond)),
             (b"ratelimit-reset", b"%d" % math.ceil(lease.until - now)),
         ]
-
-    def ask(self, holder: str) -> asyncio.Event:
-        """Lease more for the holder in the next round; the event is set when Redis answered, or did not."""
-        self.asking.add(holder)
-        if self.rounds is None:
-            self.rounds = self.loop.create_task(self.ask_in_rounds())
-        return self.answered
-
-    async def ask_in_rounds(self) -> None:
-        """Whoever asks while Redis answers a round is in the next: many holders cost one call."""
-        try:
-            while self.asking:
-                holders, answered = list(self.asking), self.answered
-                self.asking, self.answered = set(), asyncio.Event()
-                await self.lease(holders)
-                answered.set()
-        finally:
-            self.rounds = None
 
     async def lease(self, holders: list[str]) -> None:
         began = time.monotonic()
@@ -184,8 +178,7 @@ class Limiter:
             logger.warning("Rates are not limited, %d requests until now: %s", self.unlimited, error)
 
     async def close(self) -> None:
-        if self.rounds is not None:
-            await self.rounds
+        await self.rounds.close()
         await self.redis.aclose()
 
 

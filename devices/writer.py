@@ -6,14 +6,16 @@ slow: on a fast disk it would merely make groups smaller.
 """
 
 import asyncio
+import concurrent.futures
 import hashlib
 import logging
 import select
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -61,23 +63,19 @@ def is_key(text: str) -> bool:
     return 0 < len(text) <= MAX_KEY and text.isascii() and text.isprintable()
 
 
+# The request's own receipt or the first one of its Idempotency-Key; or why it was not stored.
+Outcome = dict[str, Any] | Exception
+Settle = Callable[[Outcome], None]
+
+
 @dataclass(slots=True, eq=False)
 class Request:
     taken: Taken
     once: Once | None
-    # What is answered: the request's own receipt, or the first one of its Idempotency-Key.
-    answer: asyncio.Future | None = field(repr=False)
-
-    def settle(self, outcome: dict[str, Any] | Exception) -> None:
-        if self.answer.done():
-            return
-        if isinstance(outcome, Exception):
-            self.answer.set_exception(outcome)
-        else:
-            self.answer.set_result(outcome)
+    settle: Settle | None = field(default=None, repr=False)
 
 
-Outcomes = list[dict[str, Any] | Exception]
+Outcomes = list[Outcome]
 
 
 class Flusher:
@@ -210,7 +208,7 @@ def write_once(cursor: Any, requests: Sequence[Request]) -> Outcomes:
     return [first_receipt(request.once, *known[request.once[:2]]) for request in requests]
 
 
-def first_receipt(once: Once, digest: bytes, receipt: bytes) -> dict[str, Any] | Exception:
+def first_receipt(once: Once, digest: bytes, receipt: bytes) -> Outcome:
     if digest != once.digest:
         return KeyConflict("This Idempotency-Key was used for another request.")
     return msgspec.json.decode(receipt)
@@ -229,21 +227,36 @@ class Writer:
 
     async def store(self, taken: Taken, once: Once | None) -> dict[str, Any]:
         """The receipt, once the rows are committed. Raises Unavailable, KeyConflict."""
-        size = len(taken.rows.payload)
-        if not size and once is None:
+        if not taken.rows.payload and once is None:
             return taken.receipt
+        answer = self.loop.create_future()
+        self.submit(taken, once, partial(settle_future, answer))
+        return await answer
+
+    def submit(self, taken: Taken, once: Once | None, settle: Settle) -> None:
+        """Have the rows stored; `settle` is called with the outcome. Raises Unavailable."""
+        size = len(taken.rows.payload)
         if self.waiting_bytes + size > MAX_WAITING_BYTES:
             raise Unavailable("Too many readings wait to be stored.")
-        request = Request(taken, once, self.loop.create_future())
-        self.waiting.append(request)
+        self.waiting.append(Request(taken, once, settle))
         self.waiting_bytes += size
         if len(self.waiting) == 1:
             # What else this turn of the loop brings is to be in the group.
             self.loop.call_soon(self.start)
-        return await request.answer
 
     def store_from_thread(self, taken: Taken, once: Once | None) -> dict[str, Any]:
-        return asyncio.run_coroutine_threadsafe(self.store(taken, once), self.loop).result()
+        """As `store`. Raises Unavailable, KeyConflict."""
+        if not taken.rows.payload and once is None:
+            return taken.receipt
+        answer: concurrent.futures.Future = concurrent.futures.Future()
+        self.loop.call_soon_threadsafe(self.submit_or_refuse, taken, once, partial(settle_future, answer))
+        return answer.result()
+
+    def submit_or_refuse(self, taken: Taken, once: Once | None, settle: Settle) -> None:
+        try:
+            self.submit(taken, once, settle)
+        except Unavailable as error:
+            settle(error)
 
     def start(self) -> None:
         while self.waiting and self.idle and (len(self.idle) == FLUSHERS or self.is_slow):
@@ -286,6 +299,15 @@ class Writer:
             flusher.executor.shutdown()
 
 
+def settle_future(answer: asyncio.Future | concurrent.futures.Future, outcome: Outcome) -> None:
+    if answer.done():
+        return
+    if isinstance(outcome, Exception):
+        answer.set_exception(outcome)
+    else:
+        answer.set_result(outcome)
+
+
 # The server process's writer; none in commands, tasks and tests without a server.
 current: Writer | None = None
 
@@ -302,7 +324,7 @@ def store_now(taken: Taken, once: Once | None = None) -> dict[str, Any]:
         return taken.receipt
     store.make_partitions_for(taken.rows.times)
     with transaction.atomic(), connection.cursor() as cursor:
-        outcome = write_once(cursor, [Request(taken, once, None)])[0]
+        outcome = write_once(cursor, [Request(taken, once)])[0]
     if isinstance(outcome, Exception):
         raise outcome
     return outcome

@@ -414,7 +414,7 @@ def django_held_up(portal: Portal) -> Iterator[None]:
 
 def test_ordinary_requests_are_answered_without_django(portal: Portal) -> None:
     owner = portal.new_user()
-    device = portal.new_device(owner)
+    device, unseen = portal.new_device(owner), portal.new_device(owner)
     with_key, with_token = {"device_key": device.key}, {"token": owner.token}
     requests: list[tuple[str, Any, dict]] = [
         (stats_path(device), READING, with_key),
@@ -438,7 +438,7 @@ def test_ordinary_requests_are_answered_without_django(portal: Portal) -> None:
                     assert connection.post(path, body, key=key, **options).status == 201
             connection.link.sock.settimeout(0.5)
             with pytest.raises(TimeoutError):
-                connection.post(stats_path(device), DATED, content_type=UNUSUAL_JSON, **with_key)
+                connection.post(stats_path(unseen), DATED, device_key=unseen.key)
     [(count,)] = portal.query(
         "SELECT count(*) FROM devices_reading JOIN devices_device d ON d.id = device_id WHERE d.owner_id = %s"
         " AND time < '2021-01-01'",

@@ -178,7 +178,7 @@ def test_without_redis_everything_passes_at_once_and_is_counted(
             began = time.monotonic()
             assert await passed(limiter, somebody(), 200) == 200
             assert time.monotonic() - began < 0.2
-            await limiter.rounds
+            await limiter.rounds.close()
         assert limiter.unlimited == 800
 
     with caplog.at_level(logging.WARNING, "devices.limits"):
