@@ -41,7 +41,7 @@ Application = Callable[[dict, Receive, Send], Awaitable[None]]
 UUID_TEXT = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 PATH = re.compile(rf"/(?:devices/({UUID_TEXT})/stats(/batch)?|data)/?", re.ASCII)
 # Larger bodies are decoded in a thread, so as not to hold up the others.
-SMALL_BYTES = 32 * 1024
+SMALL_BYTES = 128 * 1024
 MAX_KNOWN_HOSTS = 1000
 # Of the heads that are remembered: how many, and how long one may be.
 MAX_HEADS = 50_000

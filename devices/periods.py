@@ -1,7 +1,7 @@
 """Stamps and periods as the outside writes them."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 
@@ -9,11 +9,6 @@ from datetime import UTC, datetime, tzinfo
 STAMP = re.compile(
     r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:[.,]\d{1,9})?)?(?:[Zz]|[+-]\d{2}(?::?[0-5]\d)?)?)?",
     re.ASCII,
-)
-
-# Lines of what nearly all senders write.
-USUAL_STAMPS = re.compile(
-    r"(?:\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:Z|[+-]\d{2}:[0-5]\d)\n)+", re.ASCII
 )
 
 
@@ -48,16 +43,6 @@ def parse_stamp(text: str, zone: tzinfo) -> tuple[datetime, bool]:
         return (stamp.replace(tzinfo=zone) if assumed else stamp).astimezone(UTC), assumed
     except (ValueError, OverflowError) as error:
         raise BadStamp(f"Not a date and time: {str(error).rstrip('.')}.") from error
-
-
-def usual_stamps(texts: Sequence[str]) -> list[datetime] | None:
-    """Stamps that are all of the usual form, with an offset; None: to be parsed one by one."""
-    if not USUAL_STAMPS.fullmatch("\n".join((*texts, ""))):
-        return None
-    try:
-        return [datetime.fromisoformat(text) for text in texts]
-    except ValueError:
-        return None
 
 
 def parse_period(query: Mapping[str, str], zone: tzinfo) -> Period:

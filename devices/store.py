@@ -24,6 +24,7 @@ ERASE_BATCH = 20_000
 COPY_IN = f"COPY {TABLE} (device_id, time, values) FROM STDIN (FORMAT binary)"
 COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 COPY_END = b"\xff\xff"
+COPY_PIECE_BYTES = 256 * 1024
 FLOAT8 = 701
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -139,7 +140,7 @@ def make_partitions_for(times: Iterable[int]) -> list[str]:
 def copy(cursor: Any, statement: str, file: Any) -> None:
     """psycopg2's COPY, whose errors Django does not turn into its own unasked."""
     with connection.wrap_database_errors:
-        cursor.copy_expert(statement, file)
+        cursor.copy_expert(statement, file, COPY_PIECE_BYTES)
 
 
 def lacks_partition(error: Exception) -> bool:

@@ -172,7 +172,8 @@ class Flusher:
 
 
 def copy(cursor: Any, requests: Sequence[Request]) -> None:
-    cursor.copy_expert(store.COPY_IN, store.copy_file(request.taken.rows.payload for request in requests))
+    file = store.copy_file(request.taken.rows.payload for request in requests)
+    cursor.copy_expert(store.COPY_IN, file, store.COPY_PIECE_BYTES)
 
 
 def make_partitions(requests: Sequence[Request]) -> None:
