@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
-from django.core.validators import RegexValidator
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models, transaction
 from django.db.models import F, Q
 from django.utils import timezone
@@ -21,7 +21,8 @@ from users.models import Credential
 RESERVED_NAMES = frozenset(
     (
         *("timestamp", "device", "sensor", "device_id", "user_id", "start", "end", "aggregate", "devices"),
-        *("buckets", "coverage", "percentiles", "stale", "excluded", "rows_read", "segments_used"),
+        *("first", "last", "coverage", "percentiles", "excluded", "rows_read", "segments_used", "stale"),
+        *("bucket", "buckets", "time_zone", "seconds"),
     )
 )
 
@@ -44,9 +45,23 @@ class DeviceProfile(models.Model):
     allows_future = models.BooleanField(
         default=False, help_text="Take stamps more than 5 minutes ahead, as of forecasts."
     )
+    expected_interval_seconds = models.FloatField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0.000_001), MaxValueValidator(366 * 86400)],
+        help_text="Between two readings, for coverage; empty: each device's own rhythm.",
+    )
 
     class Meta:
         ordering = ("name",)
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(expected_interval_seconds=None)
+                | Q(expected_interval_seconds__gte=0.000_001, expected_interval_seconds__lte=366 * 86400),
+                name="profile_expected_interval_in_range",
+                violation_error_message="The expected interval must be from a microsecond to a year.",
+            ),
+        )
 
     def __str__(self) -> str:
         return self.name
@@ -182,6 +197,58 @@ class Erasure(models.Model):
 
     def __str__(self) -> str:
         return f"erasure of device {self.device_id}"
+
+
+class ExclusionQuerySet(models.QuerySet):
+    def in_force(self) -> Self:
+        return self.filter(lifted_at=None)
+
+
+class Exclusion(models.Model):
+    """A rule that statistics leave readings of a device out; `devices.exclusions` alone makes and lifts one.
+
+    All readings of the half-open period, late ones too; or with `values` only what has exactly these. Its row
+    is never deleted, only lifted.
+    """
+
+    device = models.ForeignKey(Device, models.CASCADE, related_name="exclusions")
+    start_time = models.DateTimeField()
+    end_time = models.DateTimeField()
+    values = ArrayField(
+        models.FloatField(),
+        null=True,
+        blank=True,
+        help_text="Of a single reading; empty: of the period, all.",
+    )
+    reason = models.CharField(max_length=500)
+    # Logins, as in any log: they stay when the account is gone.
+    made_by = models.CharField(max_length=150)
+    made_at = models.DateTimeField(default=timezone.now)
+    lifted_by = models.CharField(max_length=150, blank=True)
+    lifted_at = models.DateTimeField(null=True, blank=True)
+
+    objects = ExclusionQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-id",)
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(start_time__lt=F("end_time")), name="exclusion_period_ordered"
+            ),
+            models.CheckConstraint(condition=~Q(reason=""), name="exclusion_has_a_reason"),
+        )
+        indexes = (
+            models.Index(
+                fields=("device", "start_time"), name="exclusion_in_force", condition=Q(lifted_at=None)
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.reason} ({self.device})"
+
+    @property
+    def is_in_force(self) -> bool:
+        return self.lifted_at is None
 
 
 class IdempotencyKey(models.Model):
