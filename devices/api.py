@@ -7,6 +7,7 @@ from uuid import UUID
 from django.db import IntegrityError, transaction
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
+from django.utils.functional import cached_property
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 from rest_framework import generics
@@ -18,14 +19,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from devices import access, bodies, ingest, limits, store
+from devices import access, bodies, exclusions, ingest, limits, store
 from devices.access import OwnSensors
 from devices.authentication import PostsReadings
-from devices.filters import DeviceFilter
+from devices.filters import DeviceFilter, ExclusionFilter
 from devices.ingest import Taken, Target
-from devices.models import Device, DeviceKey
+from devices.models import Device, DeviceKey, Exclusion
 from devices.readings import reading_page
-from devices.serializers import DeviceKeySerializer, DeviceSerializer, stamp_text
+from devices.serializers import DeviceKeySerializer, DeviceSerializer, ExclusionSerializer, stamp_text
 from devices.writer import KeyConflict, Once, Unavailable, is_key, store_now
 
 NOTHING = [OpenApiExample("Done", None, status_codes=["204"])]
@@ -176,6 +177,83 @@ class KeyDetail(APIView):
         """Revoke a key at once."""
         get_object_or_404(visible_device(request, uuid).keys, prefix=prefix).revoke(timezone.now())
         return Response(status=204)
+
+
+class ExclusionList(generics.ListCreateAPIView):
+    queryset = Exclusion.objects.none()
+    serializer_class = ExclusionSerializer
+    filterset_class = ExclusionFilter
+    query_parameters = ()
+
+    @cached_property
+    def device(self) -> Device:
+        return visible_device(self.request, self.kwargs["uuid"])
+
+    def get_queryset(self) -> Any:
+        return self.device.exclusions.all()
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        return {"device": self.device}
+
+    @extend_schema(operation_id="exclusion_list")
+    def get(self, request: Request, uuid: UUID) -> Response:
+        """List a device's exclusions, the lifted ones too.
+
+        What staff have marked as wrong, who did it, when and why. Statistics leave out what an active one
+        covers.
+        """
+        return self.list(request)
+
+    @extend_schema(operation_id="exclusion_create")
+    def post(self, request: Request, uuid: UUID) -> Response:
+        """Exclude readings from statistics (staff only).
+
+        Those of the half-open period from `start` to `end`, late ones too; or with `reading` what has exactly
+        this stamp and these values. The readings stay stored and listed. Exclusions may overlap.
+        """
+        device = self.device
+        require_staff(request)
+        serializer = self.get_serializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        exclusion = exclusions.make(
+            device,
+            serializer.extent,
+            reason=serializer.validated_data["reason"],
+            by=request.user.login,
+            now=timezone.now(),
+        )
+        return Response(self.get_serializer(exclusion).data, status=201)
+
+
+class ExclusionDetail(APIView):
+    query_parameters = ()
+
+    def found(self, uuid: UUID, pk: int) -> tuple[Exclusion, dict[str, Any]]:
+        """The exclusion, and the context that its serializer needs."""
+        device = visible_device(self.request, uuid)
+        return get_object_or_404(device.exclusions, pk=pk), {"device": device}
+
+    @extend_schema(operation_id="exclusion_read", responses=ExclusionSerializer)
+    def get(self, request: Request, uuid: UUID, pk: int) -> Response:
+        """One exclusion of a device."""
+        exclusion, context = self.found(uuid, pk)
+        return Response(ExclusionSerializer(exclusion, context=context).data)
+
+
+class ExclusionLift(ExclusionDetail):
+    http_method_names = ("post", "options")
+
+    @extend_schema(operation_id="exclusion_lift", request=None, responses=ExclusionSerializer)
+    def post(self, request: Request, uuid: UUID, pk: int) -> Response:
+        """Lift an exclusion: its readings count again (staff only).
+
+        Its row is kept, with who lifted it and when. Lifting it again changes nothing.
+        """
+        exclusion, context = self.found(uuid, pk)
+        require_staff(request)
+        exclusions.lift(exclusion, by=request.user.login, now=timezone.now())
+        exclusion.refresh_from_db()
+        return Response(ExclusionSerializer(exclusion, context=context).data)
 
 
 class TooLarge(APIException):
@@ -421,6 +499,11 @@ class DeviceReadingList(APIView):
         """List a device's readings, newest first."""
         device = visible_device(request, uuid)
         return reading_page(request, Device.objects.filter(pk=device.pk), device.zone)
+
+
+def require_staff(request: Request) -> None:
+    if not request.user.is_staff:
+        raise PermissionDenied("Only staff may exclude readings.")
 
 
 def sensor_name(request: Request, path: str) -> str:

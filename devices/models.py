@@ -15,6 +15,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from devices import store
+from devices.periods import Period
 from users.models import Credential
 
 # Keys that stand beside the channels in a reading or in a result.
@@ -203,6 +204,11 @@ class ExclusionQuerySet(models.QuerySet):
     def in_force(self) -> Self:
         return self.filter(lifted_at=None)
 
+    def touching(self, period: Period) -> Self:
+        """Those that are about some of the period."""
+        found = self if period.start is None else self.filter(end_time__gt=period.start)
+        return found if period.end is None else found.filter(start_time__lt=period.end)
+
 
 class Exclusion(models.Model):
     """A rule that statistics leave readings of a device out; `devices.exclusions` alone makes and lifts one.
@@ -249,6 +255,10 @@ class Exclusion(models.Model):
     @property
     def is_in_force(self) -> bool:
         return self.lifted_at is None
+
+    def covers(self, reading: store.StoredReading) -> bool:
+        is_within = self.start_time <= reading.time < self.end_time
+        return is_within and (self.values is None or self.values == reading.values)
 
 
 class IdempotencyKey(models.Model):

@@ -18,6 +18,11 @@ urlpatterns = [
     path("devices/<uuid:uuid>/", api.DeviceDetail.as_view(), name="api-device"),
     path("devices/<uuid:uuid>/keys/", api.KeyList.as_view(), name="api-key-list"),
     path("devices/<uuid:uuid>/keys/<slug:prefix>/", api.KeyDetail.as_view(), name="api-key"),
+    path("devices/<uuid:uuid>/exclusions/", api.ExclusionList.as_view(), name="api-exclusion-list"),
+    path("devices/<uuid:uuid>/exclusions/<int:pk>/", api.ExclusionDetail.as_view(), name="api-exclusion"),
+    path(
+        "devices/<uuid:uuid>/exclusions/<int:pk>/lift", api.ExclusionLift.as_view(), name="api-exclusion-lift"
+    ),
     path("devices/<uuid:uuid>/stats/", api.DeviceStats.as_view(), name="api-device-stats"),
     path("devices/<uuid:uuid>/stats/batch", api.DeviceBatch.as_view(), name="api-device-batch"),
     path("data", api.SensorData.as_view(), name="api-sensor-data"),
