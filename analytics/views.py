@@ -1,3 +1,4 @@
+import json
 from collections.abc import Iterable
 from datetime import datetime, tzinfo
 from typing import Any
@@ -14,13 +15,18 @@ from analytics.asking import ask_for_analysis
 from analytics.forms import FleetForm, PeriodForm
 from analytics.models import Analysis
 from devices import store
-from devices.models import Device
+from devices.forms import ExclusionForm
+from devices.models import Device, Exclusion
 from devices.periods import Period
-from devices.serializers import is_online
+from devices.serializers import is_online, reading_body, stamp_text
+from devices.store import StoredReading
 from devices.views import channel_values
 
 LATEST_READINGS = 20
 LATEST_ANALYSES = 10
+LATEST_EXCLUSIONS = 5
+# That touch the readings in the table: each reading could have its own, and more than one.
+MOST_COVERING = 1000
 PAGE_SIZE = 50
 # Of an analysis as a row of a list: not the result, which may be large.
 TARGET = ("device", "user", "asked_by")
@@ -36,16 +42,20 @@ def device(request: HttpRequest, uuid: UUID) -> HttpResponse:
         return ask_and_show(request, device, form.period)
     readings = store.page([device.pk], Period(), limit=LATEST_READINGS)
     latest = readings[0] if readings else None
+    shown = Period(readings[-1].time) if readings else Period()
+    covering = list(device.exclusions.in_force().touching(shown)[:MOST_COVERING])
     context = {
         "device": device,
         "latest": latest,
         "values": channel_values(device, latest),
-        "readings": readings,
+        "readings": [reading_row(device, reading, covering) for reading in readings],
         "is_online": is_online(latest),
         "analyses": device.analyses.select_related(*TARGET)[:LATEST_ANALYSES],
         "form": form,
         "zone": device.zone,
-        "feed": feed(device),
+        "exclusions": device.exclusions.all()[:LATEST_EXCLUSIONS],
+        "exclude_form": ExclusionForm(device=device, auto_id="exclude_%s"),
+        "feed": feed(device, covering),
         "labels": labels([device]),
     }
     return render(request, "analytics/device.html", context)
@@ -98,9 +108,22 @@ def measured_devices(analysis: Analysis) -> Iterable[Device]:
     return [analysis.device] if analysis.device else analysis.user.devices.with_channels()
 
 
-def feed(device: Device) -> dict[str, Any]:
-    """What the page's scripts need to follow the device's readings."""
+def reading_row(device: Device, reading: StoredReading, exclusions: list[Exclusion]) -> dict[str, Any]:
+    """A reading of a table; `as_json` names it to the page where it is excluded."""
     return {
+        "reading": reading,
+        "is_excluded": any(exclusion.covers(reading) for exclusion in exclusions),
+        "as_json": json.dumps(reading_body(reading, device)),
+    }
+
+
+def feed(device: Device, exclusions: list[Exclusion]) -> dict[str, Any]:
+    """What the page's scripts need to follow the device's readings, and to mark those that are excluded."""
+    return {
+        "exclusions": [
+            {"start": stamp_text(each.start_time), "end": stamp_text(each.end_time), "values": each.values}
+            for each in exclusions
+        ],
         "channels": [{"name": channel.name, "unit": channel.unit} for channel in device.channels],
         "zone": device.time_zone,
         "online_seconds": settings.DEVICE_ONLINE_SECONDS,

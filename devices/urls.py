@@ -30,5 +30,7 @@ urlpatterns = [
     path("stats/", api.ReadingList.as_view(), name="api-reading-list"),
     path("stats/<uuid:uuid>/", api.DeviceReadingList.as_view(), name="api-device-reading-list"),
     path("portal/devices/", views.device_list, name="device-list"),
+    path("portal/devices/<uuid:uuid>/exclusions/", views.exclusion_list, name="exclusion-list"),
+    path("portal/devices/<uuid:uuid>/exclusions/<int:pk>/lift/", views.lift_exclusion, name="exclusion-lift"),
     path("portal/import/", views.import_readings, name="import"),
 ]
