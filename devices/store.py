@@ -8,6 +8,7 @@ partitioned by month, has a B-tree on (device, time), and no key: rows come and 
 import io
 import statistics
 import struct
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -29,6 +30,8 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 # PostgreSQL counts microseconds from 2000 on.
 PG_EPOCH = 946_684_800_000_000
+PG_START = datetime(2000, 1, 1, tzinfo=UTC)
+INFINITY = 2**63 - 1
 # Each partition costs every question about all devices a little, and whoever posts old stamps makes them: so
 # months only since the product is there, years before, and one partition at either end of time.
 FIRST_YEAR = datetime(2000, 1, 1, tzinfo=UTC)
@@ -259,34 +262,197 @@ def first_time(device_ids: Sequence[int]) -> datetime | None:
         return cursor.fetchone()[0]
 
 
-def values(device_id: int, period: Period, channel_count: int) -> np.ndarray:
-    """Every reading's values as float64 of shape (channel_count, readings), in no particular order.
+class Span(NamedTuple):
+    """A device's readings of a half-open stretch of time, in microseconds since 2000."""
 
-    Raises ValueError if a stored reading has another number of values.
+    device_id: int
+    start: int
+    end: int
+
+
+def span(device_id: int, period: Period) -> Span:
+    return Span(
+        device_id,
+        -INFINITY - 1 if period.start is None else microseconds(period.start),
+        INFINITY if period.end is None else microseconds(period.end),
+    )
+
+
+def microseconds(time: datetime) -> int:
+    """Since 2000, as PostgreSQL keeps stamps."""
+    return (time - PG_START) // MICROSECOND
+
+
+def stamp(time: int) -> datetime:
+    """In UTC, of microseconds since 2000."""
+    return PG_START + time * MICROSECOND
+
+
+def literal(time: int) -> str:
+    """A timestamptz, of microseconds since 2000."""
+    if abs(time) >= INFINITY:
+        return "infinity" if time > 0 else "-infinity"
+    return stamp(time).isoformat()
+
+
+def array(items: Iterable[object]) -> str:
+    """An SQL array of numbers or of `literal` stamps: far less to parse than ARRAY[…]."""
+    return f"{{{','.join(map(str, items))}}}"
+
+
+def read(spans: Sequence[Span], channel_count: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """For each span the times, int64 microseconds since 2000 of shape (n,), and the values, float64 of shape
+    (channel_count, n), of its readings in the order of time.
+
+    Raises ValueError if a stored reading has fewer values.
     """
-    bounds, parameters = conditions(period)
-    columns = ", ".join(f"values[{i + 1}]" for i in range(channel_count))
+    if not spans:
+        return []
+    columns = "".join(f", values[{i + 1}]" for i in range(channel_count))
+    if len(spans) == 1:
+        # The planner sees the bounds, and leaves partitions out.
+        query = f"SELECT 0, time{columns} FROM {TABLE} WHERE device_id = %s AND time >= %s AND time < %s"
+        parameters: list = [spans[0].device_id, literal(spans[0].start), literal(spans[0].end)]
+    else:
+        query = f"""
+            SELECT s.n::int, r.time{columns.replace("values", "r.values")}
+            FROM unnest(%s::int[], %s::timestamptz[], %s::timestamptz[])
+                WITH ORDINALITY AS s (device_id, start_time, end_time, n)
+            CROSS JOIN LATERAL (
+                SELECT time, values FROM {TABLE}
+                WHERE device_id = s.device_id AND time >= s.start_time AND time < s.end_time
+            ) AS r
+        """
+        parameters = span_arrays(spans)
+    table = decode_binary_copy(binary_copy(query, parameters), channel_count)
+    tables = by_span(table, len(spans))
+    return [(rows["time"].astype(np.int64), values_of(rows, channel_count)) for rows in tables]
+
+
+def values(device_id: int, period: Period, channel_count: int) -> np.ndarray:
+    return read([span(device_id, period)], channel_count)[0][1]
+
+
+def span_arrays(spans: Sequence[Span]) -> list[str]:
+    """Device ids, starts and ends for `unnest`."""
+    device_ids, starts, ends = zip(*spans, strict=True)
+    return [array(device_ids), array(map(literal, starts)), array(map(literal, ends))]
+
+
+def by_span(table: np.ndarray, spans: int) -> list[np.ndarray]:
+    """The rows of each span in the order of time; as they come they nearly always are in it."""
+    number, time = table["span"], table["time"]
+    if not is_sorted(number) or not all(map(is_sorted, np.split(time, np.flatnonzero(np.diff(number)) + 1))):
+        table = table[np.lexsort((time, number))]
+        number = table["span"]
+    if spans == 1:
+        return [table]
+    return np.split(table, np.searchsorted(number, np.arange(2, spans + 1)))
+
+
+def is_sorted(numbers: np.ndarray) -> bool:
+    return bool((numbers[1:] >= numbers[:-1]).all())
+
+
+def values_of(rows: np.ndarray, channel_count: int) -> np.ndarray:
+    return rows["values"]["value"].astype(np.float64).T if channel_count else np.empty((0, len(rows)))
+
+
+def binary_copy(query: str, parameters: Sequence[object]) -> memoryview:
+    """The result in PostgreSQL's binary COPY format: 19 bytes of header, rows, 2 bytes of end."""
     buffer = io.BytesIO()
     with connection.cursor() as cursor:
-        query = cursor.mogrify(
-            f"COPY (SELECT {columns} FROM {TABLE} WHERE device_id = %s{bounds}) TO STDOUT (FORMAT binary)",
-            [device_id, *parameters],
-        )
-        copy(cursor, query.decode(), buffer)
-    return decode_binary_copy(buffer.getbuffer(), channel_count)
+        statement = cursor.mogrify(f"COPY ({query}) TO STDOUT (FORMAT binary)", parameters)
+        copy(cursor, statement.decode(), buffer)
+    return buffer.getbuffer()
 
 
-def decode_binary_copy(data: memoryview, columns: int) -> np.ndarray:
-    """Binary COPY of float8 columns: 19 bytes of header, rows of a count and (length, value)*, 2 of end."""
-    fields = [("count", ">i2")]
-    for i in range(columns):
-        fields += [(f"length{i}", ">i4"), (f"value{i}", ">f8")]
-    row = np.dtype(fields)
+def decode_binary_copy(data: memoryview, channel_count: int) -> np.ndarray:
+    """Rows of (int4, timestamptz, float8*) as a structured array. Raises ValueError if a value is null."""
+    item = np.dtype([("length", ">i4"), ("value", ">f8")])
+    row = np.dtype(
+        [
+            *(("fields", ">i2"), ("l1", ">i4"), ("span", ">i4"), ("l2", ">i4"), ("time", ">i8")),
+            ("values", item, (channel_count,)),
+        ]
+    )
     rows, rest = divmod(data.nbytes - 21, row.itemsize)
     table = np.frombuffer(data, row, count=rows, offset=19)
-    if rest or any((table[f"length{i}"] != 8).any() for i in range(columns)):
-        raise ValueError(f"A stored reading has not {columns} values.")
-    return np.array([table[f"value{i}"] for i in range(columns)], dtype=np.float64).reshape(columns, rows)
+    if rest or (table["values"]["length"] != 8).any():
+        raise ValueError(f"A stored reading has not {channel_count} values.")
+    return table
+
+
+def binary_rows(query: str, parameters: Sequence[object]) -> list[list[memoryview | None]]:
+    """The fields of each row as PostgreSQL's binary format has them: bytea is not made text on its way."""
+    data = binary_copy(query, parameters)
+    rows, place = [], 19
+    while (fields := int.from_bytes(data[place : place + 2], "big", signed=True)) >= 0:
+        place += 2
+        row: list[memoryview | None] = []
+        for _ in range(fields):
+            size = int.from_bytes(data[place : place + 4], "big", signed=True)
+            place += 4
+            row.append(None if size < 0 else data[place : place + size])
+            place += max(size, 0)
+        rows.append(row)
+    return rows
+
+
+class Exclusions:
+    """The rules in force by which readings are left out of statistics."""
+
+    def __init__(self, rules: Iterable[tuple[int, datetime, datetime, list[float] | None]]) -> None:
+        self.by_device: dict[int, list[tuple[int, int, list[float] | None]]] = defaultdict(list)
+        for device_id, start, end, values in rules:
+            self.by_device[device_id].append((microseconds(start), microseconds(end), values))
+
+    def kept(self, device_id: int, times: np.ndarray, values: np.ndarray) -> np.ndarray | slice:
+        """Which of the device's readings, in the order of time, are not left out: an index."""
+        if device_id not in self.by_device:
+            return slice(None)
+        kept = np.ones(len(times), bool)
+        for start, end, only in self.by_device[device_id]:
+            first, last = np.searchsorted(times, (start, end))
+            if only is None:
+                kept[first:last] = False
+            elif len(only) == len(values):
+                kept[first:last] &= (values[:, first:last] != np.array(only)[:, None]).any(axis=0)
+        return kept
+
+
+def exclusions(spans: Sequence[Span]) -> Exclusions:
+    """Those that touch one of the spans' devices."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT device_id, start_time, end_time, values FROM devices_exclusion
+            WHERE device_id = ANY(%s) AND lifted_at IS NULL
+            """,
+            [[span.device_id for span in spans]],
+        )
+        return Exclusions(cursor.fetchall())
+
+
+def counts(spans: Sequence[Span]) -> list[int]:
+    """How many readings each span has; reads the index only."""
+    if not spans:
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            SELECT r.count
+            FROM unnest(%s::int[], %s::timestamptz[], %s::timestamptz[])
+                WITH ORDINALITY AS s (device_id, start_time, end_time, n)
+            CROSS JOIN LATERAL (
+                SELECT count(*) FROM {TABLE}
+                WHERE device_id = s.device_id AND time >= s.start_time AND time < s.end_time
+            ) AS r
+            ORDER BY s.n
+            """,
+            span_arrays(spans),
+        )
+        return [row[0] for row in cursor.fetchall()]
 
 
 def scalar_summary(device_id: int) -> tuple[datetime | None, int, float]:
