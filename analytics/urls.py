@@ -10,4 +10,5 @@ urlpatterns = [
     path("portal/devices/<uuid:uuid>/", views.device, name="device"),
     path("portal/analyses/", views.analysis_list, name="analysis-list"),
     path("portal/analyses/<uuid:pk>/", views.analysis, name="analysis"),
+    path("portal/analyses/<uuid:pk>/buckets.csv", views.bucket_file, name="bucket-file"),
 ]
