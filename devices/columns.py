@@ -8,6 +8,7 @@ import numpy as np
 
 from devices import store
 from devices.segments import Search, Union, block_bytes, concatenated, rank
+from devices.spans import array
 
 SLICES = """
     SELECT string_agg(substring(s.packed FROM q.start FOR q.size), ''::bytea ORDER BY q.n)
@@ -111,7 +112,7 @@ def fetch(needed: Sequence[tuple[Column, np.ndarray]]) -> list[np.ndarray]:
     if len(firsts):
         lengths = np.add.reduceat(flat, firsts)
         arrays = [owners[firsts], starts[firsts] + 1, lengths]
-        [[found]] = store.binary_rows(SLICES, [store.array(part) for part in arrays])
+        [[found]] = store.binary_rows(SLICES, [array(part) for part in arrays])
         data = np.frombuffer(found or b"", np.uint8)
         if len(data) != lengths.sum():
             raise Gone

@@ -9,7 +9,10 @@ from typing import NamedTuple
 
 from django.db import transaction
 
+from devices import journal
 from devices.models import Device, Exclusion, Reading
+from devices.periods import Period
+from devices.spans import Span
 
 MICROSECOND = timedelta(microseconds=1)
 
@@ -57,4 +60,6 @@ def lift(exclusion: Exclusion, *, by: str, now: datetime) -> bool:
 
 
 def note(exclusion: Exclusion) -> None:
-    """No result about its period holds any longer."""
+    """No result, and no segment, about its period holds any longer."""
+    period = Period(exclusion.start_time, exclusion.end_time)
+    journal.note(Span.of(exclusion.device_id, period))

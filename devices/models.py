@@ -322,3 +322,37 @@ class Reading(models.Model):
 
     def __str__(self) -> str:
         return f"{self.time.isoformat()} {self.values}"
+
+
+class Segment(models.Model):
+    """Derived: a row of sorted readings. `devices.rollups` writes and `devices.cover` reads it, in SQL."""
+
+    id = models.BigAutoField(primary_key=True)
+    device_id = models.IntegerField()
+    level = models.SmallIntegerField()
+    start_time = models.DateTimeField()
+    end_time = models.DateTimeField()
+    count = models.IntegerField()
+
+    def __str__(self) -> str:
+        return f"{self.count} readings of device {self.device_id} from {self.start_time}"
+
+
+class Change(models.Model):
+    """An entry of the change log, which has no key and is `devices.journal`'s alone."""
+
+    first_time = models.DateTimeField(primary_key=True)
+    device_id = models.IntegerField()
+
+    def __str__(self) -> str:
+        return f"change of device {self.device_id} from {self.first_time}"
+
+
+class Rollup(models.Model):
+    """When `devices.rollups` looks at a device again."""
+
+    device_id = models.IntegerField(primary_key=True)
+    next_check = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"device {self.device_id} at {self.next_check}"

@@ -5,7 +5,7 @@ Everything about readings that is a figure comes from here. `docs/statistics.md`
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
@@ -13,12 +13,13 @@ from typing import NamedTuple
 import numpy as np
 from django.db import connection, transaction
 
-from devices import journal, rollups, store
-from devices.columns import Column, Found, find
+from devices import cover, journal
+from devices.columns import Column, Found, Gone, find
+from devices.cover import Part
 from devices.models import Device
 from devices.periods import Period
-from devices.rollups import Part
 from devices.segments import between, fraction, rounded, values_of
+from devices.spans import Span, microseconds, stamp
 
 # Devices are looked at so many at a time: what their unsegmented rows need in memory stays bounded.
 DEVICES_AT_ONCE = 100
@@ -26,6 +27,7 @@ MICROSECONDS = 1_000_000
 # An interval longer than so many expected ones is a gap.
 GAP = 2
 MEDIAN = 0.5
+ATTEMPTS = 5
 
 Channel = tuple[str, str]  # name, unit
 Report = Callable[[int], None]
@@ -139,9 +141,9 @@ def of_devices(
 
 def count(device_ids: Sequence[int], period: Period) -> dict[int, int]:
     """How many readings each device has stored in the period, excluded ones too."""
-    spans = [store.span(device_id, period) for device_id in device_ids]
+    spans = [Span.of(device_id, period) for device_id in device_ids]
     with one_state():
-        return dict(zip(device_ids, rollups.counts(spans), strict=True))
+        return dict(zip(device_ids, cover.counts(spans), strict=True))
 
 
 def changed_since(device_ids: Sequence[int], period: Period, snapshot: str) -> set[int]:
@@ -150,14 +152,12 @@ def changed_since(device_ids: Sequence[int], period: Period, snapshot: str) -> s
     What was computed in the state `snapshot` holds still where nothing was changed and `count` is the same:
     fresh readings only add to it.
     """
-    return journal.changed_since([store.span(device_id, period) for device_id in device_ids], snapshot)
+    return journal.changed_since([Span.of(device_id, period) for device_id in device_ids], snapshot)
 
 
 def snapshot() -> str:
-    """The state of the database now."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_current_snapshot()::text")
-        return cursor.fetchone()[0]
+    """The state of the database now, for `changed_since`."""
+    return journal.snapshot()
 
 
 # --- How it is answered
@@ -186,14 +186,28 @@ def answers(
     is_pooled: bool = False,
 ) -> tuple[Statistics | None, list[Statistics]]:
     shares = {str(percentile): fraction(percentile) for percentile in percentiles}
+    for _ in range(ATTEMPTS):
+        # Outside of a state that stays a segment may be replaced between finding and reading it.
+        with suppress(Gone):
+            return answers_once(questions, shares, report, is_pooled=is_pooled)
+    raise Gone
+
+
+def answers_once(
+    questions: Sequence[Question],
+    shares: Mapping[str, float],
+    report: Report | None,
+    *,
+    is_pooled: bool,
+) -> tuple[Statistics | None, list[Statistics]]:
     parts: list[Part] = []
     each: list[Statistics] = []
     with one_state():
         state = snapshot()
         for i in range(0, len(questions), DEVICES_AT_ONCE):
             chosen = questions[i : i + DEVICES_AT_ONCE]
-            spans = [store.span(question.device.pk, question.period) for question in chosen]
-            gathered = rollups.gather(spans, [len(question.channels) for question in chosen])
+            spans = [Span.of(question.device.pk, question.period) for question in chosen]
+            gathered = cover.gather(spans, [len(question.channels) for question in chosen])
             each += answer_each(chosen, gathered, shares, state)
             parts += gathered if is_pooled else []
             if report is not None:
@@ -250,8 +264,8 @@ def statistics(
         channels=numbers,
         readings=sum(part.readings for part in parts),
         excluded=sum(part.excluded for part in parts),
-        first=store.stamp(min(firsts)) if firsts else None,
-        last=store.stamp(max(lasts)) if lasts else None,
+        first=stamp(min(firsts)) if firsts else None,
+        last=stamp(max(lasts)) if lasts else None,
         interval_seconds=interval_seconds,
         coverage=coverage,
         rows_read=sum(part.rows_read for part in parts),
@@ -299,7 +313,7 @@ def covered(
         for question, seconds in zip(questions, rhythms, strict=True)
     ]
     limits = [None if seconds is None else GAP * seconds * MICROSECONDS for seconds in expected]
-    gaps = rollups.long_intervals(parts, limits)
+    gaps = cover.long_intervals(parts, limits)
     return [
         coverage(question.period, part, seconds, number, length)
         for question, part, seconds, (number, length) in zip(questions, parts, expected, gaps, strict=True)
@@ -308,7 +322,7 @@ def covered(
 
 def coverage(period: Period, part: Part, expected: float | None, gaps: int, gap_length: int) -> Coverage:
     """`gaps`: intervals between readings that are too long, together `gap_length` microseconds."""
-    bounds = [None if time is None else store.microseconds(time) for time in (period.start, period.end)]
+    bounds = [None if time is None else microseconds(time) for time in (period.start, period.end)]
     if not part.readings:
         return coverage_of_nothing(bounds, expected)
     if expected is None:
@@ -333,4 +347,4 @@ def coverage_of_nothing(bounds: Sequence[int | None], expected: float | None) ->
 
 
 def stretch(start: int, end: int) -> Stretch:
-    return Stretch(store.stamp(start), store.stamp(end), (end - start) / MICROSECONDS)
+    return Stretch(stamp(start), stamp(end), (end - start) / MICROSECONDS)

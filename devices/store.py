@@ -17,7 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from django.db import DatabaseError, DataError, connection, transaction
 
+from devices import journal
 from devices.periods import Period
+from devices.spans import INFINITY, MINUS_INFINITY, Span, arrays, literal, microseconds
 
 TABLE = "devices_reading"
 PARTITION_LOCK = 7_586_202
@@ -30,8 +32,6 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 # PostgreSQL counts microseconds from 2000 on.
 PG_EPOCH = 946_684_800_000_000
-PG_START = datetime(2000, 1, 1, tzinfo=UTC)
-INFINITY = 2**63 - 1
 # Each partition costs every question about all devices a little, and whoever posts old stamps makes them: so
 # months only since the product is there, years before, and one partition at either end of time.
 FIRST_YEAR = datetime(2000, 1, 1, tzinfo=UTC)
@@ -126,7 +126,40 @@ def append(rows: Rows) -> None:
 def copy_in(rows: Rows) -> None:
     # A savepoint where a transaction is open already: a failed COPY must not end it.
     with transaction.atomic(), connection.cursor() as cursor:
+        note_late(cursor, late([rows], journal.late_before(cursor)))
         copy(cursor, COPY_IN, copy_file([rows.payload]))
+
+
+def late(group: Iterable[Rows], before: int) -> list[Rows]:
+    """Those that have a stamp before this, in microseconds since 1970."""
+    return [rows for rows in group if len(rows.times) and min_of(rows.times) < before]
+
+
+def min_of(times: Sequence[int]) -> int:
+    return times.min() if isinstance(times, np.ndarray) else min(times)
+
+
+def note_late(cursor: Any, group: Sequence[Rows]) -> None:
+    """In the transaction that stores these: their late readings, and fresh ones among them as well."""
+    if group:
+        found = [senders(rows.payload) for rows in group]
+        device_ids, times = (np.concatenate(part) for part in zip(*found, strict=True))
+        journal.note_readings(cursor, device_ids, times)
+
+
+def senders(payload: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """Device ids and times, in microseconds since 2000, of the rows that `encode` or `encode_many` made."""
+    layouts, place = [], 0
+    while place < len(payload):
+        # As many rows as have one number of values.
+        count = int.from_bytes(payload[place + 38 : place + 42], "big")
+        layout = row_type(count)
+        rows = np.frombuffer(payload, layout, (len(payload) - place) // layout.itemsize, place)
+        same = np.cumprod((rows["fields"] == 3) & (rows["l3"] == 20 + 12 * count)).astype(bool)
+        layouts.append(rows[same])
+        place += int(same.sum()) * layout.itemsize
+    device_ids = [rows["device"].astype(np.int64) for rows in layouts]
+    return np.concatenate(device_ids), np.concatenate([rows["time"].astype(np.int64) for rows in layouts])
 
 
 def copy_file(payloads: Iterable[bytes]) -> io.BytesIO:
@@ -262,44 +295,6 @@ def first_time(device_ids: Sequence[int]) -> datetime | None:
         return cursor.fetchone()[0]
 
 
-class Span(NamedTuple):
-    """A device's readings of a half-open stretch of time, in microseconds since 2000."""
-
-    device_id: int
-    start: int
-    end: int
-
-
-def span(device_id: int, period: Period) -> Span:
-    return Span(
-        device_id,
-        -INFINITY - 1 if period.start is None else microseconds(period.start),
-        INFINITY if period.end is None else microseconds(period.end),
-    )
-
-
-def microseconds(time: datetime) -> int:
-    """Since 2000, as PostgreSQL keeps stamps."""
-    return (time - PG_START) // MICROSECOND
-
-
-def stamp(time: int) -> datetime:
-    """In UTC, of microseconds since 2000."""
-    return PG_START + time * MICROSECOND
-
-
-def literal(time: int) -> str:
-    """A timestamptz, of microseconds since 2000."""
-    if abs(time) >= INFINITY:
-        return "infinity" if time > 0 else "-infinity"
-    return stamp(time).isoformat()
-
-
-def array(items: Iterable[object]) -> str:
-    """An SQL array of numbers or of `literal` stamps: far less to parse than ARRAY[…]."""
-    return f"{{{','.join(map(str, items))}}}"
-
-
 def read(spans: Sequence[Span], channel_count: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """For each span the times, int64 microseconds since 2000 of shape (n,), and the values, float64 of shape
     (channel_count, n), of its readings in the order of time.
@@ -323,20 +318,14 @@ def read(spans: Sequence[Span], channel_count: int) -> list[tuple[np.ndarray, np
                 WHERE device_id = s.device_id AND time >= s.start_time AND time < s.end_time
             ) AS r
         """
-        parameters = span_arrays(spans)
+        parameters = arrays(spans)
     table = decode_binary_copy(binary_copy(query, parameters), channel_count)
     tables = by_span(table, len(spans))
     return [(rows["time"].astype(np.int64), values_of(rows, channel_count)) for rows in tables]
 
 
 def values(device_id: int, period: Period, channel_count: int) -> np.ndarray:
-    return read([span(device_id, period)], channel_count)[0][1]
-
-
-def span_arrays(spans: Sequence[Span]) -> list[str]:
-    """Device ids, starts and ends for `unnest`."""
-    device_ids, starts, ends = zip(*spans, strict=True)
-    return [array(device_ids), array(map(literal, starts)), array(map(literal, ends))]
+    return read([Span.of(device_id, period)], channel_count)[0][1]
 
 
 def by_span(table: np.ndarray, spans: int) -> list[np.ndarray]:
@@ -399,18 +388,26 @@ def binary_rows(query: str, parameters: Sequence[object]) -> list[list[memoryvie
     return rows
 
 
+class Counted(NamedTuple):
+    """Readings that count, in the order of time, as `read` has them, and how many are excluded."""
+
+    times: np.ndarray
+    values: np.ndarray
+    excluded: int
+
+
 class Exclusions:
     """The rules in force by which readings are left out of statistics."""
 
     def __init__(self, rules: Iterable[tuple[int, datetime, datetime, list[float] | None]]) -> None:
         self.by_device: dict[int, list[tuple[int, int, list[float] | None]]] = defaultdict(list)
-        for device_id, start, end, values in rules:
-            self.by_device[device_id].append((microseconds(start), microseconds(end), values))
+        for device_id, start, end, only in rules:
+            self.by_device[device_id].append((microseconds(start), microseconds(end), only))
 
-    def kept(self, device_id: int, times: np.ndarray, values: np.ndarray) -> np.ndarray | slice:
-        """Which of the device's readings, in the order of time, are not left out: an index."""
+    def applied(self, device_id: int, times: np.ndarray, values: np.ndarray) -> Counted:
+        """To readings of a device in the order of time."""
         if device_id not in self.by_device:
-            return slice(None)
+            return Counted(times, values, 0)
         kept = np.ones(len(times), bool)
         for start, end, only in self.by_device[device_id]:
             first, last = np.searchsorted(times, (start, end))
@@ -418,18 +415,17 @@ class Exclusions:
                 kept[first:last] = False
             elif len(only) == len(values):
                 kept[first:last] &= (values[:, first:last] != np.array(only)[:, None]).any(axis=0)
-        return kept
+        return Counted(times[kept], values[:, kept], len(times) - int(kept.sum()))
 
 
-def exclusions(spans: Sequence[Span]) -> Exclusions:
-    """Those that touch one of the spans' devices."""
+def exclusions(device_ids: Sequence[int]) -> Exclusions:
     with connection.cursor() as cursor:
         cursor.execute(
             """
             SELECT device_id, start_time, end_time, values FROM devices_exclusion
             WHERE device_id = ANY(%s) AND lifted_at IS NULL
             """,
-            [[span.device_id for span in spans]],
+            [list(device_ids)],
         )
         return Exclusions(cursor.fetchall())
 
@@ -450,7 +446,7 @@ def counts(spans: Sequence[Span]) -> list[int]:
             ) AS r
             ORDER BY s.n
             """,
-            span_arrays(spans),
+            arrays(spans),
         )
         return [row[0] for row in cursor.fetchall()]
 
@@ -477,7 +473,9 @@ def summarised(device_id: int, aggregate: str) -> tuple[datetime | None, int, An
 
 def clear(device_id: int) -> None:
     """Delete all readings of a device in one step."""
-    with connection.cursor() as cursor:
+    with transaction.atomic(), connection.cursor() as cursor:
+        journal.note(Span(device_id, MINUS_INFINITY, INFINITY))
+        cursor.execute("DELETE FROM devices_segment WHERE device_id = %s", [device_id])
         cursor.execute(f"DELETE FROM {TABLE} WHERE device_id = %s", [device_id])
 
 
