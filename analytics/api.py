@@ -13,11 +13,12 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from analytics.asking import ask_for_analysis, is_stale
+from analytics.charts import series_body
 from analytics.models import Analysis, Status
 from analytics.questions import BUCKETS, MOST_PERCENTILES, OPTIONS, BadQuestion, parse_question
 from devices.api import visible_device
 from devices.models import Device
-from devices.periods import BadPeriod
+from devices.periods import BadPeriod, parse_period
 from users.models import Scope, User
 
 CELERY_STATUS = {
@@ -53,6 +54,20 @@ RESULT = {
         {"start": "2026-11-20T00:00:00Z", "end": "2026-11-21T00:00:00Z", "seconds": 86400.0, "x": SUMMARY}
     ],
 }
+
+
+SERIES = {
+    "device_id": "0b5f9c1e-6f53-4d3e-9d0e-1d1f6c2b7a10",
+    "start": "2026-11-20T00:00:00Z",
+    "end": "2026-11-21T00:00:00Z",
+    "points": 2,
+    "starts": ["2026-11-20T00:00:00Z", "2026-11-20T12:00:00Z"],
+    "ends": ["2026-11-20T12:00:00Z", "2026-11-21T00:00:00Z"],
+    "count": [720, 719],
+    "channels": {"x": {"min": [1.0, 0.5], "max": [4.0, 4.5], "mean": [2.5, 2.25]}},
+}
+POINTS = 1000
+MOST_POINTS = 5000
 
 
 class TaskSerializer(serializers.Serializer):
@@ -171,6 +186,39 @@ class UserAnalysis(AskView):
         return self.get(request, pk)
 
 
+class DeviceSeries(APIView):
+    query_parameters = ("start", "end", "points")
+
+    @extend_schema(
+        operation_id="device_series",
+        parameters=[
+            OpenApiParameter(
+                "start", OpenApiTypes.DATETIME, description="From the first reading if left out."
+            ),
+            OpenApiParameter("end", OpenApiTypes.DATETIME, description="Up to now if left out; half open."),
+            OpenApiParameter(
+                "points",
+                int,
+                description=f"Columns of equal width: 1 to {MOST_POINTS}; {POINTS} if left out.",
+            ),
+        ],
+        responses={200: OpenApiTypes.OBJECT},
+        examples=[OpenApiExample("Series", SERIES)],
+    )
+    def get(self, request: Request, uuid: UUID) -> Response:
+        """Minimum, mean and maximum of a device's channels over time.
+
+        For a chart: the period in `points` columns, of which those that have readings are given, by `starts`,
+        `ends`, `count` and each channel's figures, all in the same order. Excluded readings are left out.
+        """
+        device = visible_device(request, uuid)
+        try:
+            period = parse_period(request.query_params, device.zone)
+        except BadPeriod as error:
+            raise ValidationError({error.field: str(error)}) from error
+        return Response(series_body(device, period, asked_points(request), timezone.now()))
+
+
 class TaskDetail(APIView):
     query_parameters = ()
 
@@ -191,6 +239,13 @@ class TaskDetail(APIView):
         """
         run = get_object_or_404(Analysis.objects.visible_to(request.user).with_target(), pk=pk)
         return Response(TaskSerializer(run).data)
+
+
+def asked_points(request: Request) -> int:
+    text = request.query_params.get("points", str(POINTS))
+    if not (text.isascii() and text.isdigit() and len(text) < 5 and 1 <= int(text) <= MOST_POINTS):
+        raise ValidationError({"points": f"Must be a whole number from 1 to {MOST_POINTS}."})
+    return int(text)
 
 
 def body_question(request: Request) -> dict[str, Any]:

@@ -28,6 +28,7 @@ BUCKETS = {
 
 
 EVERYTHING = Period()
+EARLIEST, LATEST = datetime(2, 1, 1, tzinfo=UTC), datetime(9998, 1, 1, tzinfo=UTC)
 
 
 class BadQuestion(ValueError):
@@ -107,8 +108,13 @@ def parse_zone(asked: Any, bucket: str | None, default: tzinfo) -> str:
 def check_size(question: Question, first: datetime | None, now: datetime) -> None:
     """Raises BadQuestion if there would be too many buckets; `first` is the stamp of the first reading."""
     start, end = question.period.start or first, question.period.end or now
-    if question.bucket and start and (end - start) / BUCKETS[question.bucket] > MOST_BUCKETS:
+    if not question.bucket or not start:
+        return
+    if (end - start) / BUCKETS[question.bucket] > MOST_BUCKETS:
         raise BadQuestion("bucket", f"More than {MOST_BUCKETS:,} of this length; ask for longer ones.")
+    # Beside these, clocks of some zones show no year that there is.
+    if start < EARLIEST or end > LATEST:
+        raise BadQuestion("bucket", f"Only from {EARLIEST.date()} to {LATEST.date()}.")
 
 
 def buckets(
@@ -140,10 +146,7 @@ def beginnings(start: datetime, end: datetime, bucket: str, zone: ZoneInfo) -> I
                 yield edge
         if edge >= end:
             return
-        try:
-            local = following(local, bucket)
-        except OverflowError:  # the year 9999 ends
-            return
+        local = following(local, bucket)
 
 
 def floor(local: datetime, bucket: str) -> datetime:

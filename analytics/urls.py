@@ -5,6 +5,7 @@ from analytics import api, views
 app_name = "analytics"
 urlpatterns = [
     path("devices/<uuid:uuid>/analytics/", api.DeviceAnalysis.as_view(), name="api-device-analysis"),
+    path("devices/<uuid:uuid>/series/", api.DeviceSeries.as_view(), name="api-device-series"),
     path("users/<int:pk>/analytics/", api.UserAnalysis.as_view(), name="api-user-analysis"),
     path("tasks/<uuid:pk>/", api.TaskDetail.as_view(), name="api-task"),
     path("portal/devices/<uuid:uuid>/", views.device, name="device"),

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta, tzinfo
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.core.paginator import Paginator
@@ -112,6 +113,8 @@ def analysis(request: HttpRequest, pk: UUID) -> HttpResponse:
         "parts": parts(result, described) if result else [],
         "facts": facts(result) if result else None,
         "buckets": bucket_parts(result, described) if result else [],
+        "bucket_zone": ZoneInfo(analysis.time_zone) if analysis.time_zone else None,
+        "percentiles": list(analysis.question.fractions()),
         "used": bounds(result) if result else None,
         "labels": described,
         "zone": zone(analysis),
@@ -258,7 +261,7 @@ def rows(channels: dict[str, dict], units: dict[str, str]) -> list[dict[str, Any
             "channel": name,
             "unit": units.get(name, ""),
             **summary,
-            "percentiles": list(summary.get("percentiles", {}).values()),
+            "percentiles": list(summary.get("percentiles", {}).items()),
         }
         for name, summary in channels.items()
     ]
@@ -274,8 +277,8 @@ def note(details: dict[str, Any]) -> str:
     if coverage.get("expected_seconds") is not None:
         words.append(f"one reading in {exact(coverage['expected_seconds'])} s expected")
     if coverage.get("gaps"):
-        longest = duration(timedelta(seconds=coverage["longest_gap"]["seconds"]))
-        words.append(f"{coverage['gaps']} gaps, the longest of {longest}")
+        gaps, longest = coverage["gaps"], duration(timedelta(seconds=coverage["longest_gap"]["seconds"]))
+        words.append(f"a gap of {longest}" if gaps == 1 else f"{gaps} gaps, the longest of {longest}")
     if details.get("excluded"):
         words.append(f"{details['excluded']} excluded")
     return ", ".join(words)

@@ -1,19 +1,30 @@
 """Results of analyses: what they hold, in which shape, and of which readings."""
 
+import csv
+import io
+import json
 from datetime import timedelta
 
 import pytest
+from django.test import Client
+from django.urls import reverse
+from django_celery_results.models import TaskResult
 
 from analytics import analyses
-from analytics.models import Analysis
+from analytics.models import Analysis, Status
+from analytics.questions import BadQuestion
 from tests import factories
 
 pytestmark = pytest.mark.django_db
 
 
 def computed(**fields: object) -> dict:
+    return computed_of(Analysis(**fields))
+
+
+def computed_of(analysis: Analysis) -> dict:
     tomorrow = factories.NOON + timedelta(days=1)
-    return analyses.compute(Analysis(**fields), tomorrow, lambda _: None).result
+    return analyses.compute(analysis, tomorrow, lambda _: None).result
 
 
 def test_a_users_aggregate_pools_all_readings_and_is_no_median_of_medians():
@@ -81,3 +92,74 @@ def test_only_readings_of_the_half_open_period_count():
 def test_a_user_without_devices_has_an_empty_aggregate():
     result = computed(user=factories.owner())
     assert (result["aggregate"], result["devices"], result["start"]) == ({}, {}, None)
+
+
+def shown(analysis: Analysis) -> tuple[Analysis, Client]:
+    """The analysis, finished, and the browser of its device's owner."""
+    analysis.save()
+    result = json.dumps(computed_of(analysis))
+    analysis.task_result = TaskResult.objects.create(task_id=str(analysis.pk), result=result)
+    analysis.status = Status.FINISHED
+    analysis.save()
+    client = Client()
+    client.force_login(analysis.device.owner)
+    return analysis, client
+
+
+def test_buckets_come_as_csv():
+    device = factories.device(profile=factories.profile("scalar", ["value"]))
+    factories.readings(device, [(float(second),) for second in range(120)])
+    question = {"bucket": "hour", "time_zone": "UTC", "percentiles": "10,99.9"}
+    bounds = {"start": factories.NOON, "end": factories.NOON + timedelta(hours=2)}
+    analysis, client = shown(Analysis(device=device, **question, **bounds))
+    answer = client.get(reverse("analytics:bucket-file", args=[analysis.pk]))
+    assert answer["Content-Type"] == "text/csv; charset=utf-8"
+    first, second = csv.DictReader(io.StringIO(answer.content.decode()))
+    assert first == {
+        "start": "2026-11-21T12:00:00Z",
+        "end": "2026-11-21T13:00:00Z",
+        "seconds": "3600.0",
+        "channel": "value",
+        "count": "120",
+        "min": "0.0",
+        "max": "119.0",
+        "sum": "7140.0",
+        "avg": "59.5",
+        "median": "59.5",
+        "p10": "11.9",
+        "p99.9": "118.881",
+    }
+    assert (second["count"], second["min"], second["p10"]) == ("0", "", "")
+
+
+def test_there_is_no_file_without_buckets_or_for_a_stranger():
+    device = factories.device()
+    analysis, client = shown(Analysis(device=device))
+    assert client.get(reverse("analytics:bucket-file", args=[analysis.pk])).status_code == 404
+    with_buckets, _ = shown(Analysis(device=device, bucket="day", time_zone="UTC", start=factories.NOON))
+    file = reverse("analytics:bucket-file", args=[with_buckets.pk])
+    assert client.get(file).status_code == 200
+    client.force_login(factories.stranger())
+    assert client.get(file).status_code == 404
+
+
+def test_a_page_shows_what_a_result_says_of_itself():
+    device = factories.device()
+    factories.readings(device, [(1.0, 2.0, 3.0)] * 10)
+    factories.exclusion(device, factories.NOON, factories.NOON + timedelta(seconds=2))
+    analysis, client = shown(Analysis(device=device, percentiles="5", bucket="day", time_zone="UTC"))
+    page = client.get(reverse("analytics:analysis", args=[analysis.pk])).content.decode()
+    for text in (
+        "2 excluded",
+        "one reading in 1 s expected",
+        '<th scope="col" class="figure">5 %</th>',
+        "24 h",
+    ):
+        assert text in page, text
+
+
+def test_too_many_buckets_by_a_late_reading_end_in_a_clear_error():
+    device = factories.device()
+    factories.readings(device, [(1.0, 2.0, 3.0)], factories.NOON - timedelta(hours=11_000))
+    with pytest.raises(BadQuestion, match="ask for longer ones"):
+        computed(device=device, bucket="hour", time_zone="UTC")

@@ -136,6 +136,7 @@ ROUTES = [
     Route("POST", "/devices/{device}/exclusions/", corrects(201), body=PERIOD),
     Route("GET", "/devices/{device}/exclusions/{exclusion}/", reads()),
     Route("POST", "/devices/{device}/exclusions/{exclusion}/lift", corrects(200), spoils=True),
+    Route("GET", "/devices/{device}/series/", reads()),
     Route("GET", "/devices/{device}/analytics/", reads(202)),
     Route("POST", "/devices/{device}/analytics/", reads(202), body={}),
     Route(

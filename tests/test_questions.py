@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from analytics.questions import (
     BUCKETS,
+    EARLIEST,
+    LATEST,
     MOST_BUCKETS,
     BadQuestion,
     Question,
@@ -194,11 +196,23 @@ def test_of_an_empty_period_there_are_none() -> None:
     assert buckets(at("2026-07-01"), at("2026-07-01"), "day", BERLIN) == []
 
 
-def test_the_last_year_there_is_ends() -> None:
-    start, end = at("9999-12-30"), datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
-    for bucket in BUCKETS:
-        found = buckets(start, end, bucket, ZoneInfo("UTC"))
-        assert (found[0].start, found[-1].end) == (start, end)
+@pytest.mark.parametrize("bucket", BUCKETS)
+def test_buckets_at_the_ends_of_time_are_refused(bucket: str) -> None:
+    hours = timedelta(hours=1)
+    for start, is_fine in (
+        (datetime(1, 1, 1, tzinfo=UTC), False),
+        (datetime(9999, 12, 31, 22, tzinfo=UTC), False),
+        (EARLIEST, True),
+        (LATEST - hours, True),
+    ):
+        question = Question(Period(start, start + hours), bucket=bucket)
+        if is_fine:
+            check_size(question, None, start)
+            for zone in ZONES:
+                assert buckets(start, start + hours, bucket, ZoneInfo(zone))
+        else:
+            with pytest.raises(BadQuestion):
+                check_size(question, None, start)
 
 
 @hypothesis_settings(deadline=None, derandomize=True)
