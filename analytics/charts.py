@@ -13,8 +13,8 @@ from devices.spans import Span
 
 
 def series_body(device: Device, period: Period, points: int, now: datetime) -> dict[str, Any]:
-    """{device_id, start, end, points, starts, ends: [stamp], count: [int], channels: {CHANNEL: {min, mean, max:
-    [float]}}}: the columns that have readings, in order. Open bounds are the first reading and `now`.
+    """{device_id, start, end, points, starts, ends: [stamp], count: [int], channels: {CHANNEL: {min, mean,
+    max: [float]}}}: the columns that have readings, in order. Open bounds are the first reading and `now`.
     """
     period = Period(period.start or store.first_time([device.pk]), period.end or now)
     names = [channel.name for channel in device.channels]

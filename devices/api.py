@@ -19,12 +19,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from devices import access, bodies, exclusions, ingest, limits, store
+from devices import access, bodies, exclusions, ingest, limits, statistics, store
 from devices.access import OwnSensors
 from devices.authentication import PostsReadings
 from devices.filters import DeviceFilter, ExclusionFilter
 from devices.ingest import Taken, Target
 from devices.models import Device, DeviceKey, Exclusion
+from devices.periods import Period
 from devices.readings import reading_page
 from devices.serializers import DeviceKeySerializer, DeviceSerializer, ExclusionSerializer, stamp_text
 from devices.writer import KeyConflict, Once, Unavailable, is_key, store_now
@@ -465,13 +466,15 @@ class SensorStatistics(APIView):
     def get(self, request: Request, sensor: str) -> Response:
         """Count, average and largest stamp of a sensor.
 
-        Right at once after a post was answered, through every process. Of an unknown sensor null, 0 and 0.0.
+        Right at once after a post was answered, through every process; excluded readings are left out. Of an
+        unknown sensor null, 0 and 0.0.
         """
         device = sensor_device(request, sensor_name(request, sensor))
         if device is None:
             return Response({"last_measurement": None, "count": 0, "avg": 0.0})
-        last, count, mean = store.scalar_summary(device.pk)
-        return Response({"last_measurement": last and stamp_text(last), "count": count, "avg": mean})
+        answer = statistics.of_device(device, Period())
+        last, mean = answer.last and stamp_text(answer.last), next(iter(answer.channels.values())).avg
+        return Response({"last_measurement": last, "count": answer.readings, "avg": mean or 0.0})
 
     @extend_schema(operation_id="sensor_clear", responses={204: None}, examples=NOTHING)
     def delete(self, request: Request, sensor: str) -> Response:
@@ -522,7 +525,8 @@ def sensor_device(request: Request, sensor: str) -> Device | None:
     """The asker's own device of this external id; staff without one get that of the owner who was first."""
     if "\0" in sensor:
         return None
-    found = Device.objects.visible_to(request.user).filter(external_id=sensor).order_by("id")
+    found = Device.objects.visible_to(request.user).with_channels()
+    found = found.filter(external_id=sensor).order_by("id")
     return found.filter(owner=request.user).first() or found.first()
 
 

@@ -10,7 +10,7 @@ import pytest
 from tests.portal import Person, Portal, Sender
 
 BERLIN = ZoneInfo("Europe/Berlin")
-LONG_AGO = datetime(1999, 3, 28, tzinfo=BERLIN)  # clocks went forward on this day
+LONG_AGO = datetime(1999, 3, 28, tzinfo=BERLIN).astimezone(UTC)  # clocks went forward on this day
 SECOND = timedelta(seconds=1)
 
 
@@ -34,8 +34,8 @@ def stamp(time: datetime) -> str:
 
 def load(portal: Portal, sensor: Sender, values: Sequence[float], start: datetime = LONG_AGO) -> None:
     """A reading each minute."""
-    start = start.astimezone(UTC)
-    portal.load(sensor, ((start + 60 * SECOND * i, [value]) for i, value in enumerate(values)))
+    first = start.astimezone(UTC)
+    portal.load(sensor, ((first + 60 * SECOND * i, [value]) for i, value in enumerate(values)))
 
 
 def percentiles(portal: Portal, values: Sequence[float], fractions: dict[str, float]) -> dict[str, float]:
