@@ -62,7 +62,7 @@ SERIES = {
     "end": "2026-11-21T00:00:00Z",
     "points": 2,
     "starts": ["2026-11-20T00:00:00Z", "2026-11-20T12:00:00Z"],
-    "ends": ["2026-11-20T12:00:00Z", "2026-11-21T00:00:00Z"],
+    "ends": ["2026-11-20T11:59:00Z", "2026-11-20T23:59:00Z"],
     "count": [720, 719],
     "channels": {"x": {"min": [1.0, 0.5], "max": [4.0, 4.5], "mean": [2.5, 2.25]}},
 }
@@ -208,8 +208,9 @@ class DeviceSeries(APIView):
     def get(self, request: Request, uuid: UUID) -> Response:
         """Minimum, mean and maximum of a device's channels over time.
 
-        For a chart: the period in `points` columns, of which those that have readings are given, by `starts`,
-        `ends`, `count` and each channel's figures, all in the same order. Excluded readings are left out.
+        For a chart: the period in `points` columns, of which those that have readings are given: `starts` and
+        `ends` (the stamps of their first and last reading), `count` and each channel's figures, all in the
+        same order. Excluded readings are left out.
         """
         device = visible_device(request, uuid)
         try:

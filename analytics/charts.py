@@ -3,18 +3,18 @@
 from datetime import datetime
 from typing import Any
 
-import numpy as np
-
 from analytics.analyses import stamp
 from devices import spans, store
 from devices.models import Device
 from devices.periods import Period
-from devices.spans import Span
+from devices.series import series
 
 
 def series_body(device: Device, period: Period, points: int, now: datetime) -> dict[str, Any]:
     """{device_id, start, end, points, starts, ends: [stamp], count: [int], channels: {CHANNEL: {min, mean,
-    max: [float]}}}: the columns that have readings, in order. Open bounds are the first reading and `now`.
+    max: [float]}}}: the columns that have readings, in order, by the stamps of their first and last one.
+
+    Open bounds are the first reading and `now`.
     """
     period = Period(period.start or store.first_time([device.pk]), period.end or now)
     names = [channel.name for channel in device.channels]
@@ -27,25 +27,17 @@ def series_body(device: Device, period: Period, points: int, now: datetime) -> d
     if period.start is None or period.start >= period.end:
         nothing = {"min": [], "mean": [], "max": []}
         return body | {"starts": [], "ends": [], "count": [], "channels": dict.fromkeys(names, nothing)}
-    span = Span.of(device.pk, period)
-    [(times, values)] = store.read([span], len(names))
-    kept = store.exclusions([device.pk]).kept(device.pk, times, values)
-    times, values = times[kept], values[:, kept]
-    columns = (times - span.start) * points // (span.end - span.start)
-    firsts = np.flatnonzero(np.diff(columns, prepend=-1))
-    chosen = columns[firsts].tolist()
-    edges = [span.start + (span.end - span.start) * column // points for column in range(points + 1)]
-    counts = np.diff(firsts, append=len(times))
+    found = series(device, period, points)
     return body | {
-        "starts": [stamp(spans.stamp(edges[column])) for column in chosen],
-        "ends": [stamp(spans.stamp(edges[column + 1])) for column in chosen],
-        "count": counts.tolist(),
+        "starts": [stamp(spans.stamp(time)) for time in found.starts.tolist()],
+        "ends": [stamp(spans.stamp(time)) for time in found.ends.tolist()],
+        "count": found.counts.tolist(),
         "channels": {
             name: {
-                "min": np.minimum.reduceat(row, firsts).tolist() if len(firsts) else [],
-                "mean": (np.add.reduceat(row, firsts) / counts).tolist() if len(firsts) else [],
-                "max": np.maximum.reduceat(row, firsts).tolist() if len(firsts) else [],
+                "min": found.lows[place].tolist(),
+                "mean": found.means[place].tolist(),
+                "max": found.highs[place].tolist(),
             }
-            for name, row in zip(names, values, strict=True)
+            for place, name in enumerate(names)
         },
     }

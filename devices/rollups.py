@@ -427,8 +427,9 @@ class Builder:
                 if tile.start != end:
                     break
                 end = tile.end
-            start, middle = broken[0].start, self.step_end(cursor, broken[0].start, end)
-            self.replace(cursor, start, end, built_until=middle)
+            reached = self.replace(cursor, broken[0].start, end)
+            if reached < end:
+                cursor.execute(UNBUILT, [self.device_id, literal(reached), literal(end)])
             return True
 
     def extend(self) -> bool:
@@ -441,9 +442,7 @@ class Builder:
                 return False
             if last and last.rows < self.sizes.base:
                 start = last.start
-            end = self.step_end(cursor, start, settled)
-            self.replace(cursor, start, end)
-            return end < settled
+            return self.replace(cursor, start, settled) < settled
 
     def is_worthwhile(self, last: Tile | None, new: int) -> bool:
         """A last segment that is not full is built anew with what has come since. It doubles at least, or
@@ -470,44 +469,14 @@ class Builder:
         )
         return cursor.fetchone()[0]
 
-    def step_end(self, cursor: Any, start: int, end: int) -> int:
-        """Where a step that begins at `start` ends, `end` at the latest."""
+    def replace(self, cursor: Any, start: int, end: int) -> int:
+        """Build base segments for a stretch in place of those that are there; returns where that ends, which
+        is before `end` if there are too many readings for a step."""
         cursor.execute(
-            f"""
-            WITH limited AS (
-                SELECT time FROM {store.TABLE} WHERE device_id = %(device)s
-                    AND time >= %(start)s AND time < %(end)s
-                ORDER BY time OFFSET %(rows)s LIMIT 1
-            )
-            SELECT timestamptz_send(time), EXISTS (
-                SELECT FROM {store.TABLE} AS r
-                WHERE device_id = %(device)s AND r.time >= %(start)s AND r.time < limited.time
-            ) FROM limited
-            """,
-            {
-                "device": self.device_id,
-                "start": literal(start),
-                "end": literal(end),
-                "rows": self.sizes.base * self.sizes.step,
-            },
+            "DELETE FROM devices_segment WHERE device_id = %s AND end_time > %s AND start_time < %s",
+            [self.device_id, literal(start), literal(end)],
         )
-        found = cursor.fetchone()
-        if found is None:
-            return end
-        time_, has_earlier = int.from_bytes(found[0], "big", signed=True), found[1]
-        # Stamps are never parted: as many readings as have one are in one segment.
-        return time_ if has_earlier else time_ + 1
-
-    def replace(self, cursor: Any, start: int, end: int, *, built_until: int | None = None) -> None:
-        """Build base segments for a stretch in place of those that are there; what is behind `built_until` is
-        left to the next step."""
-        stretch = self.device_id, literal(start), literal(end)
-        if built_until is not None and built_until < end:
-            rest, end = end, built_until
-        else:
-            rest = None
-        span = Span(self.device_id, start, end)
-        [(times, values)] = store.read([span], self.channels)
+        times, values, end = self.first_rows(start, end)
         rules = store.exclusions([self.device_id])
         places = cuts(times, self.sizes.base)
         bounds = [start, *times[places].tolist(), end]
@@ -517,13 +486,24 @@ class Builder:
             low, high = (int(chosen[0]), int(chosen[-1])) if len(chosen) else (INFINITY, MINUS_INFINITY)
             counted = rules.applied(self.device_id, chosen, values[:, first:last])
             segments.append((base_segment(counted, low, high, self.sizes.run), bounds[i], bounds[i + 1]))
-        cursor.execute(
-            "DELETE FROM devices_segment WHERE device_id = %s AND end_time > %s AND start_time < %s", stretch
-        )
         insert(self.device_id, segments)
-        if rest is not None:
-            cursor.execute(UNBUILT, [self.device_id, literal(end), literal(rest)])
         self.readings += len(times)
+        return end
+
+    def first_rows(self, start: int, end: int) -> tuple[np.ndarray, np.ndarray, int]:
+        """As many as a step may have, and where their stretch ends."""
+        most = self.sizes.base * self.sizes.step
+        [(times, values)] = store.read([Span(self.device_id, start, end)], self.channels, limit=most + 1)
+        if len(times) <= most:
+            return times, values, end
+        next_time = int(times[most])
+        if times[0] < next_time:
+            rows = int(np.searchsorted(times, next_time))
+            return times[:rows], values[:, :rows], next_time
+        # Stamps are never parted: as many readings as have this one are in one segment.
+        span = Span(self.device_id, start, next_time + 1)
+        [(times, values)] = store.read([span], self.channels)
+        return times, values, span.end
 
     # Larger segments
 

@@ -295,33 +295,37 @@ def first_time(device_ids: Sequence[int]) -> datetime | None:
         return cursor.fetchone()[0]
 
 
-def read(spans: Sequence[Span], channel_count: int) -> list[tuple[np.ndarray, np.ndarray]]:
+def read(
+    spans: Sequence[Span], channel_count: int, *, limit: int | None = None
+) -> list[tuple[np.ndarray, np.ndarray]]:
     """For each span the times, int64 microseconds since 2000 of shape (n,), and the values, float64 of shape
-    (channel_count, n), of its readings in the order of time.
+    (channel_count, n), of its readings in the order of time. With `limit`: its first ones.
 
-    Raises ValueError if a stored reading has fewer values.
+    Raises ValueError if a stored reading has another number of values.
     """
     if not spans:
         return []
-    columns = "".join(f", values[{i + 1}]" for i in range(channel_count))
     if len(spans) == 1:
         # The planner sees the bounds, and leaves partitions out.
-        query = f"SELECT 0, time{columns} FROM {TABLE} WHERE device_id = %s AND time >= %s AND time < %s"
+        query = f"SELECT 1, time, values FROM {TABLE} WHERE device_id = %s AND time >= %s AND time < %s"
         parameters: list = [spans[0].device_id, literal(spans[0].start), literal(spans[0].end)]
+        if limit is not None:
+            query += " ORDER BY time LIMIT %s"
+            parameters.append(limit)
     else:
         query = f"""
-            SELECT s.n::int, r.time{columns.replace("values", "r.values")}
+            SELECT s.n::int, r.time, r.values
             FROM unnest(%s::int[], %s::timestamptz[], %s::timestamptz[])
                 WITH ORDINALITY AS s (device_id, start_time, end_time, n)
             CROSS JOIN LATERAL (
                 SELECT time, values FROM {TABLE}
                 WHERE device_id = s.device_id AND time >= s.start_time AND time < s.end_time
+                ORDER BY time LIMIT %s
             ) AS r
         """
-        parameters = arrays(spans)
-    table = decode_binary_copy(binary_copy(query, parameters), channel_count)
-    tables = by_span(table, len(spans))
-    return [(rows["time"].astype(np.int64), values_of(rows, channel_count)) for rows in tables]
+        parameters = [*arrays(spans), limit]
+    tables = by_span(decode_binary_copy(binary_copy(query, parameters), channel_count), len(spans))
+    return [(rows["time"].astype(np.int64), rows["items"]["value"].astype(np.float64).T) for rows in tables]
 
 
 def values(device_id: int, period: Period, channel_count: int) -> np.ndarray:
@@ -330,21 +334,13 @@ def values(device_id: int, period: Period, channel_count: int) -> np.ndarray:
 
 def by_span(table: np.ndarray, spans: int) -> list[np.ndarray]:
     """The rows of each span in the order of time; as they come they nearly always are in it."""
-    number, time = table["span"], table["time"]
-    if not is_sorted(number) or not all(map(is_sorted, np.split(time, np.flatnonzero(np.diff(number)) + 1))):
+    number, time = table["device"], table["time"]
+    ordered = number[1:] > number[:-1]
+    ordered |= (number[1:] == number[:-1]) & (time[1:] >= time[:-1])
+    if not ordered.all():
         table = table[np.lexsort((time, number))]
-        number = table["span"]
-    if spans == 1:
-        return [table]
+        number = table["device"]
     return np.split(table, np.searchsorted(number, np.arange(2, spans + 1)))
-
-
-def is_sorted(numbers: np.ndarray) -> bool:
-    return bool((numbers[1:] >= numbers[:-1]).all())
-
-
-def values_of(rows: np.ndarray, channel_count: int) -> np.ndarray:
-    return rows["values"]["value"].astype(np.float64).T if channel_count else np.empty((0, len(rows)))
 
 
 def binary_copy(query: str, parameters: Sequence[object]) -> memoryview:
@@ -357,17 +353,12 @@ def binary_copy(query: str, parameters: Sequence[object]) -> memoryview:
 
 
 def decode_binary_copy(data: memoryview, channel_count: int) -> np.ndarray:
-    """Rows of (int4, timestamptz, float8*) as a structured array. Raises ValueError if a value is null."""
-    item = np.dtype([("length", ">i4"), ("value", ">f8")])
-    row = np.dtype(
-        [
-            *(("fields", ">i2"), ("l1", ">i4"), ("span", ">i4"), ("l2", ">i4"), ("time", ">i8")),
-            ("values", item, (channel_count,)),
-        ]
-    )
-    rows, rest = divmod(data.nbytes - 21, row.itemsize)
-    table = np.frombuffer(data, row, count=rows, offset=19)
-    if rest or (table["values"]["length"] != 8).any():
+    """Rows of (int4, timestamptz, float8[]) as a structured array. Raises ValueError if an array has another
+    number of values."""
+    layout = row_type(channel_count)
+    rows, rest = divmod(data.nbytes - 21, layout.itemsize)
+    table = np.frombuffer(data, layout, count=rows, offset=19)
+    if rest or (table["size"] != channel_count).any():
         raise ValueError(f"A stored reading has not {channel_count} values.")
     return table
 
