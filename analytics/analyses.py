@@ -1,80 +1,153 @@
-"""The job behind an analysis: readings from the store in, a result of plain JSON out."""
+"""The job behind an analysis: figures from `devices.statistics` in, a result of plain JSON out."""
 
-from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-
-import numpy as np
+from typing import Any
+from zoneinfo import ZoneInfo
 
 from analytics.models import Analysis
-from analytics.statistics import Summary, summarize
-from devices import store
+from analytics.questions import Question, buckets, check_size
+from devices import statistics, store
 from devices.models import Device
 from devices.periods import Period
+from devices.statistics import Channel, Coverage, Numbers, Statistics
 
 Report = Callable[[int], None]
-Values = dict[tuple[str, str], np.ndarray]
+Summary = dict[str, Any]
 
 
-def compute(analysis: Analysis, now: datetime, report: Report) -> dict:
-    """The result; `report` is called with the percentage done. Open bounds end at `now`.
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """A result, and the state of the data that it is about: see `Analysis`."""
 
-    Of a device: {device_id, start, end, CHANNEL: summary}. Of a user: {user_id, start, end, aggregate:
-    {CHANNEL: summary}, devices: {DEVICE ID: {CHANNEL: summary}}}, where the aggregate pools all readings.
+    result: dict[str, Any]
+    readings: int
+    snapshot: str
+    counts: dict[str, int]
+
+
+def compute(analysis: Analysis, now: datetime, report: Report) -> Computed:
+    """`report` is called with the percentage done. Open bounds end at `now`.
+
+    Of a device the result is {device_id, start, end, first, last, excluded, rows_read, segments_used,
+    coverage, CHANNEL: summary}, with `buckets` if asked for. Of a user {user_id, start, end, first, last,
+    excluded, rows_read, segments_used, aggregate: {CHANNEL: summary}, devices: {DEVICE ID: {CHANNEL:
+    summary}}, details: {DEVICE ID: {first, last, excluded, coverage}}}, where the aggregate and the buckets
+    pool all readings. Raises BadQuestion if late readings have made it too many buckets.
     """
-    period = analysis.period(now)
-    if analysis.device is not None:
-        values = channel_values(analysis.device, period)
-        return {
-            "device_id": str(analysis.device.uuid),
-            **bounds([analysis.device], period),
-            **summaries(values),
-        }
-    devices = list(analysis.user.devices.with_channels())
-    pooled: dict[tuple[str, str], list[np.ndarray]] = defaultdict(list)
-    each = {}
-    for done, device in enumerate(devices, start=1):
-        values = channel_values(device, period)
-        each[str(device.uuid)] = summaries(values)
-        for channel, numbers in values.items():
-            pooled[channel].append(numbers)
-        report(90 * done // len(devices))
+    devices, question = analysis.devices(), analysis.question
+    with statistics.one_state():
+        period = Period(question.period.start, question.period.end or now)
+        first = None if period.start else store.first_time([device.pk for device in devices])
+        check_size(question, first, now)
+        parts = bucket_periods(question, period, first)
+        if analysis.device is not None:
+            whole, of_parts = of_device(analysis.device, [period, *parts], question, report)
+            each = {analysis.device.pk: whole}
+            body = {"device_id": str(analysis.device.uuid)}
+            rest = {"coverage": coverage(whole.coverage), **summaries(whole.channels)}
+        else:
+            whole, each, of_parts = of_fleet(devices, [period, *parts], question, report)
+            body = {"user_id": analysis.user.pk}
+            rest = of_each(whole, devices, each)
+    answers = [whole, *of_parts]
+    result = {
+        **body,
+        "start": stamp(period.start or first),
+        "end": stamp(period.end),
+        **extent(whole),
+        "rows_read": sum(answer.rows_read for answer in answers),
+        "segments_used": sum(answer.segments_used for answer in answers),
+        **rest,
+    }
+    if question.bucket:
+        result["buckets"] = [bucket(*pair) for pair in zip(parts, of_parts, strict=True)]
+    counts = {str(pk): answer.readings + answer.excluded for pk, answer in each.items()}
+    return Computed(result, whole.readings, whole.snapshot, counts)
+
+
+def of_device(
+    device: Device, periods: list[Period], question: Question, report: Report
+) -> tuple[Statistics, list[Statistics]]:
+    """Over the first of the periods, and over each of the others."""
+    percentiles = list(question.fractions())
+    whole, *parts = statistics.of_periods(device, periods, percentiles=percentiles, report=report)
+    return whole, parts
+
+
+def of_fleet(
+    devices: list[Device], periods: list[Period], question: Question, report: Report
+) -> tuple[Statistics, dict[int, Statistics], list[Statistics]]:
+    """Over the first of the periods pooled and of each device, and pooled over each of the others."""
+    percentiles = list(question.fractions())
+    pooled = []
+    for done, period in enumerate(periods):
+        pooled.append(statistics.of_devices(devices, period, percentiles=percentiles))
+        report(90 * done // len(periods))
+    (whole, each), *rest = pooled
+    return whole, each, [part for part, _ in rest]
+
+
+def of_each(whole: Statistics, devices: list[Device], each: dict[int, Statistics]) -> dict[str, Any]:
+    answers = {str(device.uuid): each[device.pk] for device in devices}
     return {
-        "user_id": analysis.user.pk,
-        **bounds(devices, period),
-        "aggregate": summaries({channel: np.concatenate(parts) for channel, parts in pooled.items()}),
-        "devices": each,
+        "aggregate": summaries(whole.channels),
+        "devices": {uuid: summaries(answer.channels) for uuid, answer in answers.items()},
+        "details": {
+            uuid: {**extent(answer), "coverage": coverage(answer.coverage)}
+            for uuid, answer in answers.items()
+        },
     }
 
 
-def channel_values(device: Device, period: Period) -> Values:
-    """The device's numbers by (channel, unit)."""
-    channels = device.channels
-    rows = store.values(device.pk, period, len(channels))
-    return {(channel.name, channel.unit): row for channel, row in zip(channels, rows, strict=True)}
+def bucket_periods(question: Question, period: Period, first: datetime | None) -> list[Period]:
+    start = period.start or first
+    if not question.bucket or start is None:
+        return []
+    zone = ZoneInfo(question.time_zone)
+    return buckets(start, period.end, question.bucket, zone, starts_whole=period.start is None)
 
 
-def summaries(values: Values) -> dict[str, Summary]:
+def bucket(period: Period, answer: Statistics) -> dict[str, Any]:
+    seconds = (period.end - period.start).total_seconds()
+    bounds = {"start": stamp(period.start), "end": stamp(period.end), "seconds": seconds}
+    return bounds | summaries(answer.channels)
+
+
+def extent(answer: Statistics) -> dict[str, Any]:
+    """The stamps of the first and the last reading that went in, and how many were left out."""
+    return {"first": stamp(answer.first), "last": stamp(answer.last), "excluded": answer.excluded}
+
+
+def coverage(found: Coverage | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    longest = found.longest
+    return {
+        "expected_seconds": found.expected_seconds,
+        "percent": found.percent,
+        "gaps": found.gaps,
+        "longest_gap": longest
+        and {"start": stamp(longest.start), "end": stamp(longest.end), "seconds": longest.seconds},
+    }
+
+
+def summaries(channels: dict[Channel, Numbers]) -> dict[str, Summary]:
     """By channel name. Where devices measure a channel of one name in several units, the unit is added:
     numbers of different units are never pooled."""
-    names = [name for name, _ in values]
+    names = [name for name, _ in channels]
     return {
-        name if names.count(name) == 1 else f"{name} ({unit or 'no unit'})": summarize(numbers)
-        for (name, unit), numbers in values.items()
+        name if names.count(name) == 1 else f"{name} ({unit or 'no unit'})": summary(numbers)
+        for (name, unit), numbers in channels.items()
     }
 
 
-def bounds(devices: list[Device], period: Period) -> dict[str, str | None]:
-    """The bounds used: no start means the first reading, which may not exist."""
-    start = period.start or store.first_time([device.pk for device in devices])
-    return {"start": stamp(start), "end": stamp(period.end)}
+def summary(numbers: Numbers) -> Summary:
+    """`percentiles` only where some were asked for."""
+    fields = asdict(numbers)
+    return fields if numbers.percentiles else {name: fields[name] for name in fields if name != "percentiles"}
 
 
 def stamp(time: datetime | None) -> str | None:
     return time.astimezone(UTC).isoformat().replace("+00:00", "Z") if time else None
-
-
-def reading_count(result: dict) -> int:
-    """How many readings went into a result."""
-    parts = result["devices"].values() if "devices" in result else [result]
-    return sum(max((s["count"] for s in part.values() if isinstance(s, dict)), default=0) for part in parts)

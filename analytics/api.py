@@ -1,4 +1,3 @@
-from collections.abc import Mapping
 from datetime import tzinfo
 from typing import Any
 from uuid import UUID
@@ -13,11 +12,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from analytics.asking import ask_for_analysis
+from analytics.asking import ask_for_analysis, is_stale
+from analytics.charts import series_body
 from analytics.models import Analysis, Status
+from analytics.questions import BUCKETS, MOST_PERCENTILES, OPTIONS, BadQuestion, parse_question
 from devices.api import visible_device
 from devices.models import Device
-from devices.periods import BadPeriod, Period, parse_period
+from devices.periods import BadPeriod, parse_period
 from users.models import Scope, User
 
 CELERY_STATUS = {
@@ -29,7 +30,44 @@ CELERY_STATUS = {
 }
 TASK = {"task_id": "5f1a0f9e-7f6e-4f0a-8f43-2a2f0a3c9b11", "status": "PENDING", "result": None, "error": None}
 SUMMARY = {"count": 4, "min": 1.0, "max": 4.0, "sum": 10.0, "avg": 2.5, "median": 2.5}
-RESULT = {"start": "2026-11-01T00:00:00Z", "end": "2026-11-21T09:30:00Z", "x": SUMMARY}
+RESULT = {
+    "device_id": "0b5f9c1e-6f53-4d3e-9d0e-1d1f6c2b7a10",
+    "start": "2026-11-20T00:00:00Z",
+    "end": "2026-11-21T00:00:00Z",
+    "first": "2026-11-20T08:00:00Z",
+    "last": "2026-11-20T08:04:00Z",
+    "excluded": 1,
+    "rows_read": 5,
+    "segments_used": 0,
+    "coverage": {
+        "expected_seconds": 60.0,
+        "percent": 0.28,
+        "gaps": 2,
+        "longest_gap": {
+            "start": "2026-11-20T08:04:00Z",
+            "end": "2026-11-21T00:00:00Z",
+            "seconds": 57360.0,
+        },
+    },
+    "x": SUMMARY | {"percentiles": {"5": 1.15, "95": 3.85}},
+    "buckets": [
+        {"start": "2026-11-20T00:00:00Z", "end": "2026-11-21T00:00:00Z", "seconds": 86400.0, "x": SUMMARY}
+    ],
+}
+
+
+SERIES = {
+    "device_id": "0b5f9c1e-6f53-4d3e-9d0e-1d1f6c2b7a10",
+    "start": "2026-11-20T00:00:00Z",
+    "end": "2026-11-21T00:00:00Z",
+    "points": 2,
+    "starts": ["2026-11-20T00:00:00Z", "2026-11-20T12:00:00Z"],
+    "ends": ["2026-11-20T11:59:00Z", "2026-11-20T23:59:00Z"],
+    "count": [720, 719],
+    "channels": {"x": {"min": [1.0, 0.5], "max": [4.0, 4.5], "mean": [2.5, 2.25]}},
+}
+POINTS = 1000
+MOST_POINTS = 5000
 
 
 class TaskSerializer(serializers.Serializer):
@@ -40,6 +78,9 @@ class TaskSerializer(serializers.Serializer):
     progress = serializers.IntegerField(help_text="Percent.")
     result = serializers.JSONField(allow_null=True)
     error = serializers.SerializerMethodField()
+    stale = serializers.SerializerMethodField(
+        help_text="Whether readings of the period have come, gone, or been excluded since: ask again."
+    )
 
     def get_status(self, run: Analysis) -> str:
         return CELERY_STATUS[run.status]
@@ -47,38 +88,66 @@ class TaskSerializer(serializers.Serializer):
     def get_error(self, run: Analysis) -> str | None:
         return run.error or None
 
+    def get_stale(self, run: Analysis) -> bool:
+        return is_stale(run, timezone.now())
 
-class PeriodSerializer(serializers.Serializer):
+
+class QuestionSerializer(serializers.Serializer):
+    """For the documentation; `parse_question` reads it."""
+
     start = serializers.DateTimeField(required=False, allow_null=True)
     end = serializers.DateTimeField(required=False, allow_null=True)
+    percentiles = serializers.ListField(
+        child=serializers.FloatField(min_value=0, max_value=100), max_length=MOST_PERCENTILES, required=False
+    )
+    bucket = serializers.ChoiceField(tuple(BUCKETS), required=False)
+    time_zone = serializers.CharField(required=False)
 
 
 ASK = {
-    "request": PeriodSerializer,
+    "request": QuestionSerializer,
     "responses": {202: TaskSerializer},
     "parameters": [
         OpenApiParameter("start", OpenApiTypes.DATETIME, description="From the first reading if left out."),
         OpenApiParameter("end", OpenApiTypes.DATETIME, description="Up to now if left out; half open."),
+        OpenApiParameter(
+            "percentiles", str, description="Up to 20 from 0 to 100, with commas between: 5,25,99.9."
+        ),
+        OpenApiParameter(
+            "bucket", str, enum=list(BUCKETS), description="A row of figures for each; up to 10,000."
+        ),
+        OpenApiParameter(
+            "time_zone",
+            str,
+            description="IANA zone of the buckets; if left out the device's, of a user the portal's.",
+        ),
     ],
     "examples": [
         OpenApiExample("Period", {"start": "2026-11-01T00:00:00Z"}, request_only=True),
-        OpenApiExample("Queued", TASK | {"progress": 0}, response_only=True, status_codes=["202"]),
+        OpenApiExample(
+            "Days", {"percentiles": [5, 95], "bucket": "day", "time_zone": "Europe/Berlin"}, request_only=True
+        ),
+        OpenApiExample(
+            "Queued", TASK | {"progress": 0, "stale": False}, response_only=True, status_codes=["202"]
+        ),
     ],
 }
 
 
 class AskView(APIView):
-    """GET and POST ask alike: the period stands in the query, or in the body of a POST."""
+    """GET and POST ask alike: the question stands in the query, or in the body of a POST."""
 
-    query_parameters = ("start", "end")
+    query_parameters = OPTIONS
     # Asking changes nothing that its asker could not read.
     scope = Scope.READ
 
     def ask(self, request: Request, target: Device | User, zone: tzinfo) -> Response:
-        asked = request.query_params.dict() | body_period(request)
-        analysis = ask_for_analysis(
-            target, asked_period(asked, zone), asked_by=request.user, now=timezone.now()
-        )
+        asked = request.query_params.dict() | body_question(request)
+        try:
+            question = parse_question(asked, zone)
+            analysis = ask_for_analysis(target, question, asked_by=request.user, now=timezone.now())
+        except (BadPeriod, BadQuestion) as error:
+            raise ValidationError({error.field: str(error)}) from error
         return Response(TaskSerializer(analysis).data, status=202)
 
 
@@ -87,15 +156,16 @@ class DeviceAnalysis(AskView):
     def get(self, request: Request, uuid: UUID) -> Response:
         """Ask for statistics of a device.
 
-        Of each channel min, max, count, sum, median and avg, all exact. Asking again for the same period of
-        unchanged data gives the same task. Naive bounds are read in the device's time zone.
+        Of each channel min, max, count, sum, median and avg, all exact; percentiles and buckets if asked for.
+        The same question about unchanged data gives the same task. Naive bounds are read in the device's time
+        zone.
         """
         device = visible_device(request, uuid)
         return self.ask(request, device, device.zone)
 
     @extend_schema(operation_id="device_analysis_post", **ASK)
     def post(self, request: Request, uuid: UUID) -> Response:
-        """Ask for statistics of a device, the period in the body."""
+        """Ask for statistics of a device, the question in the body."""
         return self.get(request, uuid)
 
 
@@ -104,15 +174,50 @@ class UserAnalysis(AskView):
     def get(self, request: Request, pk: int) -> Response:
         """Ask for statistics of all devices of a user.
 
-        `aggregate` pools every reading of all devices, `devices` has each on its own.
+        `aggregate` pools every reading of all devices, and so do `buckets`. `devices` has each on its own,
+        and `details` says first, last, excluded and coverage of each.
         """
         user = get_object_or_404(User.objects.visible_to(request.user), pk=pk)
         return self.ask(request, user, timezone.get_default_timezone())
 
     @extend_schema(operation_id="user_analysis_post", **ASK)
     def post(self, request: Request, pk: int) -> Response:
-        """Ask for statistics of all devices of a user, the period in the body."""
+        """Ask for statistics of all devices of a user, the question in the body."""
         return self.get(request, pk)
+
+
+class DeviceSeries(APIView):
+    query_parameters = ("start", "end", "points")
+
+    @extend_schema(
+        operation_id="device_series",
+        parameters=[
+            OpenApiParameter(
+                "start", OpenApiTypes.DATETIME, description="From the first reading if left out."
+            ),
+            OpenApiParameter("end", OpenApiTypes.DATETIME, description="Up to now if left out; half open."),
+            OpenApiParameter(
+                "points",
+                int,
+                description=f"Columns of equal width: 1 to {MOST_POINTS}; {POINTS} if left out.",
+            ),
+        ],
+        responses={200: OpenApiTypes.OBJECT},
+        examples=[OpenApiExample("Series", SERIES)],
+    )
+    def get(self, request: Request, uuid: UUID) -> Response:
+        """Minimum, mean and maximum of a device's channels over time.
+
+        For a chart: the period in `points` columns, of which those that have readings are given: `starts` and
+        `ends` (the stamps of their first and last reading), `count` and each channel's figures, all in the
+        same order. Excluded readings are left out.
+        """
+        device = visible_device(request, uuid)
+        try:
+            period = parse_period(request.query_params, device.zone)
+        except BadPeriod as error:
+            raise ValidationError({error.field: str(error)}) from error
+        return Response(series_body(device, period, asked_points(request), timezone.now()))
 
 
 class TaskDetail(APIView):
@@ -121,27 +226,35 @@ class TaskDetail(APIView):
     @extend_schema(
         operation_id="task_read",
         responses=TaskSerializer,
-        examples=[OpenApiExample("Done", TASK | {"status": "SUCCESS", "progress": 100, "result": RESULT})],
+        examples=[
+            OpenApiExample(
+                "Done", TASK | {"status": "SUCCESS", "progress": 100, "stale": False, "result": RESULT}
+            )
+        ],
     )
     def get(self, request: Request, pk: UUID) -> Response:
-        """Status and result of a task."""
+        """Status and result of a task.
+
+        `stale` turns true when readings in its period come late, are deleted or excluded, and without an end
+        when new ones come. The result stays; asking the same again then gives a new task.
+        """
         run = get_object_or_404(Analysis.objects.visible_to(request.user).with_target(), pk=pk)
         return Response(TaskSerializer(run).data)
 
 
-def body_period(request: Request) -> dict[str, Any]:
-    """`start` and `end` from a JSON body, if there is one; other keys are refused."""
+def asked_points(request: Request) -> int:
+    text = request.query_params.get("points", str(POINTS))
+    if not (text.isascii() and text.isdigit() and len(text) < 5 and 1 <= int(text) <= MOST_POINTS):
+        raise ValidationError({"points": f"Must be a whole number from 1 to {MOST_POINTS}."})
+    return int(text)
+
+
+def body_question(request: Request) -> dict[str, Any]:
+    """The options in a JSON body, if there is one; other keys are refused."""
     body = request.data if request.method == "POST" else {}
     if not isinstance(body, dict):
         raise ValidationError("Must be an object.")
-    unknown = sorted(set(body) - {"start", "end"})
+    unknown = sorted(set(body) - set(OPTIONS))
     if unknown:
         raise ValidationError(dict.fromkeys(unknown, "Unknown field."))
     return {name: value for name, value in body.items() if value is not None}
-
-
-def asked_period(asked: Mapping[str, Any], zone: tzinfo) -> Period:
-    try:
-        return parse_period(asked, zone)
-    except BadPeriod as error:
-        raise ValidationError({error.field: str(error)}) from error

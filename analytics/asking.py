@@ -7,46 +7,79 @@ from django.shortcuts import get_object_or_404
 
 from analytics import queue
 from analytics.models import Analysis, Status
+from analytics.questions import Question, check_size
 from analytics.tasks import run_analysis
-from devices import store
+from devices import statistics, store
 from devices.models import Device
-from devices.periods import Period
 from users.models import User
 
 
 @transaction.atomic
 def ask_for_analysis(
-    target: Device | User, period: Period, *, asked_by: User | None, now: datetime
+    target: Device | User, question: Question, *, asked_by: User | None, now: datetime
 ) -> Analysis:
     """The analysis of a device, or of all devices of a user: a new one, queued, or one that still holds.
 
-    Raises Http404 if the target was erased at this moment.
+    Raises BadQuestion, and Http404 if the target was erased at this moment.
     """
     # Two who ask at the same moment get one task; foreign keys to the row are not held up.
     get_object_or_404(type(target).objects.select_for_update(no_key=True), pk=target.pk)
-    of_target = {"device": target} if isinstance(target, Device) else {"user": target}
-    devices = [target] if isinstance(target, Device) else list(target.devices.all())
-    question = {**of_target, "start": period.start, "end": period.end}
-    readings = store.count([device.pk for device in devices], Period(period.start, period.end or now))
-    asked = Analysis.objects.with_target().filter(**question).first()
-    if asked is not None and still_holds(asked, readings, devices):
+    analysis = Analysis(
+        device=target if isinstance(target, Device) else None,
+        user=target if isinstance(target, User) else None,
+        start=question.period.start,
+        end=question.period.end,
+        percentiles=question.percentiles,
+        bucket=question.bucket,
+        time_zone=question.time_zone,
+        asked_by=asked_by,
+    )
+    ids = [device.pk for device in analysis.devices()]
+    is_open = question.bucket and question.period.start is None
+    check_size(question, store.first_time(ids) if is_open else None, now)
+    asked = alike(analysis)
+    if asked is not None and still_holds(asked, now):
         return asked
-    analysis = Analysis(**question, asked_by=asked_by, readings=readings)
+    # Should it be asked for again while it runs: what it is about will be this state, or a later one.
+    analysis.snapshot = statistics.snapshot()
+    analysis.counts = counts(ids, analysis, now)
     queue.ask(analysis, run_analysis)
     return analysis
 
 
-def still_holds(analysis: Analysis, readings: int, devices: list[Device]) -> bool:
-    """Whether it is, or will be, about these devices with so many readings."""
+def alike(analysis: Analysis) -> Analysis | None:
+    """The last one with the same question that has, or will have, a result."""
+    names = ("device", "user", "start", "end", "percentiles", "bucket", "time_zone")
+    question = {name: getattr(analysis, name) for name in names}
+    ends_well = (Status.QUEUED, Status.RUNNING, Status.FINISHED)
+    return Analysis.objects.with_target().filter(**question, status__in=ends_well).first()
+
+
+def still_holds(analysis: Analysis, now: datetime) -> bool:
+    """Whether its result is, or will be, about the data as they are now."""
     if analysis.status == Status.QUEUED:
         return True
-    if any(device.cleared_at and device.cleared_at >= analysis.started_at for device in devices):
-        # As many may have come since as were deleted.
+    if analysis.status == Status.FINISHED and analysis.result is None:
         return False
-    if analysis.status == Status.RUNNING:
-        return analysis.readings == readings
-    if analysis.result is None:
-        return False
-    # The devices too: a new one may have brought as many readings as an erased one took away.
-    ids = {str(device.uuid) for device in devices}
-    return analysis.readings == readings and set(analysis.result.get("devices", ids)) == ids
+    return not is_outdated(analysis, now)
+
+
+def is_stale(analysis: Analysis, now: datetime) -> bool:
+    """Whether there is a result that is no longer about the data as they are now."""
+    return analysis.status == Status.FINISHED and is_outdated(analysis, now)
+
+
+def is_outdated(analysis: Analysis, now: datetime) -> bool:
+    """Whether readings in its period have come, gone, or been corrected since, or devices have.
+
+    Fresh readings change the number of them, and everything else is noted in the log of changes.
+    """
+    ids = [device.pk for device in analysis.devices()]
+    if counts(ids, analysis, now) != analysis.counts:
+        return True
+    return bool(statistics.changed_since(ids, analysis.period(now), analysis.snapshot))
+
+
+def counts(ids: list[int], analysis: Analysis, now: datetime) -> dict[str, int]:
+    """By device id, as JSON has its keys."""
+    return {str(pk): count for pk, count in statistics.count(ids, analysis.period(now)).items()}

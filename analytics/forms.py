@@ -1,10 +1,13 @@
+from dataclasses import replace
 from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
 
-from devices.periods import BadPeriod, Period, parse_period
+from analytics.questions import BUCKETS, BadQuestion, Question, parse_question
+from devices.forms import bound_field
+from devices.periods import BadPeriod, Period
 from users.models import User
 
 HOUR = timedelta(hours=1)
@@ -18,17 +21,17 @@ QUICK_PERIODS = (
 )
 
 
-def bound_field(label: str) -> forms.CharField:
-    # Text to Django: `parse_period` reads it, as it does for the API.
-    picker = forms.DateTimeInput({"type": "datetime-local", "step": 1})
-    return forms.CharField(required=False, label=label, widget=picker)
-
-
-class PeriodForm(forms.Form):
-    """A period as people type it: both bounds optional, in `zone`. Or by a button, up to now."""
+class QuestionForm(forms.Form):
+    """A question as people type it: all optional, bounds in `zone`. Or the period by a button, up to now."""
 
     start = bound_field("From")
     end = bound_field("To, not included")
+    percentiles = forms.CharField(required=False, widget=forms.TextInput({"placeholder": "5, 25, 75, 95"}))
+    bucket = forms.ChoiceField(
+        choices=[("", "None"), *((bucket, f"By the {bucket}") for bucket in BUCKETS)],
+        required=False,
+        label="Buckets",
+    )
     last = forms.TypedChoiceField(
         choices=[(int(span.total_seconds()), label) for span, label in QUICK_PERIODS],
         coerce=int,
@@ -43,29 +46,29 @@ class PeriodForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         fields = super().clean()
-        seconds = fields.get("last")
-        if seconds is not None:
-            start = self.now.replace(microsecond=0) - timedelta(seconds=seconds)
-            fields["period"] = Period(start) if seconds else Period()
-            return fields
-        asked = {name: fields[name] for name in ("start", "end") if fields.get(name)}
+        names = ["percentiles", "bucket"]
+        names += ["start", "end"] if fields.get("last") is None else []
         try:
-            fields["period"] = parse_period(asked, self.zone)
-        except BadPeriod as error:
+            asked = {name: fields[name] for name in names if fields.get(name)}
+            fields["question"] = parse_question(asked, self.zone)
+        except (BadPeriod, BadQuestion) as error:
             raise ValidationError({error.field: str(error)}) from error
+        if fields.get("last"):
+            start = self.now.replace(microsecond=0) - timedelta(seconds=fields["last"])
+            fields["question"] = replace(fields["question"], period=Period(start))
         return fields
 
     @property
-    def period(self) -> Period:
-        return self.cleaned_data["period"]
+    def question(self) -> Question:
+        return self.cleaned_data["question"]
 
 
-class FleetForm(PeriodForm):
-    """A period, and whose devices."""
+class FleetForm(QuestionForm):
+    """A question, and whose devices."""
 
     user = forms.ModelChoiceField(User.objects.none(), label="All devices of", empty_label=None)
 
-    field_order = ("user", "start", "end")
+    field_order = ("user", "start", "end", "percentiles", "bucket")
 
     def __init__(self, *args: Any, asker: User, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

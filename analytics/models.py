@@ -11,6 +11,7 @@ from django.db.models import Q
 from django.utils import timezone
 from django_celery_results.models import TaskResult
 
+from analytics.questions import Question
 from devices.models import Device
 from devices.periods import Period
 
@@ -75,9 +76,13 @@ class Analysis(Run):
     )
     start = models.DateTimeField(null=True, blank=True, help_text="As asked; empty: from the first reading.")
     end = models.DateTimeField(null=True, blank=True, help_text="As asked; empty: up to now.")
-    # When asked: how many there were; when finished: how many went in. Readings only come and go, so an equal
-    # count means that nothing has changed.
-    readings = models.BigIntegerField(default=0)
+    percentiles = models.CharField(max_length=300, blank=True, help_text="With commas between.")
+    bucket = models.CharField(max_length=5, blank=True)
+    time_zone = models.CharField(max_length=64, blank=True, help_text="Where buckets begin.")
+    readings = models.BigIntegerField(default=0, help_text="How many went in.")
+    # What it is about: a state of the database, and by device id how many readings the period had in it.
+    snapshot = models.TextField(blank=True, editable=False)
+    counts = models.JSONField(default=dict, editable=False)
 
     objects = AnalysisQuerySet.as_manager()
 
@@ -105,8 +110,18 @@ class Analysis(Run):
     def target(self) -> Any:
         return self.device or self.user
 
+    @property
+    def question(self) -> Question:
+        return Question(Period(self.start, self.end), self.percentiles, self.bucket, self.time_zone)
+
     def period(self, now: datetime) -> Period:
         return Period(self.start, self.end or now)
+
+    def devices(self) -> list[Device]:
+        """What it is about, as of now."""
+        if self.device is not None:
+            return [self.device]
+        return list(self.user.devices.with_channels())
 
     @property
     def result(self) -> dict | None:

@@ -6,6 +6,7 @@ flushed broker, a killed worker: `reconcile` finds the row and sends it again.
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -25,6 +26,8 @@ from analytics.models import Run, Status
 logger = logging.getLogger(__name__)
 
 HEARTBEAT = timedelta(seconds=3)
+# So often a worker writes that it lives and how far it is.
+PROGRESS_SECONDS = 1.0
 # Without a heartbeat for so long its worker is dead.
 DEAD_AFTER = timedelta(seconds=15)
 # A task that was sent is normally claimed at once; only then is the broker asked whether it still has it.
@@ -72,22 +75,25 @@ def owned(model: type[Run], run_id: UUID | str, task_id: str):
 
 @contextmanager
 def heartbeat(run: Run) -> Iterator[Callable[[int], None]]:
-    """Keep the run alive while its work goes on; yields a function that takes the percentage done."""
+    """Keep the run alive while its work goes on; yields a function that takes the percentage done.
+
+    Written by a thread, over a connection of its own: the work may be within a read-only transaction.
+    """
     mine = owned(type(run), run.pk, run.claimed_by)
-    stop = threading.Event()
-    thread = threading.Thread(target=beat, args=(mine, stop), daemon=True)
+    stop, done = threading.Event(), deque([run.progress], maxlen=1)
+    thread = threading.Thread(target=beat, args=(mine, stop, done), daemon=True)
     thread.start()
     try:
-        yield lambda percent: mine.update(progress=percent, heartbeat_at=timezone.now())
+        yield done.append
     finally:
         stop.set()
         thread.join()
 
 
-def beat(mine, stop: threading.Event) -> None:
-    while not stop.wait(HEARTBEAT.total_seconds()):
+def beat(mine, stop: threading.Event, done: deque[int]) -> None:
+    while not stop.wait(PROGRESS_SECONDS):
         try:
-            mine.update(heartbeat_at=timezone.now())
+            mine.update(progress=done[-1], heartbeat_at=timezone.now())
         except DatabaseError as error:
             logger.warning("No heartbeat: %s", error)
             connection.close()

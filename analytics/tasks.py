@@ -16,7 +16,7 @@ class AnalysisTask(Task):
     """Celery stores the result, and only then the row says that it is there."""
 
     def on_success(self, retval: dict, task_id: str, args: tuple, kwargs: dict) -> None:
-        queue.finish(Analysis, args[0], task_id, readings=analyses.reading_count(retval))
+        queue.finish(Analysis, args[0], task_id)
 
     def on_failure(self, exc: Exception, task_id: str, args: tuple, kwargs: dict, einfo: Any) -> None:
         # Without the database nothing can be written: the row stays as it is and is taken up again.
@@ -30,7 +30,11 @@ def run_analysis(self: Task, analysis_id: str) -> dict:
     if analysis is None:
         raise Ignore
     with queue.heartbeat(analysis) as report:
-        return analyses.compute(analysis, timezone.now(), report)
+        computed = analyses.compute(analysis, timezone.now(), report)
+    queue.owned(Analysis, analysis_id, self.request.id).update(
+        readings=computed.readings, snapshot=computed.snapshot, counts=computed.counts
+    )
+    return computed.result
 
 
 @shared_task(ignore_result=True)

@@ -282,6 +282,12 @@ CELERY_BEAT_SCHEDULE = {
     "make-partitions": {"task": "devices.tasks.make_partitions", "schedule": timedelta(hours=6)},
     "erase-readings": {"task": "devices.tasks.erase_readings", "schedule": timedelta(minutes=1)},
     "forget-keys": {"task": "devices.tasks.forget_keys", "schedule": timedelta(hours=1)},
+    "build-rollups": {
+        "task": "devices.tasks.build_rollups",
+        "schedule": timedelta(minutes=1),
+        "options": {"expires": 60},
+    },
+    "tidy-rollups": {"task": "devices.tasks.tidy_rollups", "schedule": timedelta(hours=1)},
     "reconcile-runs": {
         "task": "analytics.tasks.reconcile_runs",
         "schedule": timedelta(seconds=5),

@@ -7,10 +7,12 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.functional import cached_property
 from django.utils.html import format_html
 
-from devices.models import Channel, Device, DeviceKey, DeviceProfile, Import, Reading
+from devices import exclusions
+from devices.models import Channel, Device, DeviceKey, DeviceProfile, Exclusion, Import, Reading
 from users.admin import CredentialAdmin, HolderAdmin
 
 OVERLAP = timedelta(days=1)
@@ -60,6 +62,11 @@ class DeviceAdmin(HolderAdmin):
     autocomplete_fields = ("owner", "profile")
     readonly_fields = ("uuid", "created_at", "readings")
     actions = ("rotate_keys",)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple:
+        """Exclusions can't be deleted by themselves either, but go with their device."""
+        deleted, counts, forbidden, protected = super().get_deleted_objects(objs, request)
+        return deleted, counts, forbidden - {Exclusion._meta.verbose_name}, protected
 
     def get_readonly_fields(self, request: HttpRequest, obj: Device | None = None) -> tuple[str, ...]:
         # It says what the stored values are.
@@ -124,6 +131,23 @@ class LookedAt(admin.ModelAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+
+@admin.register(Exclusion)
+class ExclusionAdmin(LookedAt):
+    """Made on a device's page, where its readings are to be seen; lifted here as well."""
+
+    list_display = ("device", "start_time", "end_time", "values", "reason", "made_by", "made_at", "lifted_at")
+    list_filter = (("lifted_at", admin.EmptyFieldListFilter),)
+    list_select_related = ("device",)
+    search_fields = ("reason", "made_by", "device__name", "device__uuid")
+    actions = ("lift",)
+
+    @admin.action(description="Lift: their readings count again", permissions=["view"])
+    def lift(self, request: HttpRequest, chosen: QuerySet) -> None:
+        by, now = request.user.login, timezone.now()
+        count = sum(exclusions.lift(exclusion, by=by, now=now) for exclusion in chosen)
+        messages.success(request, f"Lifted: {count}.")
 
 
 @admin.register(Import)

@@ -8,6 +8,7 @@ from django.contrib.auth.models import AnonymousUser
 from django.db import IntegrityError, transaction
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
+from django.utils.functional import cached_property
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 from rest_framework import generics
@@ -20,14 +21,15 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from devices import access, bodies, ingest, limits, store
+from devices import access, bodies, exclusions, ingest, limits, statistics, store
 from devices.access import Grant, OwnSensors
 from devices.authentication import PostsReadings
-from devices.filters import DeviceFilter
+from devices.filters import DeviceFilter, ExclusionFilter
 from devices.ingest import Taken, Target
-from devices.models import Device, DeviceKey
+from devices.models import Device, DeviceKey, Exclusion
+from devices.periods import Period
 from devices.readings import reading_page
-from devices.serializers import DeviceKeySerializer, DeviceSerializer, stamp_text
+from devices.serializers import DeviceKeySerializer, DeviceSerializer, ExclusionSerializer, stamp_text
 from devices.writer import KeyConflict, Once, Unavailable, is_key, store_now
 
 NOTHING = [OpenApiExample("Done", None, status_codes=["204"])]
@@ -178,6 +180,83 @@ class KeyDetail(APIView):
         """Revoke a key at once."""
         get_object_or_404(visible_device(request, uuid).keys, prefix=prefix).revoke(timezone.now())
         return Response(status=204)
+
+
+class ExclusionList(generics.ListCreateAPIView):
+    queryset = Exclusion.objects.none()
+    serializer_class = ExclusionSerializer
+    filterset_class = ExclusionFilter
+    query_parameters = ()
+
+    @cached_property
+    def device(self) -> Device:
+        return visible_device(self.request, self.kwargs["uuid"])
+
+    def get_queryset(self) -> Any:
+        return self.device.exclusions.all()
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        return {"device": self.device}
+
+    @extend_schema(operation_id="exclusion_list")
+    def get(self, request: Request, uuid: UUID) -> Response:
+        """List a device's exclusions, the lifted ones too.
+
+        What staff have marked as wrong, who did it, when and why. Statistics leave out what an active one
+        covers.
+        """
+        return self.list(request)
+
+    @extend_schema(operation_id="exclusion_create")
+    def post(self, request: Request, uuid: UUID) -> Response:
+        """Exclude readings from statistics (staff only).
+
+        Those of the half-open period from `start` to `end`, late ones too; or with `reading` what has exactly
+        this stamp and these values. The readings stay stored and listed. Exclusions may overlap.
+        """
+        device = self.device
+        require_staff(request)
+        serializer = self.get_serializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        exclusion = exclusions.make(
+            device,
+            serializer.extent,
+            reason=serializer.validated_data["reason"],
+            by=request.user.login,
+            now=timezone.now(),
+        )
+        return Response(self.get_serializer(exclusion).data, status=201)
+
+
+class ExclusionDetail(APIView):
+    query_parameters = ()
+
+    def found(self, uuid: UUID, pk: int) -> tuple[Exclusion, dict[str, Any]]:
+        """The exclusion, and the context that its serializer needs."""
+        device = visible_device(self.request, uuid)
+        return get_object_or_404(device.exclusions, pk=pk), {"device": device}
+
+    @extend_schema(operation_id="exclusion_read", responses=ExclusionSerializer)
+    def get(self, request: Request, uuid: UUID, pk: int) -> Response:
+        """One exclusion of a device."""
+        exclusion, context = self.found(uuid, pk)
+        return Response(ExclusionSerializer(exclusion, context=context).data)
+
+
+class ExclusionLift(ExclusionDetail):
+    http_method_names = ("post", "options")
+
+    @extend_schema(operation_id="exclusion_lift", request=None, responses=ExclusionSerializer)
+    def post(self, request: Request, uuid: UUID, pk: int) -> Response:
+        """Lift an exclusion: its readings count again (staff only).
+
+        Its row is kept, with who lifted it and when. Lifting it again changes nothing.
+        """
+        exclusion, context = self.found(uuid, pk)
+        require_staff(request)
+        exclusions.lift(exclusion, by=request.user.login, now=timezone.now())
+        exclusion.refresh_from_db()
+        return Response(ExclusionSerializer(exclusion, context=context).data)
 
 
 class TooLarge(APIException):
@@ -399,13 +478,15 @@ class SensorStatistics(APIView):
     def get(self, request: Request, sensor: str) -> Response:
         """Count, average and largest stamp of a sensor.
 
-        Right at once after a post was answered, through every process. Of an unknown sensor null, 0 and 0.0.
+        Right at once after a post was answered, through every process; excluded readings are left out. Of an
+        unknown sensor null, 0 and 0.0.
         """
         device = sensor_device(request, sensor_name(request, sensor))
         if device is None:
             return Response({"last_measurement": None, "count": 0, "avg": 0.0})
-        last, count, mean = store.scalar_summary(device.pk)
-        return Response({"last_measurement": last and stamp_text(last), "count": count, "avg": mean})
+        answer = statistics.of_device(device, Period())
+        last, mean = answer.last and stamp_text(answer.last), next(iter(answer.channels.values())).avg
+        return Response({"last_measurement": last, "count": answer.readings, "avg": mean or 0.0})
 
     @extend_schema(operation_id="sensor_clear", responses={204: None}, examples=NOTHING)
     def delete(self, request: Request, sensor: str) -> Response:
@@ -435,6 +516,11 @@ class DeviceReadingList(APIView):
         return reading_page(request, Device.objects.filter(pk=device.pk), device.zone)
 
 
+def require_staff(request: Request) -> None:
+    if not request.user.is_staff:
+        raise PermissionDenied("Only staff may exclude readings.")
+
+
 def sensor_name(request: Request, path: str) -> str:
     """A slash at the end is the path's, as on every route, unless it came as %2F: then it is the sensor's."""
     scope = request.META.get("asgi.scope")
@@ -453,7 +539,8 @@ def sensor_device(request: Request, sensor: str) -> Device | None:
     """The asker's own device of this external id; staff without one get that of the owner who was first."""
     if "\0" in sensor:
         return None
-    found = Device.objects.visible_to(request.user).filter(external_id=sensor).order_by("id")
+    found = Device.objects.visible_to(request.user).with_channels()
+    found = found.filter(external_id=sensor).order_by("id")
     return found.filter(owner=request.user).first() or found.first()
 
 

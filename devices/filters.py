@@ -8,7 +8,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 
 from devices import store
-from devices.models import Device, DeviceProfile, DeviceQuerySet
+from devices.models import Device, DeviceProfile, DeviceQuerySet, Exclusion, ExclusionQuerySet
 from users.filters import TrueOrFalseFilter
 
 # A number field takes "1_000", "1e3" and the digits of every script as well.
@@ -35,3 +35,14 @@ class DeviceFilter(filters.FilterSet):
 
     def by_text(self, devices: DeviceQuerySet, _: str, text: str) -> DeviceQuerySet:
         return devices.matching(text)
+
+
+class ExclusionFilter(filters.FilterSet):
+    active = TrueOrFalseFilter(method="by_active")
+
+    class Meta:
+        model = Exclusion
+        fields = ()
+
+    def by_active(self, exclusions: ExclusionQuerySet, _: str, active: bool) -> ExclusionQuerySet:
+        return exclusions.filter(lifted_at__isnull=active)

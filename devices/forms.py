@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -6,8 +7,10 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from devices import importer
+from devices.exclusions import Extent
 from devices.importer import CannotImport, Job
 from devices.models import Device
+from devices.serializers import ExclusionSerializer
 from users.models import User
 
 
@@ -51,3 +54,45 @@ class ImportForm(forms.Form):
         format_name = fields["format"] or importer.guess_format(file.name)
         path = Path(file.temporary_file_path())
         return Job(path, file.name, format_name, fields["device"], fields["owner"])
+
+
+def bound_field(label: str, *, required: bool = False) -> forms.CharField:
+    # Text to Django: `parse_stamp` reads it, as it does for the API.
+    picker = forms.DateTimeInput({"type": "datetime-local", "step": 1})
+    return forms.CharField(required=required, label=label, widget=picker)
+
+
+class ExclusionForm(forms.Form):
+    """A period in the device's zone, or one reading as JSON; judged as the API does."""
+
+    start = bound_field("From")
+    end = bound_field("To, not included")
+    reading = forms.CharField(required=False, widget=forms.HiddenInput)
+    reason = forms.CharField(max_length=500)
+
+    def __init__(self, *args: Any, device: Device, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.device = device
+
+    def clean_reading(self) -> Any:
+        text = self.cleaned_data["reading"]
+        try:
+            return json.loads(text) if text else None
+        except (ValueError, RecursionError) as error:
+            raise ValidationError("Not a reading.") from error
+
+    def clean(self) -> dict[str, Any]:
+        fields = super().clean()
+        if self.errors:
+            return fields
+        asked = {name: value for name, value in fields.items() if value not in ("", None)}
+        serializer = ExclusionSerializer(data=asked, context={"device": self.device})
+        if serializer.is_valid():
+            return fields | {"extent": serializer.extent}
+        for name, faults in serializer.errors.items():
+            self.add_error(name, faults if isinstance(faults, list) else "Not a reading of this device.")
+        return fields
+
+    @property
+    def extent(self) -> Extent:
+        return self.cleaned_data["extent"]

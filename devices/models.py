@@ -3,25 +3,28 @@
 import uuid
 from contextlib import suppress
 from datetime import timedelta
+from functools import cache
 from typing import Any, Self
 from zoneinfo import ZoneInfo, available_timezones
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
-from django.core.validators import RegexValidator
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
 from devices import store
+from devices.periods import Period
 from users.models import Credential
 
 # Keys that stand beside the channels in a reading or in a result.
 RESERVED_NAMES = frozenset(
     (
         *("timestamp", "device", "sensor", "device_id", "user_id", "start", "end", "aggregate", "devices"),
-        *("buckets", "coverage", "percentiles", "stale", "excluded", "rows_read", "segments_used"),
+        *("first", "last", "coverage", "percentiles", "excluded", "rows_read", "segments_used", "stale"),
+        *("bucket", "buckets", "time_zone", "seconds"),
     )
 )
 
@@ -31,8 +34,14 @@ def not_reserved(name: str) -> None:
         raise ValidationError(f"“{name}” is a key of every result; choose another name.")
 
 
+@cache
+def zone_names() -> frozenset[str]:
+    # Looked for in the file system.
+    return frozenset(available_timezones())
+
+
 def known_zone(name: str) -> None:
-    if name not in available_timezones():
+    if name not in zone_names():
         raise ValidationError(f"“{name}” is not an IANA time zone, such as Europe/Berlin.")
 
 
@@ -44,9 +53,23 @@ class DeviceProfile(models.Model):
     allows_future = models.BooleanField(
         default=False, help_text="Take stamps more than 5 minutes ahead, as of forecasts."
     )
+    expected_interval_seconds = models.FloatField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0.000_001), MaxValueValidator(366 * 86400)],
+        help_text="Between two readings, for coverage; empty: each device's own rhythm.",
+    )
 
     class Meta:
         ordering = ("name",)
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(expected_interval_seconds=None)
+                | Q(expected_interval_seconds__gte=0.000_001, expected_interval_seconds__lte=366 * 86400),
+                name="profile_expected_interval_in_range",
+                violation_error_message="The expected interval must be from a microsecond to a year.",
+            ),
+        )
 
     def __str__(self) -> str:
         return self.name
@@ -184,6 +207,67 @@ class Erasure(models.Model):
         return f"erasure of device {self.device_id}"
 
 
+class ExclusionQuerySet(models.QuerySet):
+    def in_force(self) -> Self:
+        return self.filter(lifted_at=None)
+
+    def touching(self, period: Period) -> Self:
+        """Those that are about some of the period."""
+        found = self if period.start is None else self.filter(end_time__gt=period.start)
+        return found if period.end is None else found.filter(start_time__lt=period.end)
+
+
+class Exclusion(models.Model):
+    """A rule that statistics leave readings of a device out; `devices.exclusions` alone makes and lifts one.
+
+    All readings of the half-open period, late ones too; or with `values` only what has exactly these. Its row
+    is never deleted, only lifted.
+    """
+
+    device = models.ForeignKey(Device, models.CASCADE, related_name="exclusions")
+    start_time = models.DateTimeField()
+    end_time = models.DateTimeField()
+    values = ArrayField(
+        models.FloatField(),
+        null=True,
+        blank=True,
+        help_text="Of a single reading; empty: of the period, all.",
+    )
+    reason = models.CharField(max_length=500)
+    # Logins, as in any log: they stay when the account is gone.
+    made_by = models.CharField(max_length=150)
+    made_at = models.DateTimeField(default=timezone.now)
+    lifted_by = models.CharField(max_length=150, blank=True)
+    lifted_at = models.DateTimeField(null=True, blank=True)
+
+    objects = ExclusionQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-id",)
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(start_time__lt=F("end_time")), name="exclusion_period_ordered"
+            ),
+            models.CheckConstraint(condition=~Q(reason=""), name="exclusion_has_a_reason"),
+        )
+        indexes = (
+            models.Index(
+                fields=("device", "start_time"), name="exclusion_in_force", condition=Q(lifted_at=None)
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.reason} ({self.device})"
+
+    @property
+    def is_in_force(self) -> bool:
+        return self.lifted_at is None
+
+    def covers(self, reading: store.StoredReading) -> bool:
+        is_within = self.start_time <= reading.time < self.end_time
+        return is_within and (self.values is None or self.values == reading.values)
+
+
 class IdempotencyKey(models.Model):
     """The first use of a sender's Idempotency-Key: written in the transaction that stores its readings."""
 
@@ -238,3 +322,37 @@ class Reading(models.Model):
 
     def __str__(self) -> str:
         return f"{self.time.isoformat()} {self.values}"
+
+
+class Segment(models.Model):
+    """Derived: a row of sorted readings. `devices.rollups` writes and `devices.cover` reads it, in SQL."""
+
+    id = models.BigAutoField(primary_key=True)
+    device_id = models.IntegerField()
+    level = models.SmallIntegerField()
+    start_time = models.DateTimeField()
+    end_time = models.DateTimeField()
+    count = models.IntegerField()
+
+    def __str__(self) -> str:
+        return f"{self.count} readings of device {self.device_id} from {self.start_time}"
+
+
+class Change(models.Model):
+    """An entry of the change log, which has no key and is `devices.journal`'s alone."""
+
+    first_time = models.DateTimeField(primary_key=True)
+    device_id = models.IntegerField()
+
+    def __str__(self) -> str:
+        return f"change of device {self.device_id} from {self.first_time}"
+
+
+class Rollup(models.Model):
+    """When `devices.rollups` looks at a device again."""
+
+    device_id = models.IntegerField(primary_key=True)
+    next_check = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"device {self.device_id} at {self.next_check}"

@@ -8,6 +8,7 @@ partitioned by month, has a B-tree on (device, time), and no key: rows come and 
 import io
 import statistics
 import struct
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -16,7 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from django.db import DatabaseError, DataError, connection, transaction
 
+from devices import journal
 from devices.periods import Period
+from devices.spans import INFINITY, MINUS_INFINITY, Span, arrays, literal, microseconds
 
 TABLE = "devices_reading"
 PARTITION_LOCK = 7_586_202
@@ -124,7 +127,40 @@ def append(rows: Rows) -> None:
 def copy_in(rows: Rows) -> None:
     # A savepoint where a transaction is open already: a failed COPY must not end it.
     with transaction.atomic(), connection.cursor() as cursor:
+        note_late(cursor, late([rows], journal.late_before(cursor)))
         copy(cursor, COPY_IN, copy_file([rows.payload]))
+
+
+def late(group: Iterable[Rows], before: int) -> list[Rows]:
+    """Those that have a stamp before this, in microseconds since 1970."""
+    return [rows for rows in group if len(rows.times) and min_of(rows.times) < before]
+
+
+def min_of(times: Sequence[int]) -> int:
+    return times.min() if isinstance(times, np.ndarray) else min(times)
+
+
+def note_late(cursor: Any, group: Sequence[Rows]) -> None:
+    """In the transaction that stores these: their late readings, and fresh ones among them as well."""
+    if group:
+        found = [senders(rows.payload) for rows in group]
+        device_ids, times = (np.concatenate(part) for part in zip(*found, strict=True))
+        journal.note_readings(cursor, device_ids, times)
+
+
+def senders(payload: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """Device ids and times, in microseconds since 2000, of the rows that `encode` or `encode_many` made."""
+    layouts, place = [], 0
+    while place < len(payload):
+        # As many rows as have one number of values.
+        count = int.from_bytes(payload[place + 38 : place + 42], "big")
+        layout = row_type(count)
+        rows = np.frombuffer(payload, layout, (len(payload) - place) // layout.itemsize, place)
+        same = np.cumprod((rows["fields"] == 3) & (rows["l3"] == 20 + 12 * count)).astype(bool)
+        layouts.append(rows[same])
+        place += int(same.sum()) * layout.itemsize
+    device_ids = [rows["device"].astype(np.int64) for rows in layouts]
+    return np.concatenate(device_ids), np.concatenate([rows["time"].astype(np.int64) for rows in layouts])
 
 
 def copy_file(payloads: Iterable[bytes]) -> io.BytesIO:
@@ -260,34 +296,151 @@ def first_time(device_ids: Sequence[int]) -> datetime | None:
         return cursor.fetchone()[0]
 
 
-def values(device_id: int, period: Period, channel_count: int) -> np.ndarray:
-    """Every reading's values as float64 of shape (channel_count, readings), in no particular order.
+def read(
+    spans: Sequence[Span], channel_count: int, *, limit: int | None = None
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """For each span the times, int64 microseconds since 2000 of shape (n,), and the values, float64 of shape
+    (channel_count, n), of its readings in the order of time. With `limit`: its first ones.
 
     Raises ValueError if a stored reading has another number of values.
     """
-    bounds, parameters = conditions(period)
-    columns = ", ".join(f"values[{i + 1}]" for i in range(channel_count))
+    if not spans:
+        return []
+    if len(spans) == 1:
+        # The planner sees the bounds, and leaves partitions out.
+        query = f"SELECT 1, time, values FROM {TABLE} WHERE device_id = %s AND time >= %s AND time < %s"
+        parameters: list = [spans[0].device_id, literal(spans[0].start), literal(spans[0].end)]
+        if limit is not None:
+            query += " ORDER BY time LIMIT %s"
+            parameters.append(limit)
+    else:
+        query = f"""
+            SELECT s.n::int, r.time, r.values
+            FROM unnest(%s::int[], %s::timestamptz[], %s::timestamptz[])
+                WITH ORDINALITY AS s (device_id, start_time, end_time, n)
+            CROSS JOIN LATERAL (
+                SELECT time, values FROM {TABLE}
+                WHERE device_id = s.device_id AND time >= s.start_time AND time < s.end_time
+                ORDER BY time LIMIT %s
+            ) AS r
+        """
+        parameters = [*arrays(spans), limit]
+    tables = by_span(decode_binary_copy(binary_copy(query, parameters), channel_count), len(spans))
+    return [(rows["time"].astype(np.int64), rows["items"]["value"].astype(np.float64).T) for rows in tables]
+
+
+def values(device_id: int, period: Period, channel_count: int) -> np.ndarray:
+    return read([Span.of(device_id, period)], channel_count)[0][1]
+
+
+def by_span(table: np.ndarray, spans: int) -> list[np.ndarray]:
+    """The rows of each span in the order of time; as they come they nearly always are in it."""
+    number, time = table["device"], table["time"]
+    ordered = number[1:] > number[:-1]
+    ordered |= (number[1:] == number[:-1]) & (time[1:] >= time[:-1])
+    if not ordered.all():
+        table = table[np.lexsort((time, number))]
+        number = table["device"]
+    return np.split(table, np.searchsorted(number, np.arange(2, spans + 1)))
+
+
+def binary_copy(query: str, parameters: Sequence[object]) -> memoryview:
+    """The result in PostgreSQL's binary COPY format: 19 bytes of header, rows, 2 bytes of end."""
     buffer = io.BytesIO()
     with connection.cursor() as cursor:
-        query = cursor.mogrify(
-            f"COPY (SELECT {columns} FROM {TABLE} WHERE device_id = %s{bounds}) TO STDOUT (FORMAT binary)",
-            [device_id, *parameters],
+        statement = cursor.mogrify(f"COPY ({query}) TO STDOUT (FORMAT binary)", parameters)
+        copy(cursor, statement.decode(), buffer)
+    return buffer.getbuffer()
+
+
+def decode_binary_copy(data: memoryview, channel_count: int) -> np.ndarray:
+    """Rows of (int4, timestamptz, float8[]) as a structured array. Raises ValueError if an array has another
+    number of values."""
+    layout = row_type(channel_count)
+    rows, rest = divmod(data.nbytes - 21, layout.itemsize)
+    table = np.frombuffer(data, layout, count=rows, offset=19)
+    if rest or (table["size"] != channel_count).any():
+        raise ValueError(f"A stored reading has not {channel_count} values.")
+    return table
+
+
+def binary_rows(query: str, parameters: Sequence[object]) -> list[list[memoryview | None]]:
+    """The fields of each row as PostgreSQL's binary format has them: bytea is not made text on its way."""
+    data = binary_copy(query, parameters)
+    rows, place = [], 19
+    while (fields := int.from_bytes(data[place : place + 2], "big", signed=True)) >= 0:
+        place += 2
+        row: list[memoryview | None] = []
+        for _ in range(fields):
+            size = int.from_bytes(data[place : place + 4], "big", signed=True)
+            place += 4
+            row.append(None if size < 0 else data[place : place + size])
+            place += max(size, 0)
+        rows.append(row)
+    return rows
+
+
+class Counted(NamedTuple):
+    """Readings that count, in the order of time, as `read` has them, and how many are excluded."""
+
+    times: np.ndarray
+    values: np.ndarray
+    excluded: int
+
+
+class Exclusions:
+    """The rules in force by which readings are left out of statistics."""
+
+    def __init__(self, rules: Iterable[tuple[int, datetime, datetime, list[float] | None]]) -> None:
+        self.by_device: dict[int, list[tuple[int, int, list[float] | None]]] = defaultdict(list)
+        for device_id, start, end, only in rules:
+            self.by_device[device_id].append((microseconds(start), microseconds(end), only))
+
+    def applied(self, device_id: int, times: np.ndarray, values: np.ndarray) -> Counted:
+        """To readings of a device in the order of time."""
+        if device_id not in self.by_device:
+            return Counted(times, values, 0)
+        kept = np.ones(len(times), bool)
+        for start, end, only in self.by_device[device_id]:
+            first, last = np.searchsorted(times, (start, end))
+            if only is None:
+                kept[first:last] = False
+            elif len(only) == len(values):
+                kept[first:last] &= (values[:, first:last] != np.array(only)[:, None]).any(axis=0)
+        return Counted(times[kept], values[:, kept], len(times) - int(kept.sum()))
+
+
+def exclusions(device_ids: Sequence[int]) -> Exclusions:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT device_id, start_time, end_time, values FROM devices_exclusion
+            WHERE device_id = ANY(%s) AND lifted_at IS NULL
+            """,
+            [list(device_ids)],
         )
-        copy(cursor, query.decode(), buffer)
-    return decode_binary_copy(buffer.getbuffer(), channel_count)
+        return Exclusions(cursor.fetchall())
 
 
-def decode_binary_copy(data: memoryview, columns: int) -> np.ndarray:
-    """Binary COPY of float8 columns: 19 bytes of header, rows of a count and (length, value)*, 2 of end."""
-    fields = [("count", ">i2")]
-    for i in range(columns):
-        fields += [(f"length{i}", ">i4"), (f"value{i}", ">f8")]
-    row = np.dtype(fields)
-    rows, rest = divmod(data.nbytes - 21, row.itemsize)
-    table = np.frombuffer(data, row, count=rows, offset=19)
-    if rest or any((table[f"length{i}"] != 8).any() for i in range(columns)):
-        raise ValueError(f"A stored reading has not {columns} values.")
-    return np.array([table[f"value{i}"] for i in range(columns)], dtype=np.float64).reshape(columns, rows)
+def counts(spans: Sequence[Span]) -> list[int]:
+    """How many readings each span has; reads the index only."""
+    if not spans:
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            SELECT r.count
+            FROM unnest(%s::int[], %s::timestamptz[], %s::timestamptz[])
+                WITH ORDINALITY AS s (device_id, start_time, end_time, n)
+            CROSS JOIN LATERAL (
+                SELECT count(*) FROM {TABLE}
+                WHERE device_id = s.device_id AND time >= s.start_time AND time < s.end_time
+            ) AS r
+            ORDER BY s.n
+            """,
+            arrays(spans),
+        )
+        return [row[0] for row in cursor.fetchall()]
 
 
 def scalar_summary(device_id: int) -> tuple[datetime | None, int, float]:
@@ -312,7 +465,9 @@ def summarised(device_id: int, aggregate: str) -> tuple[datetime | None, int, An
 
 def clear(device_id: int) -> None:
     """Delete all readings of a device in one step."""
-    with connection.cursor() as cursor:
+    with transaction.atomic(), connection.cursor() as cursor:
+        journal.note(Span(device_id, MINUS_INFINITY, INFINITY))
+        cursor.execute("DELETE FROM devices_segment WHERE device_id = %s", [device_id])
         cursor.execute(f"DELETE FROM {TABLE} WHERE device_id = %s", [device_id])
 
 

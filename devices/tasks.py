@@ -1,7 +1,10 @@
 from celery import shared_task
 from django.utils import timezone
 
-from devices import upkeep
+from devices import rollups, upkeep
+
+# Of each minute: the rest is for others.
+BUILD_SECONDS = 30
 
 
 @shared_task(ignore_result=True)
@@ -17,3 +20,13 @@ def erase_readings() -> int:
 @shared_task(ignore_result=True)
 def forget_keys() -> int:
     return upkeep.forget_keys(timezone.now())
+
+
+@shared_task(ignore_result=True)
+def build_rollups() -> int:
+    return rollups.build_due(BUILD_SECONDS)
+
+
+@shared_task(ignore_result=True)
+def tidy_rollups() -> int:
+    return rollups.sweep() + upkeep.compact_changes()

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from django.db import connection
 
-from devices import store
+from devices import journal, store
 from devices.models import Erasure
 
 MONTHS_AHEAD = 3
@@ -16,6 +16,7 @@ LATE_REQUESTS = timedelta(minutes=10)
 KEYS_LOCK = 7_586_205
 KEYS_KEPT = timedelta(days=7)
 KEY_BATCH = 10_000
+COMPACT_LOCK = 7_586_206
 
 
 def make_partitions_ahead(now: datetime) -> list[str]:
@@ -53,6 +54,12 @@ def forget_keys(now: datetime) -> int:
                 if cursor.rowcount < KEY_BATCH:
                     break
     return total
+
+
+def compact_changes() -> int:
+    """Keep the change log bounded; returns the number of entries that others now stand for."""
+    with single_run(COMPACT_LOCK) as is_ours:
+        return journal.compact() if is_ours else 0
 
 
 @contextmanager

@@ -18,6 +18,11 @@ urlpatterns = [
     path("devices/<uuid:uuid>/", api.DeviceDetail.as_view(), name="api-device"),
     path("devices/<uuid:uuid>/keys/", api.KeyList.as_view(), name="api-key-list"),
     path("devices/<uuid:uuid>/keys/<slug:prefix>/", api.KeyDetail.as_view(), name="api-key"),
+    path("devices/<uuid:uuid>/exclusions/", api.ExclusionList.as_view(), name="api-exclusion-list"),
+    path("devices/<uuid:uuid>/exclusions/<int:pk>/", api.ExclusionDetail.as_view(), name="api-exclusion"),
+    path(
+        "devices/<uuid:uuid>/exclusions/<int:pk>/lift", api.ExclusionLift.as_view(), name="api-exclusion-lift"
+    ),
     path("devices/<uuid:uuid>/stats/", api.DeviceStats.as_view(), name="api-device-stats"),
     path("devices/<uuid:uuid>/stats/batch", api.DeviceBatch.as_view(), name="api-device-batch"),
     path("data", api.SensorData.as_view(), name="api-sensor-data"),
@@ -25,5 +30,7 @@ urlpatterns = [
     path("stats/", api.ReadingList.as_view(), name="api-reading-list"),
     path("stats/<uuid:uuid>/", api.DeviceReadingList.as_view(), name="api-device-reading-list"),
     path("portal/devices/", views.device_list, name="device-list"),
+    path("portal/devices/<uuid:uuid>/exclusions/", views.exclusion_list, name="exclusion-list"),
+    path("portal/devices/<uuid:uuid>/exclusions/<int:pk>/lift/", views.lift_exclusion, name="exclusion-lift"),
     path("portal/import/", views.import_readings, name="import"),
 ]

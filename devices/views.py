@@ -1,17 +1,18 @@
 from typing import Any
+from uuid import UUID
 
 from django.core.exceptions import PermissionDenied
 from django.core.files.uploadhandler import TemporaryFileUploadHandler
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_http_methods, require_POST
 
-from devices import importer, store
+from devices import exclusions, importer, store
 from devices.filters import DeviceFilter
-from devices.forms import ImportForm
+from devices.forms import ExclusionForm, ImportForm
 from devices.importer import CannotImport
 from devices.models import Channel, Device
 from devices.serializers import is_online
@@ -55,8 +56,7 @@ def channel_values(device: Device, reading: StoredReading | None) -> list[tuple[
 @require_http_methods(["GET", "POST"])
 def import_readings(request: HttpRequest) -> HttpResponse:
     """Staff upload a file of readings; the answer comes when it is stored."""
-    if not request.user.is_staff:
-        raise PermissionDenied
+    require_staff(request)
     request.upload_handlers = [TemporaryFileUploadHandler(request)]
     return import_page(request)
 
@@ -72,3 +72,36 @@ def import_page(request: HttpRequest) -> HttpResponse:
         except CannotImport as error:
             form.add_error("file", str(error))
     return render(request, "devices/import.html", {"form": form, "outcome": outcome})
+
+
+@require_http_methods(["GET", "POST"])
+def exclusion_list(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    """What is left out of a device's statistics, and why; staff exclude more, a period or `?reading=`."""
+    device = get_object_or_404(Device.objects.visible_to(request.user).with_channels(), uuid=uuid)
+    form = ExclusionForm(
+        request.POST or None, initial={"reading": request.GET.get("reading", "")}, device=device
+    )
+    if request.method == "POST":
+        require_staff(request)
+        if form.is_valid():
+            by, reason = request.user.login, form.cleaned_data["reason"]
+            exclusions.make(device, form.extent, reason=reason, by=by, now=timezone.now())
+            return redirect("devices:exclusion-list", uuid=uuid)
+    page = Paginator(device.exclusions.all(), PAGE_SIZE).get_page(request.GET.get("page"))
+    context = {"device": device, "form": form, "page": page, "zone": device.zone}
+    return render(request, "devices/exclusion_list.html", context)
+
+
+@require_POST
+def lift_exclusion(request: HttpRequest, uuid: UUID, pk: int) -> HttpResponse:
+    """The readings count again; the exclusion stays in the list."""
+    device = get_object_or_404(Device.objects.visible_to(request.user), uuid=uuid)
+    require_staff(request)
+    exclusion = get_object_or_404(device.exclusions, pk=pk)
+    exclusions.lift(exclusion, by=request.user.login, now=timezone.now())
+    return redirect("devices:exclusion-list", uuid=uuid)
+
+
+def require_staff(request: HttpRequest) -> None:
+    if not request.user.is_staff:
+        raise PermissionDenied

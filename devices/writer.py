@@ -22,7 +22,7 @@ import msgspec
 import psycopg2
 from django.db import DatabaseError, close_old_connections, connection, transaction
 
-from devices import store
+from devices import journal, store
 from devices.ingest import Taken
 
 logger = logging.getLogger(__name__)
@@ -110,7 +110,14 @@ class Flusher:
     def write_plain(self, requests: Sequence[Request]) -> Outcomes:
         try:
             with self.connection.cursor() as cursor:
-                copy(cursor, requests)
+                late = late_rows(cursor, requests)
+                if not late:
+                    copy(cursor, requests)
+            if late:
+                # Begins a transaction: late readings are noted in the one that stores them.
+                with self.connection, self.connection.cursor() as cursor:
+                    store.note_late(cursor, late)
+                    copy(cursor, requests)
         except psycopg2.IntegrityError as error:
             if store.lacks_partition(error):
                 make_partitions(requests)
@@ -176,6 +183,11 @@ def copy(cursor: Any, requests: Sequence[Request]) -> None:
     cursor.copy_expert(store.COPY_IN, file, store.COPY_PIECE_BYTES)
 
 
+def late_rows(cursor: Any, requests: Sequence[Request]) -> list[store.Rows]:
+    rows = (request.taken.rows for request in requests)
+    return store.late(rows, journal.late_before(cursor))
+
+
 def make_partitions(requests: Sequence[Request]) -> None:
     """On this thread's connection of Django's, which nobody else checks: its last use may be months ago."""
     close_old_connections()
@@ -198,7 +210,9 @@ def write_once(cursor: Any, requests: Sequence[Request]) -> Outcomes:
         [value for row in rows for value in row],
     )
     new = set(cursor.fetchall())
-    copy(cursor, [request for at, request in first.items() if at in new])
+    stored = [request for at, request in first.items() if at in new]
+    store.note_late(cursor, late_rows(cursor, stored))
+    copy(cursor, stored)
     cursor.execute(
         "SELECT holder, key, digest, receipt FROM devices_idempotencykey WHERE (holder, key) IN %s",
         [tuple(first)],

@@ -5,9 +5,10 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
-from devices import store
+from devices import exclusions, store
+from devices.exclusions import Extent
 from devices.ingest import microseconds
-from devices.models import Device, DeviceProfile
+from devices.models import Device, DeviceProfile, Exclusion
 from users.models import Role, Token, User
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -16,8 +17,8 @@ XYZ = ("x", "y", "z")
 numbers = count(1)
 
 
-def person(role: Role, **fields: Any) -> User:
-    login = f"{role}-{next(numbers)}"
+def person(role: Role, login: str = "", **fields: Any) -> User:
+    login = login or f"{role}-{next(numbers)}"
     return User.objects.create_user(login, f"{login}@example.com", **{"name": login, "role": role, **fields})
 
 
@@ -67,3 +68,14 @@ def append(readings: Iterable[tuple[int, datetime, Sequence[float]]]) -> None:
     rows = [store.encode(device_id, microseconds(time), values) for device_id, time, values in readings]
     payload = b"".join(row.payload for row in rows)
     store.append(store.Rows(payload, [time for row in rows for time in row.times]))
+
+
+def exclusion(
+    sender: Device,
+    start: datetime = NOON,
+    end: datetime = NOON + timedelta(hours=1),
+    values: list[float] | None = None,
+) -> Exclusion:
+    """Of an hour, unless the test says what."""
+    extent = Extent(start, end, values)
+    return exclusions.make(sender, extent, reason="Cleaning", by="colleague", now=NOON)

@@ -43,6 +43,7 @@ STORED = """
         (SELECT json_agg((prefix, name, scopes, expires_at, revoked_at) ORDER BY id)::text FROM users_token),
         (SELECT json_agg((prefix, expires_at, revoked_at) ORDER BY id)::text FROM devices_devicekey),
         (SELECT count(*) FROM devices_reading WHERE device_id IN (SELECT id FROM devices_device)),
+        (SELECT json_agg(e ORDER BY id)::text FROM devices_exclusion e),
         (SELECT count(*) FROM analytics_analysis)
 """
 

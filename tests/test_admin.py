@@ -16,7 +16,7 @@ from django_celery_results.models import TaskResult
 
 from analytics.models import Analysis, Status
 from devices import store, upkeep
-from devices.models import Device, DeviceKey, DeviceProfile, Erasure, Import, Reading
+from devices.models import Device, DeviceKey, DeviceProfile, Erasure, Exclusion, Import, Reading
 from devices.periods import Period
 from tests import factories
 from users.models import Token, User
@@ -32,6 +32,7 @@ PAGES: dict[type[Model], set[str]] = {
     DeviceKey: EVERYTHING - {"delete"},
     Reading: set(),
     Import: EVERYTHING - {"add", "delete"},
+    Exclusion: EVERYTHING - {"add", "delete"},
     Analysis: EVERYTHING - {"add"},
     TaskResult: EVERYTHING - {"add", "delete"},
 }
@@ -64,6 +65,7 @@ def row(model: type[Model]) -> Model:
         DeviceKey: DeviceKey.issue(device=device)[0],
         Reading: device,
         Import: Import.objects.create(name="a.csv", digest=device.uuid.hex, started_at=timezone.now()),
+        Exclusion: factories.exclusion(device),
         Analysis: Analysis.objects.create(device=device, status=Status.FINISHED, task_result=result),
         TaskResult: result,
     }

@@ -455,13 +455,36 @@ def test_bad_period_is_refused(stage: Stage, refuse: Any, bounds: dict, named: s
     for path in (f"/devices/{stage.device.id}/analytics/", f"/users/{stage.owner.id}/analytics/"):
         refuse("GET", path, 400, named, params=bounds)
         refuse("POST", path, 400, named, json=bounds)
-    for path in ("/stats/", f"/stats/{stage.device.id}/"):
+    for path in ("/stats/", f"/stats/{stage.device.id}/", f"/devices/{stage.device.id}/series/"):
         refuse("GET", path, 400, named, params=bounds)
 
 
 @pytest.mark.parametrize("value", [1, 1.5, True, [], {}], ids=repr)
 def test_bound_that_is_no_text_is_refused(stage: Stage, refuse: Any, value: Any) -> None:
     refuse("POST", f"/devices/{stage.device.id}/analytics/", 400, {"end"}, json={"end": value})
+
+
+OPTIONS = [
+    ({"percentiles": ["5"]}, "percentiles"),
+    ({"percentiles": [5, -1]}, "percentiles"),
+    ({"percentiles": [True]}, "percentiles"),
+    ({"percentiles": 5}, "percentiles"),
+    ({"percentiles": {"5": 1}}, "percentiles"),
+    ({"percentiles": [1e-300]}, "percentiles"),
+    ({"percentiles": list(range(21))}, "percentiles"),
+    ({"bucket": 1}, "bucket"),
+    ({"bucket": ["day"]}, "bucket"),
+    ({"bucket": "day", "time_zone": 1}, "time_zone"),
+    ({"bucket": "day", "time_zone": ["UTC"]}, "time_zone"),
+    ({"bucket": "day", "time_zone": ""}, "time_zone"),
+    ({"buckets": "day"}, "buckets"),
+]
+
+
+@pytest.mark.parametrize(("options", "named"), OPTIONS, ids=lambda value: repr(value)[:50])
+def test_bad_options_of_an_analysis_are_refused(stage: Stage, refuse: Any, options: dict, named: str) -> None:
+    for path in (f"/devices/{stage.device.id}/analytics/", f"/users/{stage.owner.id}/analytics/"):
+        refuse("POST", path, 400, {named}, json=options)
 
 
 # --- Queries and paths
@@ -515,6 +538,26 @@ QUERIES = [
     ("/devices/{device}/?colour=red", "colour"),
     ("/devices/{device}/keys/?colour=red", "colour"),
     ("/devices/{device}/analytics/?Start=2026-01-01", "Start"),
+    ("/devices/{device}/analytics/?percentiles=", "percentiles"),
+    ("/devices/{device}/analytics/?percentiles=5,101", "percentiles"),
+    ("/devices/{device}/analytics/?percentiles=5;25", "percentiles"),
+    ("/devices/{device}/analytics/?percentiles=%00", "percentiles"),
+    ("/users/{user}/analytics/?percentiles=nan", "percentiles"),
+    ("/devices/{device}/analytics/?bucket=year", "bucket"),
+    ("/devices/{device}/analytics/?bucket=hour&start=2020-01-01", "bucket"),
+    ("/users/{user}/analytics/?bucket=day&start=1950-01-01", "bucket"),
+    ("/devices/{device}/analytics/?bucket=month&start=0001-01-01&end=0001-01-02", "bucket"),
+    ("/devices/{device}/analytics/?bucket=day&time_zone=Mars/Olympus", "time_zone"),
+    ("/devices/{device}/analytics/?bucket=day&time_zone=../UTC", "time_zone"),
+    ("/devices/{device}/analytics/?time_zone=UTC", "time_zone"),
+    ("/devices/{device}/series/?points=0", "points"),
+    ("/devices/{device}/series/?points=5001", "points"),
+    ("/devices/{device}/series/?points=1e3", "points"),
+    ("/devices/{device}/series/?points=%D9%A1", "points"),
+    ("/devices/{device}/series/?limit=10", "limit"),
+    ("/devices/{device}/exclusions/?active=1", "active"),
+    ("/devices/{device}/exclusions/?lifted=true", "lifted"),
+    ("/devices/{device}/exclusions/?cursor=x", "cursor"),
     ("/stats/?ordering=time", "ordering"),
     ("/stats/{device}/?from=2026-01-01", "from"),
     ("/tasks/{device}/?colour=red", "colour"),
@@ -569,6 +612,7 @@ BAD_UUIDS = [
 ]
 USER_PATHS = ["/users/{}/", "/users/{}/tokens/", "/users/{}/analytics/"]
 UUID_PATHS = ["/devices/{}/", "/devices/{}/keys/", "/devices/{}/analytics/", "/stats/{}/", "/tasks/{}/"]
+UUID_PATHS += ["/devices/{}/series/", "/devices/{}/exclusions/"]
 
 
 @pytest.mark.parametrize(
@@ -613,6 +657,8 @@ METHODS = {
     "/devices/{device}/": "GET PATCH DELETE HEAD OPTIONS",
     "/devices/{device}/keys/": "GET POST HEAD OPTIONS",
     "/devices/{device}/analytics/": "GET POST HEAD OPTIONS",
+    "/devices/{device}/series/": "GET HEAD OPTIONS",
+    "/devices/{device}/exclusions/": "GET POST HEAD OPTIONS",
     "/devices/{device}/stats/": "POST OPTIONS",
     "/stats/": "GET HEAD OPTIONS",
     "/stats/{device}/": "GET HEAD OPTIONS",

@@ -5,6 +5,7 @@ import statistics
 import uuid
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from random import Random
 from typing import Any
 
@@ -40,7 +41,7 @@ def summary(portal: Portal, values: Sequence[float]) -> dict[str, float]:
         "min": min(values),
         "max": max(values),
         "sum": math.fsum(values),
-        "avg": math.fsum(values) / len(values),
+        "avg": float(sum(map(Fraction, values)) / len(values)),
         "median": portal.query(median, list(values))[0][0],
     }
 
@@ -86,6 +87,7 @@ def test_device_is_registered_posts_and_its_statistics_are_exact(portal: Portal)
         "progress": 0,
         "result": None,
         "error": None,
+        "stale": False,
     }
     task = portal.wait_for_task(asked.json()["task_id"], token)
     assert (task["status"], task["progress"], task["error"]) == ("SUCCESS", 100, None)
@@ -213,7 +215,10 @@ def test_empty_period_has_count_and_sum_zero_and_nulls(
     nothing = {"count": 0, "sum": 0.0, "min": None, "max": None, "avg": None, "median": None}
     bounds = {"start": "2025-01-01T00:00:00Z", "end": "2025-02-01T00:00:00Z"}
     result = portal.result(f"/devices/{device.id}/analytics/", owner.token, **bounds)
-    assert result == {"device_id": device.id, **bounds, **dict.fromkeys(XYZ, nothing)}
+    whole = {"device_id": device.id, **bounds, **dict.fromkeys(XYZ, nothing)}
+    whole |= {"first": None, "last": None, "excluded": 0, "rows_read": 0, "segments_used": 0}
+    assert {name: value for name, value in result.items() if name != "coverage"} == whole
+    assert (result["coverage"]["gaps"], result["coverage"]["longest_gap"]["start"]) == (1, bounds["start"])
     result = portal.result(f"/users/{owner.id}/analytics/", owner.token, **bounds)
     assert result["aggregate"] == result["devices"][device.id] == dict.fromkeys(XYZ, nothing)
 

@@ -58,6 +58,7 @@ ADMIN_PAGES = (
     "devices/deviceprofile/add/",
     "devices/devicekey/",
     "devices/devicekey/add/",
+    "devices/exclusion/",
     "devices/reading/",
     "users/user/",
     "users/user/add/",
@@ -225,7 +226,7 @@ def expected_statistics(*results: dict[str, Any]) -> list[dict[str, float | str 
         {"channel": channel, "unit": None} | {stat: summary[stat] for stat in STATS}
         for result in results
         for channel, summary in result.items()
-        if isinstance(summary, dict)
+        if isinstance(summary, dict) and "median" in summary
     ]
 
 
@@ -406,7 +407,7 @@ def test_analysis_result_arrives_without_reloading(
     page.goto(device_path(device))
     with same_document(page):
         page.get_by_role("button", name="All readings").click()
-        expect(page.locator("[data-runs] .badge")).to_have_text("Finished")
+        expect(page.locator("[data-runs] [data-status]")).to_have_text("Finished")
     expected = expected_statistics(portal.result(f"/devices/{device.id}/analytics/", owner.token))
     assert shown_statistics(page) == expected
     page.get_by_role("link", name="This analysis on its own page").click()
@@ -426,7 +427,7 @@ def test_typed_period_is_read_in_the_devices_zone(
     page.get_by_label("From").fill("2026-07-01T10:00:00")
     page.get_by_label("To, not included").fill("2026-07-01T11:00:00")
     page.get_by_role("button", name="Analyse").click()
-    expect(page.locator("[data-runs] .badge")).to_have_text("Finished")
+    expect(page.locator("[data-runs] [data-status]")).to_have_text("Finished")
     [row] = shown_statistics(page)
     assert (row["count"], row["sum"]) == (1, 2)
     shown = page.locator("[data-runs] [data-period]")
@@ -498,6 +499,129 @@ def test_failed_analysis_says_why(
     expect(page.get_by_role("alert")).to_have_text("ValueError: <b>no</b>")
 
 
+def test_period_is_excluded_and_lifted_and_results_turn_stale(
+    portal: Portal, visit: Visit, owner: Person, admin_account: Account, device: Sender
+) -> None:
+    task_id = portal.ask(f"/devices/{device.id}/analytics/", owner.token)
+    portal.wait_for_task(task_id, owner.token)
+    result = visit(admin_account)
+    result.goto(f"/portal/analyses/{task_id}/")
+    badge = result.get_by_text("Stale", exact=True)
+    expect(badge).to_be_hidden()
+
+    page = visit(admin_account)
+    page.goto(device_path(device))
+    expect(page.get_by_text("3 readings")).to_be_visible()
+    page.get_by_role("button", name="The chart’s period").click()
+    page.get_by_label("Reason").fill("Cleaning")
+    page.get_by_role("button", name="Exclude").click()
+    row = page.get_by_role("row").filter(has_text="Cleaning")
+    expect(row).to_contain_text(f"by {admin_account.login}")
+    page.goto(device_path(device))
+    expect(page.locator("[data-readings] .excluded")).to_have_count(3)
+    expect(page.locator("[data-readings] .badge").first).to_have_text("Excluded")
+
+    with same_document(result):
+        expect(badge).to_be_visible()
+    result.get_by_role("button", name="Ask again").click()
+    expect(result.get_by_text("3 excluded")).to_be_visible()
+    assert shown_statistics(result)[0]["count"] == 0
+    expect(badge).to_be_hidden()
+
+    page.get_by_role("button", name="Lift").click()
+    expect(row).to_contain_text("Lifted")
+    page.goto(device_path(device))
+    expect(page.locator("[data-readings] .excluded")).to_have_count(0)
+    with same_document(result):
+        expect(badge).to_be_visible()
+
+
+def test_one_reading_is_excluded_from_its_row(
+    portal: Portal, visit: Visit, visit_without_scripts: Visit, admin_account: Account, device: Sender
+) -> None:
+    """The newest with scripts, whose row a script wrote, then the oldest without."""
+    for page, row, left in ((visit(admin_account), 0, 2), (visit_without_scripts(admin_account), 2, 1)):
+        page.goto(device_path(device))
+        if left == 2:
+            expect(page.get_by_text("3 readings")).to_be_visible()
+        page.locator("[data-readings] tr").nth(row).get_by_role("link", name="Exclude").click()
+        page.get_by_label("Reason").fill("Spike")
+        page.get_by_role("button", name="Exclude").click()
+        expect(page.get_by_role("button", name="Lift").first).to_be_visible()
+        page.goto(device_path(device))
+        expect(page.locator("[data-readings]").get_by_role("link", name="Exclude")).to_have_count(left)
+        expect(page.locator("[data-readings] .excluded")).to_have_count(3 - left)
+
+
+def test_owner_sees_what_is_excluded_and_no_buttons(
+    portal: Portal, visit: Visit, owner_account: Account, device: Sender
+) -> None:
+    period = {"start": "2026-01-01", "end": "9998-01-01", "reason": "Cleaning"}
+    portal.made(f"/devices/{device.id}/exclusions/", portal.admin_token, period)
+    page = visit(owner_account)
+    page.goto(device_path(device))
+    expect(page.get_by_role("row").filter(has_text="Cleaning")).to_contain_text("by admin")
+    expect(page.locator("[data-readings] .excluded")).to_have_count(3)
+    for name in ("Exclude", "Lift"):
+        expect(page.get_by_role("button", name=name)).to_have_count(0)
+
+
+def test_buckets_are_drawn_and_listed_while_the_page_is_open(
+    portal: Portal, visit: Visit, owner: Person, owner_account: Account, device: Sender
+) -> None:
+    page = visit(owner_account)
+    body = {"bucket": "day", "percentiles": [5], "start": "2026-01-01", "end": "2026-01-04"}
+    with portal.frozen("worker"):
+        asked = portal.request("POST", f"/devices/{device.id}/analytics/", token=owner.token, json=body)
+        page.goto(f"/portal/analyses/{asked.json()['task_id']}/")
+        expect(page.get_by_role("status")).to_have_text("Queued")
+    with same_document(page):
+        expect(page.locator("[data-bucket-table] th[scope=rowgroup]")).to_have_count(3)
+        expect(page.get_by_role("link", name="All as CSV")).to_be_visible()
+        expect(page.locator("[data-bucket-chart] canvas").first).to_be_visible()
+    live = page.locator("[data-run], [data-bucket-table]").all_inner_texts()
+    page.reload()
+    expect(page.locator("[data-bucket-chart] canvas").first).to_be_visible()
+    assert page.locator("[data-run], [data-bucket-table]").all_inner_texts() == live
+    with page.expect_download() as download:
+        page.get_by_role("link", name="All as CSV").click()
+    assert download.value.suggested_filename.endswith(".csv")
+
+
+def test_percentiles_and_buckets_are_asked_for_on_the_page(
+    visit: Visit, visit_without_scripts: Visit, owner_account: Account, device: Sender
+) -> None:
+    for page in (visit(owner_account), visit_without_scripts(owner_account)):
+        page.goto(device_path(device))
+        page.get_by_label("Percentiles").fill("5, 200")
+        page.get_by_role("button", name="All readings").click()
+        expect(page.get_by_text("Must be numbers from 0 to 100")).to_be_visible()
+        page.get_by_label("Percentiles").fill("5, 95")
+        page.get_by_label("Buckets").select_option("By the day")
+        page.get_by_role("button", name="All readings").click()
+        expect(page.get_by_role("columnheader", name="95 %").first).to_be_visible()
+
+
+def test_chart_shows_a_period_of_any_length(
+    portal: Portal, visit: Visit, owner: Person, owner_account: Account
+) -> None:
+    sender = portal.new_device(owner, profile="scalar")
+    first = datetime(1999, 5, 1, tzinfo=UTC)
+    portal.load(sender, ((first + timedelta(seconds=second), [second % 60]) for second in range(20_000)))
+    page = visit(owner_account)
+    page.goto(device_path(sender))
+    expect(page.get_by_text("1000 readings")).to_be_visible()
+    with page.expect_response(re.compile("/series/")) as answer:
+        page.get_by_label("Period of the chart").select_option("All readings")
+    assert sum(answer.value.json()["count"]) == 20_000
+    expect(page.get_by_text("20000 readings: minimum, mean and maximum.")).to_be_visible()
+    assert is_drawn(page)
+    page.get_by_label("Period of the chart").select_option("Last hour")
+    expect(page.get_by_text("No reading in this period.")).to_be_visible()
+    page.get_by_label("Period of the chart").select_option("Latest readings, live")
+    expect(page.get_by_text("1000 readings")).to_be_visible()
+
+
 # --- All pages
 
 
@@ -544,11 +668,24 @@ def test_redoc_renders(browser: Browser, portal: Portal) -> None:
 def test_pages_fit_a_narrow_screen(
     portal: Portal, visit: Visit, owner: Person, owner_account: Account, device: Sender
 ) -> None:
-    task_id = portal.ask(f"/users/{owner.id}/analytics/", owner.token)
+    options = {"bucket": "month", "percentiles": "5,95"}
+    task_id = portal.ask(f"/users/{owner.id}/analytics/", owner.token, **options)
     portal.wait_for_task(task_id, owner.token)
     page = visit(owner_account, viewport={"width": 360, "height": 740})
     analysis = f"analyses/{task_id}/"
-    for path in ("devices/", f"devices/{device.id}/", "analyses/", analysis, "login/", "nothing/"):
+    exclusions = f"devices/{device.id}/exclusions/"
+    portal.made(
+        f"/{exclusions}", portal.admin_token, {"start": "2026-01-01", "end": "2026-01-02", "reason": "-"}
+    )
+    for path in (
+        "devices/",
+        f"devices/{device.id}/",
+        exclusions,
+        "analyses/",
+        analysis,
+        "login/",
+        "nothing/",
+    ):
         page.goto(f"/portal/{path}")
         assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
 

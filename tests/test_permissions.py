@@ -12,6 +12,7 @@ from tests.factories import admin, token
 from tests.portal import Person, Portal, Sender
 
 READING = {"x": 1, "y": 2, "z": 3}
+PERIOD = {"start": "2026-01-01", "end": "2026-01-02", "reason": "Cleaning"}
 UNKNOWN = "plt_00000000.bm8gc3VjaCB0b2tlbg"
 
 
@@ -37,6 +38,7 @@ def set_stage(portal: Portal) -> Stage:
         "key": portal.made(keys, owner.token, {})["prefix"],
         "token": portal.made(tokens, owner.token, {})["prefix"],
         "task": portal.ask(f"/devices/{device.id}/analytics/", owner.token),
+        "exclusion": portal.made(f"/devices/{device.id}/exclusions/", portal.admin_token, PERIOD)["id"],
         "users_task": portal.ask(f"/users/{owner.id}/analytics/", owner.token),
     }
     gone = portal.request("DELETE", tokens + revoked.partition(".")[0], token=owner.token)
@@ -89,6 +91,11 @@ def manages(status: int, **others: int) -> dict[str, int]:
     return writes(403, **{"admin": status} | others)
 
 
+def corrects(status: int) -> dict[str, int]:
+    """Of the owner's data: staff alone may say that they are wrong."""
+    return writes(status, owner=403, writer=403)
+
+
 @dataclass(frozen=True)
 class Route:
     method: str
@@ -125,6 +132,11 @@ ROUTES = [
     Route("GET", "/devices/{device}/keys/", reads()),
     Route("POST", "/devices/{device}/keys/", writes(201), body={}),
     Route("DELETE", "/devices/{device}/keys/{key}/", writes(204), spoils=True),
+    Route("GET", "/devices/{device}/exclusions/", reads()),
+    Route("POST", "/devices/{device}/exclusions/", corrects(201), body=PERIOD),
+    Route("GET", "/devices/{device}/exclusions/{exclusion}/", reads()),
+    Route("POST", "/devices/{device}/exclusions/{exclusion}/lift", corrects(200), spoils=True),
+    Route("GET", "/devices/{device}/series/", reads()),
     Route("GET", "/devices/{device}/analytics/", reads(202)),
     Route("POST", "/devices/{device}/analytics/", reads(202), body={}),
     Route(
@@ -282,6 +294,7 @@ def test_public_pages_need_no_credential(portal: Portal, path: str) -> None:
     [
         "/portal/devices/",
         "/portal/devices/{device}/",
+        "/portal/devices/{device}/exclusions/",
         "/portal/analyses/",
         "/portal/analyses/{task}/",
         "/admin/",

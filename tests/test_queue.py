@@ -18,11 +18,13 @@ from django.utils import timezone
 from analytics import queue
 from analytics.asking import ask_for_analysis
 from analytics.models import Analysis, Status
+from analytics.questions import Question
 from analytics.statistics import summarize
 from analytics.tasks import RECONCILE_LOCK, reconcile_runs, run_analysis
 from devices.periods import Period
 from tests import factories
 from tests.concurrency import another_connection, at_the_same_time, held_by_another
+from tests.portal import eventually
 
 pytestmark = pytest.mark.django_db
 QUEUE = "analyses"
@@ -73,7 +75,8 @@ def reconcile(now: datetime | None = None) -> int:
 
 
 def ask(device: Any, period: Period | None = None) -> Analysis:
-    return ask_for_analysis(device, period or Period(), asked_by=device.owner, now=factories.NOON + HOUR)
+    question = Question(period or Period())
+    return ask_for_analysis(device, question, asked_by=device.owner, now=factories.NOON + HOUR)
 
 
 class TestAsking:
@@ -194,21 +197,23 @@ class TestWork:
 
     @pytest.mark.django_db(transaction=True)
     def test_it_is_kept_alive_while_the_work_goes_on(self, monkeypatch):
-        monkeypatch.setattr(queue, "HEARTBEAT", timedelta(milliseconds=10))
+        monkeypatch.setattr(queue, "PROGRESS_SECONDS", 0.01)
         analysis = running(heartbeat_at=timezone.now() - HOUR)
         deadline = time.monotonic() + 10
         with queue.heartbeat(analysis):
             while fresh(analysis).heartbeat_at < timezone.now() - queue.DEAD_AFTER:
                 assert time.monotonic() < deadline
 
-    def test_progress_is_reported_by_the_claimant_alone(self):
+    @pytest.mark.django_db(transaction=True)
+    def test_progress_is_reported_by_the_claimant_alone(self, monkeypatch):
+        monkeypatch.setattr(queue, "PROGRESS_SECONDS", 0.01)
         analysis = running()
         with queue.heartbeat(analysis) as report:
             report(40)
-            assert fresh(analysis).progress == 40
-            Analysis.objects.update(claimed_by="second")
+            eventually(lambda: fresh(analysis).progress == 40, seconds=10)
+            Analysis.objects.update(claimed_by="second", heartbeat_at=factories.NOON)
             report(50)
-        assert fresh(analysis).progress == 40
+        assert (fresh(analysis).progress, fresh(analysis).heartbeat_at) == (40, factories.NOON)
 
 
 @contextmanager

@@ -21,11 +21,15 @@ def test_the_main_job_as_written(open_folder: Path):
         script = "set -eu\n" + commands().replace("http://127.0.0.1:8080", running.url)
         done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
-    _setup, _register, post, analyse, fleet, many, bad = done.stdout.split("BLOCK ")[1:]
+    _setup, _register, post, analyse, days, exclusion, series, fleet, many, bad = done.stdout.split("BLOCK ")[1:]
     assert post.count('{"status":"ok"}') == 3
     assert '"x":2.5' in post
     assert '"x":{"count":3,"min":1.5,"max":8.0,"sum":12.0,"avg":4.0,"median":2.5}' in analyse
     assert '"start":"2026-11-01T11:00:00Z"' in analyse
+    assert '"percentiles":{"5":' in days
+    assert '"start":"2026-10-31T23:00:00Z","end":"2026-11-01T23:00:00Z","seconds":86400.0' in days
+    assert exclusion.count('"reason":"Sensor was being cleaned"') == 2
+    assert '"count":[1,' in series
     assert '"aggregate":{"x":{"count":3,"min":1.5,"max":8.0,"sum":12.0,"avg":4.0,"median":2.5}' in fleet
     assert '{"accepted":2,"rejected":[]}' in many
     assert '{"last_measurement":"2026-11-02T08:00:00Z","count":1,"avg":61.5}' in many

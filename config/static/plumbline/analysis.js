@@ -1,8 +1,11 @@
 "use strict";
-// Asks for an analysis without leaving the page, waits for open ones and shows their results.
+// Asks for an analysis without leaving the page, waits for open ones, shows their results and when these are stale.
 {
-  const FIRST_WAIT_MS = 200;
+  // A small analysis is done within some tens of milliseconds.
+  const FIRST_WAIT_MS = 20;
   const LONGEST_WAIT_MS = 3000;
+  const STALE_WAIT_MS = 5000;
+  const MOST_BUCKETS_SHOWN = 400;
   const STATUS = {
     PENDING: ["queued", "Queued"],
     STARTED: ["running", "Running"],
@@ -31,23 +34,44 @@
     return errors ? errors.map(({ field, message }) => `${field}: ${message}`).join(" ") : detail;
   }
 
-  async function wait(run, url) {
+  // Until it is over; then only whether its result still holds.
+  async function follow(run) {
+    const { task: url } = run.dataset;
+    let shown = run.querySelector("[data-result]").childElementCount > 0;
+    const showOnce = (task) => {
+      show(run, task, shown);
+      shown ||= Boolean(task.result);
+    };
+    if (!(await wait(run, url, showOnce))) return;
+    while (run.isConnected) {
+      await pause(STALE_WAIT_MS);
+      if (document.hidden) continue;
+      try {
+        showStale(run, (await json(url)).stale);
+      } catch (error) {
+        if (error instanceof Refused) return;
+      }
+    }
+  }
+
+  // Whether it has a result.
+  async function wait(run, url, show) {
     let milliseconds = FIRST_WAIT_MS;
     while (true) {
       try {
         const task = await json(url);
-        show(run, task);
-        if (task.status !== "PENDING" && task.status !== "STARTED") return;
+        show(task);
+        if (task.status !== "PENDING" && task.status !== "STARTED") return task.result !== null;
       } catch (error) {
         fail(run, error instanceof Refused ? error.message : "The server does not answer. Trying again.");
-        if (error instanceof Refused) return;
+        if (error instanceof Refused) return false;
       }
       await pause(milliseconds);
       milliseconds = Math.min(milliseconds * 1.5, LONGEST_WAIT_MS);
     }
   }
 
-  function show(run, task) {
+  function show(run, task, isThere = false) {
     const [name, text] = STATUS[task.status];
     const status = run.querySelector("[data-status]");
     status.className = `badge ${name}`;
@@ -56,7 +80,14 @@
     progress.value = task.progress;
     progress.hidden = name !== "queued" && name !== "running";
     fail(run, task.error ?? "");
-    if (task.result) showResult(run, task.result);
+    showStale(run, task.stale);
+    if (!task.result) return;
+    if (!isThere) showResult(run, task.result);
+    document.dispatchEvent(new CustomEvent("result", { detail: task.result }));
+  }
+
+  function showStale(run, isStale) {
+    run.querySelector("[data-stale]").hidden = !isStale;
   }
 
   function fail(run, text) {
@@ -69,30 +100,66 @@
     const { zone } = run.dataset;
     const bounds = [result.start, result.end].map((bound) => (bound ? figures.stamp(bound, zone) : "no reading"));
     run.querySelector("[data-period]").replaceChildren(bounds[0], " → ", bounds[1]);
+    run.querySelector("[data-result]").replaceChildren(facts(result, zone), table(parts(result)));
+    const buckets = document.querySelector("[data-buckets]");
+    if (!buckets || !result.buckets) return;
+    buckets.querySelector("[data-bucket-actions]").hidden = false;
+    const rows = result.buckets.slice(0, MOST_BUCKETS_SHOWN).map((bucket) => bucketPart(bucket, buckets.dataset.zone));
+    buckets.querySelector("[data-bucket-table]").replaceChildren(table(rows));
+  }
+
+  function facts(result, zone) {
+    const list = copy("facts");
+    const put = (name, ...content) => list.querySelector(name).replaceChildren(...content);
+    put("[data-first]", result.first ? figures.stamp(result.first, zone) : "—");
+    put("[data-final]", result.last ? figures.stamp(result.last, zone) : "—");
+    put("[data-note]", figures.note(result) || "—");
+    put("[data-how=rows_read]", figures.number(result.rows_read));
+    put("[data-how=segments_used]", figures.number(result.segments_used));
+    return list;
+  }
+
+  function table(parts) {
     const statistics = copy("statistics");
-    statistics.querySelector("table").append(...parts(result).map(part));
-    run.querySelector("[data-result]").replaceChildren(statistics);
+    const [, summary] = parts.flatMap(({ channels }) => channels)[0] ?? [null, {}];
+    for (const text of Object.keys(summary.percentiles ?? {}).sort((a, b) => a - b)) {
+      const head = document.createElement("th");
+      head.scope = "col";
+      head.className = "figure";
+      head.textContent = `${text} %`;
+      statistics.querySelector("thead tr").append(head);
+    }
+    statistics.querySelector("table").append(...parts.map(part));
+    return statistics;
+  }
+
+  const channelsOf = (result) => Object.entries(result).filter(([, value]) => value?.median !== undefined);
+  const allUnits = () => Object.assign({}, ...Object.values(labels).map((label) => label.units));
+
+  function bucketPart(bucket, zone) {
+    const note = `${figures.exact(bucket.seconds / 3600)} h`;
+    return { title: figures.stamp(bucket.start, zone), note, channels: channelsOf(bucket), units: allUnits() };
   }
 
   // As `parts` in analytics/views.py: the aggregate first, then each device.
   function parts(result) {
-    const units = Object.assign({}, ...Object.values(labels).map((label) => label.units));
-    if (!result.devices) {
-      const channels = Object.entries(result).filter(([, value]) => value !== null && typeof value === "object");
-      return [{ title: "", channels, units }];
-    }
+    const units = allUnits();
+    if (!result.devices) return [{ title: "", channels: channelsOf(result), units }];
     const each = Object.entries(result.devices).map(([id, channels]) => {
       const label = labels[id] ?? { name: id, units: {} };
-      return { title: label.name, channels: Object.entries(channels), units: label.units };
+      const note = figures.note(result.details?.[id] ?? {});
+      return { title: label.name, note, channels: Object.entries(channels), units: label.units };
     });
     return [{ title: "All devices together", channels: Object.entries(result.aggregate), units }, ...each];
   }
 
-  function part({ title, channels, units }) {
+  function part({ title, note = "", channels, units }) {
     const body = copy("part");
     const head = body.querySelector("[data-title]");
-    if (title) head.firstElementChild.textContent = title;
-    else head.remove();
+    const [name, beside] = head.querySelectorAll("span");
+    name.append(title);
+    beside.textContent = note;
+    if (!title) head.remove();
     body.append(...channels.map(([name, summary]) => row(name, units[name] ?? "", summary)));
     return body;
   }
@@ -104,17 +171,23 @@
       if (stat === "channel" || stat === "unit") cell.textContent = { channel, unit }[stat];
       else cell.replaceChildren(figures.number(summary[stat]));
     }
+    for (const text of Object.keys(summary.percentiles ?? {}).sort((a, b) => a - b)) {
+      const cell = line.insertCell();
+      cell.dataset.label = `${text} %`;
+      cell.dataset.percentile = text;
+      cell.append(figures.number(summary.percentiles[text]));
+    }
     return line;
   }
 
   function asked(button) {
-    if (button?.name !== "last") {
-      const entries = ["start", "end"].map((name) => [name, form.elements[name].value]);
-      // As typed: the server reads it in the device's time zone.
-      return Object.fromEntries(entries.filter(([, value]) => value));
-    }
-    const seconds = Number(button.value);
-    return seconds ? { start: `${new Date(Date.now() - seconds * 1000).toISOString().slice(0, 19)}Z` } : {};
+    const isQuick = button?.name === "last";
+    const names = isQuick ? ["percentiles", "bucket"] : ["start", "end", "percentiles", "bucket"];
+    // As typed: the server reads bounds in the device's time zone.
+    const entries = names.map((name) => [name, form.elements[name].value]).filter(([, value]) => value);
+    const seconds = isQuick ? Number(button.value) : 0;
+    if (seconds) entries.push(["start", `${new Date(Date.now() - seconds * 1000).toISOString().slice(0, 19)}Z`]);
+    return Object.fromEntries(entries);
   }
 
   async function ask(event) {
@@ -127,7 +200,7 @@
       const task = await json(form.dataset.ask, { method: "POST", headers, body });
       const run = newRun(task.task_id);
       show(run, task);
-      await wait(run, run.dataset.task);
+      await follow(run);
     } catch (problem) {
       error.textContent = problem instanceof Refused ? problem.message : "The server does not answer. Try again.";
       error.hidden = false;
@@ -149,5 +222,5 @@
   const NO_ID = "00000000-0000-0000-0000-000000000000";
 
   form?.addEventListener("submit", ask);
-  for (const run of document.querySelectorAll("[data-run][data-task]")) wait(run, run.dataset.task);
+  for (const run of document.querySelectorAll("[data-run][data-task]")) follow(run);
 }

@@ -1,121 +1,121 @@
 "use strict";
-// Draws the readings: a panel for each unit, all over the same time, which zoom and show values together.
+// The chart of a device: its latest readings as they come in, or a period of any length by minimum, mean and maximum.
 {
   const GAP = 5; // A pause of more than so many usual intervals: no line is drawn over it.
-  const COLORS = 6;
-  const LONE_HEIGHT = 300;
-  const PANEL_HEIGHT = 140;
-  const TIME_AXIS = 44;
-  const DAY = 86400;
+  const MOST_COLUMNS = 2000;
+  const ZOOM_WAIT_MS = 250;
 
   const box = document.querySelector("[data-chart]");
   const count = document.querySelector("[data-count]");
+  const choice = document.querySelector("[data-chart-period]");
+  const followed = document.querySelectorAll("[data-followed]");
   const feed = JSON.parse(document.getElementById("feed").textContent);
-  const units = [...new Set(feed.channels.map(({ unit }) => unit))];
-  let panels = [];
-  let drawn = [];
-  let stamps = []; // of each point drawn; null in a gap
+  const chart = new plots.Chart(box, feed.channels, feed.zone);
+  let latest = [];
+  let period = null; // seconds up to now, 0 for all readings; null while the latest are followed
+  let loaded = null; // of the columns that are drawn, start and end in seconds
+  let asked = 0; // how often; the answer to an older question is not drawn
+  let timer = 0;
 
-  // Label of a tick, and what stands below where a year, a day or a minute begins; 24 hours, as in stamps.
-  const ticks = (label, year, day = null, minute = null) => [label, year, null, day, null, minute, null, 1];
-  const TIMES = [
-    [365 * DAY, ...ticks("{YYYY}", null)],
-    [28 * DAY, ...ticks("{YYYY}-{MM}", null)],
-    [DAY, ...ticks("{MM}-{DD}", "\n{YYYY}")],
-    [60, ...ticks("{HH}:{mm}", "\n{YYYY}-{MM}-{DD}", "\n{MM}-{DD}")],
-    [1, ...ticks("{HH}:{mm}:{ss}", "\n{YYYY}-{MM}-{DD}", "\n{MM}-{DD}")],
-    [0.001, ...ticks("{ss}.{fff}", "\n{YYYY}-{MM}-{DD} {HH}:{mm}", "\n{MM}-{DD} {HH}:{mm}", "\n{HH}:{mm}")],
-  ];
-
-  function usualInterval(seconds) {
+  // A row of nulls where readings are missing.
+  function withGaps(seconds, stamps, lines) {
     const steps = seconds.slice(1).map((second, i) => second - seconds[i]).filter((step) => step > 0);
-    return steps.sort((a, b) => a - b)[Math.floor(steps.length / 2)] ?? 0;
-  }
-
-  // Seconds and, for each channel, values; a row of nulls stands where readings are missing.
-  function columns(readings) {
-    const seconds = readings.map(({ timestamp }) => Date.parse(timestamp) / 1000);
-    const longest = GAP * usualInterval(seconds);
+    const longest = GAP * (steps.sort((a, b) => a - b)[Math.floor(steps.length / 2)] ?? 0);
     const times = [];
-    const values = feed.channels.map(() => []);
-    stamps = [];
-    readings.forEach((reading, i) => {
-      if (i > 0 && seconds[i] - seconds[i - 1] > longest) {
-        times.push((seconds[i] + seconds[i - 1]) / 2);
-        stamps.push(null);
+    const shown = [];
+    const values = lines.map(() => []);
+    seconds.forEach((second, i) => {
+      if (i > 0 && second - seconds[i - 1] > longest) {
+        times.push((second + seconds[i - 1]) / 2);
+        shown.push(null);
         for (const column of values) column.push(null);
       }
-      times.push(seconds[i]);
-      stamps.push(reading.timestamp);
-      feed.channels.forEach(({ name }, channel) => values[channel].push(reading[name]));
+      times.push(second);
+      shown.push(stamps[i]);
+      lines.forEach((line, place) => values[place].push(line[i]));
     });
-    return { times, values };
+    return { seconds: times, stamps: shown, values };
   }
 
-  const ofUnit = (unit, list) => list.filter((_, i) => feed.channels[i].unit === unit);
-
-  function series(channel) {
-    const place = feed.channels.indexOf(channel);
-    const color = css(`--series-${(place % COLORS) + 1}`);
-    const dash = place < COLORS ? undefined : [6, 3];
-    const unit = channel.unit && ` ${channel.unit}`;
-    const value = (_plot, number) => (number === null || number === undefined ? "" : figures.exact(number) + unit);
-    return { label: channel.name, stroke: color, dash, width: 1.5, value, points: { size: 4, fill: color } };
-  }
-
-  // uPlot's first series is the time.
-  function time() {
-    return { label: "\u00a0", value: (_plot, _seconds, _series, i) => stampText(stamps[i]) };
-  }
-
-  function options(unit, place) {
-    const isLast = place === units.length - 1;
-    const axis = { stroke: css("--muted"), font: css("--chart-font"), grid: { stroke: css("--line"), width: 1 } };
-    axis.ticks = { ...axis.grid, size: 5 };
-    return {
-      width: box.clientWidth,
-      padding: [6, 24, 0, 0],
-      height: (units.length === 1 ? LONE_HEIGHT : PANEL_HEIGHT) + (isLast ? TIME_AXIS : 0),
-      tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), feed.zone),
-      cursor: { sync: { key: "readings" }, y: false, drag: { x: true, y: false } },
-      axes: [
-        { ...axis, space: 70, ...(isLast ? { values: TIMES, size: TIME_AXIS } : { values: [], size: 8 }) },
-        { ...axis, values: (_, splits) => splits.map(level), size: (_, labels) => axisWidth(labels ?? []) },
-      ],
-      series: [time(), ...ofUnit(unit, feed.channels).map(series)],
-    };
-  }
-
-  const level = (value) => (Math.abs(value) >= 1e7 ? value.toExponential() : figures.exact(value));
-  const axisWidth = (labels) => Math.max(56, 14 + 7 * Math.max(0, ...labels.map((label) => label.length)));
-  const stampText = (iso) => (iso ? figures.stamp(iso, feed.zone).textContent : "");
-  const css = (name) => getComputedStyle(box).getPropertyValue(name).trim();
-
-  function build() {
-    for (const { plot } of panels) plot.destroy();
-    panels = units.map((unit, place) => ({ unit, plot: new uPlot(options(unit, place), null, box) }));
-    draw();
-  }
-
-  function draw() {
-    const { times, values } = columns(drawn);
-    for (const { unit, plot } of panels) {
-      const old = plot.data[0] ?? [];
-      const isZoomed = old.length > 0 && (plot.scales.x.min > old[0] || plot.scales.x.max < old.at(-1));
-      plot.setData([times, ...ofUnit(unit, values)], !isZoomed);
-      if (isZoomed) plot.redraw();
+  function drawLatest() {
+    if (!latest.length) {
+      count.textContent = "Waiting for the first reading.";
+      return;
     }
-    count.textContent = `${drawn.length} readings. Drag to zoom in, double-click for all.`;
+    const stamps = latest.map(({ timestamp }) => timestamp);
+    const lines = feed.channels.map(({ name }) => latest.map((reading) => reading[name]));
+    const shown = withGaps(stamps.map((stamp) => Date.parse(stamp) / 1000), stamps, lines);
+    const values = Object.fromEntries(feed.channels.map(({ name }, i) => [name, { value: shown.values[i] }]));
+    chart.show({ ...shown, values, isBand: false }, { keepsZoom: true });
+    count.textContent = `${latest.length} readings. Drag to zoom in, double-click for all.`;
   }
+
+  function drawColumns(series) {
+    const names = feed.channels.map(({ name }) => name);
+    const lines = names.flatMap((name) => ["min", "mean", "max"].map((line) => series.channels[name][line]));
+    const middles = series.starts.map((start, i) => (Date.parse(start) + Date.parse(series.ends[i])) / 2000);
+    const shown = withGaps(middles, series.starts, lines);
+    const values = Object.fromEntries(
+      names.map((name, i) => [name, { min: shown.values[3 * i], mean: shown.values[3 * i + 1], max: shown.values[3 * i + 2] }]),
+    );
+    chart.show({ ...shown, values, isBand: true });
+    const total = series.count.reduce((sum, each) => sum + each, 0);
+    count.textContent = total
+      ? `${total} readings: minimum, mean and maximum. Drag for more detail, double-click for all.`
+      : "No reading in this period.";
+  }
+
+  async function load(bounds) {
+    const number = ++asked;
+    const query = new URLSearchParams({ ...bounds, points: Math.min(MOST_COLUMNS, Math.max(100, box.clientWidth)) });
+    try {
+      const response = await fetch(`${choice.dataset.series}?${query}`, { headers: { Accept: "application/json" } });
+      if (!response.ok) throw new Error(`The server answers ${response.status}.`);
+      const series = await response.json();
+      if (number !== asked || period === null) return;
+      loaded = [series.start, series.end].map((bound) => Date.parse(bound) / 1000);
+      drawColumns(series);
+    } catch {
+      if (number === asked) count.textContent = "The server does not answer. Choose the period again.";
+    }
+  }
+
+  const whole = () => (period ? { start: iso(Date.now() / 1000 - period) } : {});
+  const iso = (seconds) => new Date(seconds * 1000).toISOString();
+
+  function choose() {
+    period = choice.value === "" ? null : Number(choice.value);
+    for (const control of followed) control.classList.toggle("idle", period !== null);
+    asked += 1;
+    if (period === null) drawLatest();
+    else load(whole());
+  }
+
+  // What was zoomed into is loaded anew with as many columns.
+  function refine() {
+    const range = chart.range;
+    if (period === null || !loaded || !range) return;
+    if (range.max - range.min < 0.9 * (loaded[1] - loaded[0]) && range.max - range.min > 0.01) {
+      load({ start: iso(range.min), end: iso(range.max) });
+    }
+  }
+
+  box.addEventListener("mouseup", () => {
+    clearTimeout(timer);
+    timer = setTimeout(refine, ZOOM_WAIT_MS);
+  });
+  box.addEventListener("dblclick", () => {
+    clearTimeout(timer);
+    if (period !== null) load(whole());
+  });
+  choice.addEventListener("change", choose);
+  // Browsers keep it over a reload.
+  choice.value = "";
+  choice.hidden = false;
 
   document.addEventListener("readings", ({ detail: readings }) => {
-    drawn = readings;
-    if (!drawn.length) count.textContent = "Waiting for the first reading.";
-    else if (panels.length) draw();
-    else build();
+    latest = readings;
+    if (period === null) drawLatest();
   });
-  new ResizeObserver(() => {
-    for (const { plot } of panels) plot.setSize({ width: box.clientWidth, height: plot.height });
-  }).observe(box);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => panels.length && build());
+  document.addEventListener("shown-period", ({ detail }) => Object.assign(detail, chart.range));
 }

@@ -2,6 +2,7 @@
 // Writes numbers and stamps as the server does (devices/templatetags/figures.py).
 window.figures = (() => {
   const READABLE_DIGITS = 6;
+  const AGES = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
   const formats = new Map();
 
   // The shortest decimal that reads back as the same double.
@@ -58,6 +59,25 @@ window.figures = (() => {
     return formats.get(zone);
   }
 
+  // Coverage and exclusions in words, as `note` in analytics/views.py.
+  function note({ coverage, excluded }) {
+    const words = [];
+    if (typeof coverage?.percent === "number") words.push(`${exact(Math.floor(coverage.percent * 10) / 10)} % covered`);
+    if (coverage?.expected_seconds) words.push(`one reading in ${exact(coverage.expected_seconds)} s expected`);
+    if (coverage?.gaps) {
+      const longest = duration(coverage.longest_gap.seconds);
+      words.push(coverage.gaps === 1 ? `a gap of ${longest}` : `${coverage.gaps} gaps, the longest of ${longest}`);
+    }
+    if (excluded) words.push(`${excluded} excluded`);
+    return words.join(", ");
+  }
+
+  // In the largest unit that fits, rounded down.
+  function duration(seconds) {
+    const [size, unit] = AGES.find(([size]) => seconds >= size) ?? AGES.at(-1);
+    return `${Math.floor(Math.max(0, seconds) / size)} ${unit}`;
+  }
+
   function element(name, className, text = "") {
     const made = document.createElement(name);
     if (className) made.className = className;
@@ -65,5 +85,5 @@ window.figures = (() => {
     return made;
   }
 
-  return { exact, number, stamp };
+  return { exact, note, number, stamp };
 })();

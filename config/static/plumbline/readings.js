@@ -5,7 +5,36 @@
   const feed = JSON.parse(document.getElementById("feed").textContent);
   const body = document.querySelector("[data-readings]");
   const state = document.querySelector("[data-state]");
+  const excludeUrl = body.dataset.excludeUrl;
   let newest = null;
+
+  // Stamps of one length compare as text, to the microsecond.
+  const micro = (iso) => (iso.includes(".") ? iso : iso.replace("Z", ".000000Z"));
+
+  function isExcluded(reading) {
+    const time = micro(reading.timestamp);
+    return feed.exclusions.some(({ start, end, values }) => {
+      if (time < micro(start) || time >= micro(end)) return false;
+      return values === null || values.every((value, i) => value === reading[feed.channels[i].name]);
+    });
+  }
+
+  function mark(line, reading) {
+    const cell = line.insertCell();
+    if (isExcluded(reading)) {
+      line.className = "excluded";
+      const badge = document.createElement("span");
+      badge.className = "badge inactive";
+      badge.textContent = "Excluded";
+      cell.append(badge);
+    } else if (excludeUrl) {
+      const { device_id: _, ...named } = reading;
+      const link = document.createElement("a");
+      link.href = `${excludeUrl}?reading=${encodeURIComponent(JSON.stringify(named))}`;
+      link.textContent = "Exclude";
+      cell.append(link);
+    }
+  }
 
   function row(reading) {
     const line = document.createElement("tr");
@@ -14,6 +43,7 @@
     head.append(figures.stamp(reading.timestamp, feed.zone));
     line.append(head);
     for (const { name } of feed.channels) line.insertCell().append(figures.number(reading[name]));
+    mark(line, reading);
     return line;
   }
 

@@ -1,0 +1,132 @@
+"use strict";
+// Draws channels over time: a panel for each unit, which zoom and show values together. A channel is a line, or a
+// band from minimum to maximum with the mean in it.
+window.plots = (() => {
+  const COLORS = 6;
+  const LONE_HEIGHT = 300;
+  const PANEL_HEIGHT = 140;
+  const TIME_AXIS = 44;
+  const DAY = 86400;
+  const LINE = ["value"];
+  const BAND = ["min", "mean", "max"];
+
+  // Label of a tick, and what stands below where a year, a day or a minute begins; 24 hours, as in stamps.
+  const ticks = (label, year, day = null, minute = null) => [label, year, null, day, null, minute, null, 1];
+  const TIMES = [
+    [365 * DAY, ...ticks("{YYYY}", null)],
+    [28 * DAY, ...ticks("{YYYY}-{MM}", null)],
+    [DAY, ...ticks("{MM}-{DD}", "\n{YYYY}")],
+    [60, ...ticks("{HH}:{mm}", "\n{YYYY}-{MM}-{DD}", "\n{MM}-{DD}")],
+    [1, ...ticks("{HH}:{mm}:{ss}", "\n{YYYY}-{MM}-{DD}", "\n{MM}-{DD}")],
+    [0.001, ...ticks("{ss}.{fff}", "\n{YYYY}-{MM}-{DD} {HH}:{mm}", "\n{MM}-{DD} {HH}:{mm}", "\n{HH}:{mm}")],
+  ];
+  const level = (value) => (Math.abs(value) >= 1e7 ? value.toExponential() : figures.exact(value));
+  const axisWidth = (labels) => Math.max(56, 14 + 7 * Math.max(0, ...labels.map((label) => label.length)));
+
+  class Chart {
+    // `channels`: {name, unit}.
+    constructor(box, channels, zone) {
+      Object.assign(this, { box, channels, zone, panels: [], shown: null });
+      this.units = [...new Set(channels.map(({ unit }) => unit))];
+      new ResizeObserver(() => {
+        for (const { plot } of this.panels) plot.setSize({ width: box.clientWidth, height: plot.height });
+      }).observe(box);
+      const dark = matchMedia("(prefers-color-scheme: dark)");
+      dark.addEventListener("change", () => this.shown && this.build());
+    }
+
+    // `seconds`, and for each channel its values by the name of the line; a null is a gap. `stamps`: ISO 8601.
+    show(shown, { keepsZoom = false } = {}) {
+      const isSame = this.shown?.isBand === shown.isBand;
+      this.shown = shown;
+      if (this.panels.length && isSame) this.draw(keepsZoom);
+      else this.build();
+    }
+
+    // The times between which something is shown, in seconds; null if nothing is.
+    get range() {
+      const { min, max } = this.panels[0]?.plot.scales.x ?? {};
+      return typeof min === "number" && typeof max === "number" ? { min, max } : null;
+    }
+
+    build() {
+      for (const { plot } of this.panels) plot.destroy();
+      this.panels = this.units.map((unit, place) => ({ unit, plot: new uPlot(this.options(unit, place), null, this.box) }));
+      this.draw(false);
+    }
+
+    draw(keepsZoom) {
+      const { seconds, values } = this.shown;
+      for (const { unit, plot } of this.panels) {
+        const old = plot.data[0] ?? [];
+        const isZoomed = keepsZoom && old.length > 0 && (plot.scales.x.min > old[0] || plot.scales.x.max < old.at(-1));
+        const lines = this.ofUnit(unit).flatMap(({ name }) => this.lines.map((line) => values[name][line]));
+        plot.setData([seconds, ...lines], !isZoomed);
+        if (isZoomed) plot.redraw();
+      }
+    }
+
+    get lines() {
+      return this.shown.isBand ? BAND : LINE;
+    }
+
+    ofUnit(unit) {
+      return this.channels.filter((channel) => channel.unit === unit);
+    }
+
+    options(unit, place) {
+      const isLast = place === this.units.length - 1;
+      const axis = { stroke: this.css("--muted"), font: this.css("--chart-font"), grid: { stroke: this.css("--line"), width: 1 } };
+      axis.ticks = { ...axis.grid, size: 5 };
+      return {
+        width: this.box.clientWidth,
+        padding: [6, 24, 0, 0],
+        height: (this.units.length === 1 ? LONE_HEIGHT : PANEL_HEIGHT) + (isLast ? TIME_AXIS : 0),
+        tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), this.zone),
+        cursor: { sync: { key: this.box.id || "plots" }, y: false, drag: { x: true, y: false } },
+        axes: [
+          { ...axis, space: 70, ...(isLast ? { values: TIMES, size: TIME_AXIS } : { values: [], size: 8 }) },
+          { ...axis, values: (_, splits) => splits.map(level), size: (_, labels) => axisWidth(labels ?? []) },
+        ],
+        series: [this.time(), ...this.ofUnit(unit).flatMap((channel) => this.lines.map((line) => this.series(channel, line)))],
+        bands: this.shown.isBand ? this.ofUnit(unit).map((channel, i) => this.band(channel, 3 * i + 1)) : [],
+      };
+    }
+
+    // uPlot's first series is the time.
+    time() {
+      const text = (iso) => (iso ? figures.stamp(iso, this.zone).textContent : "");
+      return { label: "\u00a0", value: (_plot, _seconds, _series, i) => text(this.shown.stamps[i]) };
+    }
+
+    series(channel, line) {
+      const place = this.channels.indexOf(channel);
+      const color = this.color(channel);
+      const isEdge = line === "min" || line === "max";
+      const unit = channel.unit && ` ${channel.unit}`;
+      const value = (_plot, number) => (number === null || number === undefined ? "" : figures.exact(number) + unit);
+      return {
+        label: isEdge ? line : channel.name,
+        stroke: isEdge ? `${color}66` : color,
+        dash: place < COLORS ? undefined : [6, 3],
+        width: isEdge ? 0.5 : 1.5,
+        value,
+        points: isEdge ? { show: false } : { size: 4, fill: color },
+      };
+    }
+
+    band(channel, first) {
+      return { series: [first + 2, first], fill: `${this.color(channel)}2b` };
+    }
+
+    color(channel) {
+      return this.css(`--series-${(this.channels.indexOf(channel) % COLORS) + 1}`);
+    }
+
+    css(name) {
+      return getComputedStyle(this.box).getPropertyValue(name).trim();
+    }
+  }
+
+  return { Chart };
+})();

@@ -1,0 +1,90 @@
+"""A device's readings thinned for a chart: minimum, mean and maximum of so many columns."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from devices import cover, store
+from devices.models import Device
+from devices.periods import Period
+from devices.rollups import SIZES, run_type
+from devices.spans import Span
+from devices.statistics import one_state
+
+# A segment's runs are used where a column has room for so many of them; elsewhere its rows.
+RUNS_IN_COLUMN = 2
+# On average: a gap within a run makes its column wider, and the column says so.
+FINE_ENOUGH = """
+    CASE WHEN s.count = 0 THEN true ELSE
+        extract(epoch FROM s.last_time - s.first_time) * {readings} <= {seconds!r} * s.count
+    END
+"""
+
+
+@dataclass(frozen=True)
+class Series:
+    """Columns with readings, in order, each of `counts` readings from `starts` to `ends`, both included, in
+    microseconds since 2000. `lows`, `means`, `highs`: float64 of shape (channels, columns).
+
+    Columns are as wide as was asked for, but that a run of a segment (512 readings, or 8,192) is in one.
+    """
+
+    starts: np.ndarray
+    ends: np.ndarray
+    counts: np.ndarray
+    lows: np.ndarray
+    means: np.ndarray
+    highs: np.ndarray
+
+
+def series(device: Device, period: Period, points: int) -> Series:
+    """The readings of a period with both bounds in `points` columns at most, without excluded ones."""
+    span, channels = Span.of(device.pk, period), len(device.channels)
+    seconds = (span.end - span.start) / points / 1_000_000 / RUNS_IN_COLUMN
+    with one_state():
+        conditions = fine_enough(SIZES.base, seconds), fine_enough(SIZES.run, seconds)
+        held, runs_held = cover.find_runs(span, conditions)
+        holes = held.holes(span)
+        pieces = cover.rows_of(holes, [channels] * len(holes))
+    runs = np.concatenate(
+        [np.frombuffer(runs_held, run_type(channels)), *(single_runs(piece, channels) for piece in pieces)]
+    )
+    runs = runs[np.argsort(runs["first"], kind="stable")]
+    return in_columns(runs, span, points)
+
+
+def fine_enough(readings: int, seconds: float) -> str:
+    return FINE_ENOUGH.format(readings=readings, seconds=seconds)
+
+
+def single_runs(counted: store.Counted, channels: int) -> np.ndarray:
+    """Of readings, each a run of its own."""
+    runs = np.empty(len(counted.times), run_type(channels))
+    runs["first"], runs["last"], runs["count"] = counted.times, counted.times, 1
+    for name in ("low", "high", "mean"):
+        runs["channels"][name] = counted.values.T
+    return runs
+
+
+def in_columns(runs: np.ndarray, span: Span, points: int) -> Series:
+    """`runs` in the order of time."""
+    width = (span.end - span.start) / points
+    columns = np.minimum((runs["first"] - span.start) // width, points - 1)
+    first = np.flatnonzero(np.diff(columns, prepend=-1))
+    last = np.append(first[1:], len(runs))[: len(first)] - 1
+    if not len(first):
+        nothing = np.empty((runs["channels"].shape[1], 0))
+        none = np.empty(0, np.int64)
+        return Series(none, none, none, nothing, nothing, nothing)
+    counts = np.add.reduceat(runs["count"], first)
+    shares = runs["count"] / np.repeat(counts, last - first + 1)
+    channels = runs["channels"]
+    return Series(
+        starts=runs["first"][first],
+        ends=np.maximum.reduceat(runs["last"], first),
+        counts=counts,
+        lows=np.minimum.reduceat(channels["low"], first).T,
+        # Of shares: a sum might exceed the largest double.
+        means=np.add.reduceat(channels["mean"] * shares[:, None], first).T,
+        highs=np.maximum.reduceat(channels["high"], first).T,
+    )
