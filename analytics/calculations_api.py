@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db import transaction
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
@@ -20,7 +19,7 @@ from drf_spectacular.utils import (
     extend_schema_field,
 )
 from rest_framework import generics, serializers
-from rest_framework.exceptions import APIException, ValidationError
+from rest_framework.exceptions import ValidationError
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.pagination import PageNumberPagination
 from rest_framework.renderers import BaseRenderer
@@ -29,82 +28,16 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from analytics import calculations, csv_rows, queue
-from analytics.calculations import LARGEST_SEED
+from analytics.calculations_asking import DEFAULT_KERNEL, SERIALIZERS, Conflict, ask, asked_again, asked_for
 from analytics.kernels import KERNELS
-from analytics.kernels.declaration import Column, Kernel, Refused
+from analytics.kernels.declaration import Column
 from analytics.models import Calculation, CalculationQuerySet, Status
-from analytics.tasks import run_calculation
-from users.serializers import Stamp, StrictFields, Text, WholeNumber
+from users.serializers import Stamp
 
-DEFAULT_KERNEL = "well"
 PAGE = re.compile(r"[1-9][0-9]{0,8}")
 ID = "3c5a0f9e-7f6e-4f0a-8f43-2a2f0a3c9b11"
 LISTED = {"id": ID, "name": "Well 7", "started_at": "2026-11-21T09:30:00Z", "status": "finished"}
 ROW = {"date": "2026-01-01", "liquid": 41.25, "oil": 36.5, "water": 4.75, "wct": 0.1151515151515151}
-
-
-class Conflict(APIException):
-    status_code = 409
-
-
-class KernelSerializer(StrictFields, serializers.Serializer):
-    """A calculation that is asked for. Each kernel has its own subclass, with its parameters as fields."""
-
-    declared: Kernel
-    name = Text(max_length=200, required=False, allow_blank=True, default="")
-    seed = WholeNumber(
-        min_value=0,
-        max_value=LARGEST_SEED,
-        required=False,
-        help_text="The same seed gives the same table; drawn and recorded if left out.",
-    )
-
-    def validate(self, fields: dict[str, Any]) -> dict[str, Any]:
-        parameters = {parameter.name: fields.pop(parameter.name) for parameter in self.declared.parameters}
-        try:
-            self.declared.check(parameters, self.context["asker"])
-        except Refused as error:
-            raise ValidationError(error.errors) from error
-        return {"parameters": parameters, "seed": fields.get("seed"), "name": fields["name"]}
-
-
-def serializer_of(kernel: Kernel) -> type[KernelSerializer]:
-    fields = {parameter.name: parameter.api_field() for parameter in kernel.parameters}
-    field = extend_schema_field({"type": "string", "const": kernel.name})(Text)
-    is_default = kernel.name == DEFAULT_KERNEL
-    fields["kernel"] = field(required=not is_default, help_text=kernel.description)
-    return type(f"{kernel.name.title()}Calculation", (KernelSerializer,), {"declared": kernel, **fields})
-
-
-SERIALIZERS = {name: serializer_of(kernel) for name, kernel in KERNELS.items()}
-
-
-def asked_for(body: Any, asker: Any) -> Calculation:
-    """The calculation that a body describes, not yet stored. Raises ValidationError by field."""
-    if not isinstance(body, dict):
-        raise ValidationError("Must be an object.")
-    name = body.get("kernel", DEFAULT_KERNEL)
-    if not isinstance(name, str) or name not in KERNELS:
-        raise ValidationError({"kernel": f"Unknown kernel; there are: {', '.join(KERNELS)}."})
-    serializer = SERIALIZERS[name](data=body, context={"asker": asker})
-    serializer.is_valid(raise_exception=True)
-    return calculations.new(KERNELS[name], **serializer.validated_data, asked_by=asker)
-
-
-@transaction.atomic
-def ask(calculation: Calculation) -> Calculation:
-    queue.ask(calculation, run_calculation)
-    return calculation
-
-
-def asked_again(calculation: Calculation, asker: Any) -> Calculation:
-    """A copy with the same parameters and seed, not yet stored; what it needs must still be there."""
-    if calculation.kernel not in KERNELS:
-        raise Conflict(f"There is no kernel {calculation.kernel} any more.")
-    same = {"kernel": calculation.kernel, "name": calculation.name, "seed": calculation.seed}
-    copy = asked_for(same | calculation.parameters, asker)
-    copy.rerun_of = calculation
-    return copy
 
 
 class CreatedSerializer(serializers.Serializer):
@@ -160,7 +93,7 @@ OPTIONAL: dict[str, Written] = {
     "asked_by": lambda run, _: run.asked_by_id,
     "finished_at": lambda run, _: stamp(run.finished_at),
     "attempts": lambda run, _: run.attempts,
-    "position": lambda run, _: queue.position(run),
+    "position": lambda run, _: queue.positions(Calculation).get(run.pk),
     "progress": lambda run, _: run.progress,
     "elapsed": calculations.elapsed_seconds,
     "remaining": calculations.remaining_seconds,
@@ -326,7 +259,7 @@ class CalculationList(generics.ListCreateAPIView):
 class CalculationDetail(APIView):
     query_parameters = ("fields", "format")
     content_negotiation_class = AnyFormat
-    conflicts = True
+    conflicts = "A file of rows was asked for, and there are none."
 
     @extend_schema(
         operation_id="calculation_read",
@@ -418,7 +351,7 @@ class StateSerializer(serializers.Serializer):
 
 class CalculationCancel(APIView):
     query_parameters = ()
-    conflicts = True
+    conflicts = "It is over."
 
     @extend_schema(
         operation_id="calculation_cancel",
@@ -445,7 +378,7 @@ class CalculationCancel(APIView):
 
 class CalculationRerun(APIView):
     query_parameters = ()
-    conflicts = True
+    conflicts = "Its kernel is no more."
 
     @extend_schema(
         operation_id="calculation_rerun", request=None, responses={201: CreatedSerializer}, examples=[CREATED]

@@ -9,7 +9,6 @@ import logging
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -28,16 +27,17 @@ from analytics.models import Run, Status
 
 logger = logging.getLogger(__name__)
 
-HEARTBEAT = timedelta(seconds=3)
-# Without a heartbeat for so long its worker is dead.
+# Without a sign of life for so long its worker is dead.
 DEAD_AFTER = timedelta(seconds=15)
 # A task that was sent is normally claimed at once; only then is the broker asked whether it still has it.
 LOST_AFTER = timedelta(seconds=10)
+# One that was asked for just now is still being sent.
+SENT_AFTER = timedelta(seconds=3)
 RESEND_BATCH = 500
 # A request waits half a second for a broker that hangs, and tries a dead one once.
 IMPATIENT = {"socket_timeout": 0.5, "socket_connect_timeout": 0.5, "max_retries": 0}
-# So often a worker looks whether its run is still its own, and writes how far it is.
-LOOK_SECONDS = 0.5
+# So often a worker writes that it lives and how far it is, and looks whether its run is still its own.
+PROGRESS_SECONDS = 0.5
 # What does not listen by then is killed: with the look before, within two seconds of a cancellation.
 GRACE_SECONDS = 1.0
 
@@ -118,29 +118,25 @@ def heartbeat(run: Run) -> Iterator[Callable[[int], None]]:
 
 
 class Watch:
-    """Of one run that is being worked on: a thread keeps it alive and notices when it is lost."""
+    """Of one run that is being worked on: a thread keeps it alive and notices when it is lost.
+
+    The thread alone writes, over a connection of its own: the work may be within a read-only transaction.
+    """
 
     def __init__(self, run: Run) -> None:
         self.run = run
         self.over = threading.Event()
         self.is_lost = False
-        self.next_report = 0.0
-
-    def mine(self):
-        return owned(type(self.run), self.run.pk, self.run.claimed_by)
+        self.percent = run.progress
 
     def report(self, percent: int) -> None:
         if self.is_lost:
             raise Lost
-        if time.monotonic() < self.next_report:
-            return
-        self.next_report = time.monotonic() + LOOK_SECONDS
-        if not self.mine().update(progress=percent, heartbeat_at=timezone.now()):
-            raise Lost
+        self.percent = percent
 
     def keep(self) -> None:
         try:
-            while not self.is_lost and not self.over.wait(min(LOOK_SECONDS, HEARTBEAT.total_seconds())):
+            while not self.is_lost and not self.over.wait(PROGRESS_SECONDS):
                 self.look()
         finally:
             connection.close()
@@ -149,14 +145,14 @@ class Watch:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def look(self) -> None:
-        now = timezone.now()
+        mine = owned(type(self.run), self.run.pk, self.run.claimed_by)
         try:
-            if not self.mine().filter(heartbeat_at__lt=now - HEARTBEAT).update(heartbeat_at=now):
-                found = (
+            if not mine.update(progress=self.percent, heartbeat_at=timezone.now()):
+                row = (
                     type(self.run).objects.filter(pk=self.run.pk).values_list("status", "claimed_by").first()
                 )
-                # A row that was deleted is noticed by `report`.
-                self.is_lost = found not in (None, (Status.RUNNING, self.run.claimed_by))
+                # One that was deleted is not killed for: its work ends by itself, to no effect.
+                self.is_lost = row not in (None, (Status.RUNNING, self.run.claimed_by))
         except DatabaseError as error:
             logger.warning("No heartbeat: %s", error)
             connection.close()
@@ -183,12 +179,10 @@ def cancel(run: Run) -> bool:
     return settle(open_runs, Status.CANCELLED)
 
 
-def position(run: Run) -> int | None:
-    """Its place in the queue, from 1; None for one that does not wait."""
-    if run.status != Status.QUEUED:
-        return None
-    earlier = Q(asked_at__lt=run.asked_at) | Q(asked_at=run.asked_at, pk__lt=run.pk)
-    return type(run).objects.filter(earlier, status=Status.QUEUED).count() + 1
+def positions(model: type[Run]) -> dict[UUID, int]:
+    """By id of each queued run its place in the queue, from 1."""
+    queued = model.objects.filter(status=Status.QUEUED).order_by("asked_at", "id")
+    return {pk: place for place, pk in enumerate(queued.values_list("pk", flat=True), start=1)}
 
 
 def settle(runs, status: Status, **fields: object) -> bool:
@@ -218,7 +212,7 @@ def reconcile(model: type[Run], task: Task, now: datetime) -> int:
 def lost_runs(model: type[Run], task: Task, now: datetime) -> list[Run]:
     """Queued runs for which the broker has no message. A long queue is no loss: then it holds as many."""
     queued = model.objects.filter(status=Status.QUEUED)
-    overdue = queued.filter(Q(sent_at=None) | Q(sent_at__lt=now - LOST_AFTER), asked_at__lt=now - HEARTBEAT)
+    overdue = queued.filter(Q(sent_at=None) | Q(sent_at__lt=now - LOST_AFTER), asked_at__lt=now - SENT_AFTER)
     candidates = list(overdue.order_by("asked_at")[:RESEND_BATCH])
     if not candidates:
         return []

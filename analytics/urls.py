@@ -1,6 +1,7 @@
 from django.urls import path
 
 from analytics import api, calculations_api, views
+from analytics import calculations_views as pages
 
 app_name = "analytics"
 urlpatterns = [
@@ -22,4 +23,12 @@ urlpatterns = [
     path("portal/devices/<uuid:uuid>/", views.device, name="device"),
     path("portal/analyses/", views.analysis_list, name="analysis-list"),
     path("portal/analyses/<uuid:pk>/", views.analysis, name="analysis"),
+    path("portal/calculations/", pages.calculation_list, name="calculation-list"),
+    path("portal/calculations/states/", pages.calculation_states, name="calculation-states"),
+    path("portal/calculations/new/", pages.new_calculation, name="calculation-new"),
+    path("portal/calculations/<uuid:pk>/", pages.calculation, name="calculation"),
+    path("portal/calculations/<uuid:pk>/chart/", pages.calculation_chart, name="calculation-chart"),
+    path("portal/calculations/<uuid:pk>/cancel/", pages.cancel_calculation, name="calculation-cancel"),
+    path("portal/calculations/<uuid:pk>/rerun/", pages.rerun_calculation, name="calculation-rerun"),
+    path("portal/calculations/<uuid:pk>/compare/", pages.compare_calculations, name="calculation-compare"),
 ]

@@ -2,6 +2,7 @@
 
 import datetime
 import re
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -11,10 +12,13 @@ from django import forms
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from devices.models import Device
 from devices.periods import BadStamp, parse_stamp
 from users.serializers import Text, WholeNumber
 
 MAX_ROWS = 100_000
+# More devices than these are no choice in a form, but an id that is typed.
+MOST_CHOICES = 500
 REQUIRED: Any = object()
 DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
@@ -59,6 +63,15 @@ class MomentField(serializers.DateTimeField):
         return value.astimezone(datetime.UTC).isoformat().replace("+00:00", "Z")
 
 
+class IdField(serializers.UUIDField):
+    """A UUID as text; REST framework's own field takes whole numbers as well."""
+
+    def to_internal_value(self, value: Any) -> uuid.UUID:
+        if not isinstance(value, str):
+            self.fail("invalid", value=value)
+        return super().to_internal_value(value)
+
+
 @extend_schema_field({"type": "number"})
 class NumberField(serializers.FloatField):
     """A JSON number; REST framework's own field takes texts and booleans as well."""
@@ -87,10 +100,16 @@ class Parameter:
         options = {} if self.default is REQUIRED else {"required": False, "default": self.default}
         return self.make_api_field(label=self.label, help_text=self.described, **options)
 
-    def form_field(self) -> forms.Field:
+    def form_field(self, asker: Any) -> forms.Field:
         """What takes the value as people type it, and hands on what `api_field` takes."""
         label = f"{self.label}, {self.unit}" if self.unit else self.label
-        return self.make_form_field(label=label, help_text=self.help, required=self.default is REQUIRED)
+        is_required = self.default is REQUIRED
+        return self.make_form_field(asker=asker, label=label, help_text=self.help, required=is_required)
+
+    @property
+    def shown_default(self) -> Any:
+        """What a form starts with; None for what must be given, or is taken when it is asked for."""
+        return None if self.default is REQUIRED or callable(self.default) else self.default
 
     @property
     def described(self) -> str:
@@ -99,7 +118,7 @@ class Parameter:
     def make_api_field(self, **options: Any) -> serializers.Field:
         raise NotImplementedError
 
-    def make_form_field(self, **options: Any) -> forms.Field:
+    def make_form_field(self, *, asker: Any, **options: Any) -> forms.Field:
         raise NotImplementedError
 
 
@@ -108,7 +127,7 @@ class Day(Parameter):
     def make_api_field(self, **options: Any) -> serializers.Field:
         return DayField(**options)
 
-    def make_form_field(self, **options: Any) -> forms.Field:
+    def make_form_field(self, *, asker: Any, **options: Any) -> forms.Field:
         # Text to Django: the API's field judges it.
         return forms.CharField(widget=forms.DateInput({"type": "date"}), **options)
 
@@ -118,7 +137,7 @@ class Moment(Parameter):
     def make_api_field(self, **options: Any) -> serializers.Field:
         return MomentField(**options)
 
-    def make_form_field(self, **options: Any) -> forms.Field:
+    def make_form_field(self, *, asker: Any, **options: Any) -> forms.Field:
         return forms.CharField(**options)
 
 
@@ -130,7 +149,7 @@ class Whole(Parameter):
     def make_api_field(self, **options: Any) -> serializers.Field:
         return WholeNumber(min_value=self.minimum, max_value=self.maximum, **options)
 
-    def make_form_field(self, **options: Any) -> forms.Field:
+    def make_form_field(self, *, asker: Any, **options: Any) -> forms.Field:
         return forms.IntegerField(min_value=self.minimum, max_value=self.maximum, **options)
 
 
@@ -142,20 +161,23 @@ class Number(Parameter):
     def make_api_field(self, **options: Any) -> serializers.Field:
         return NumberField(min_value=self.minimum, max_value=self.maximum, **options)
 
-    def make_form_field(self, **options: Any) -> forms.Field:
+    def make_form_field(self, *, asker: Any, **options: Any) -> forms.Field:
         widget = forms.NumberInput({"step": "any"})
         return forms.FloatField(min_value=self.minimum, max_value=self.maximum, widget=widget, **options)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Id(Parameter):
-    """A UUID, as text."""
+class DeviceId(Parameter):
+    """A device by its id. Whether the asker may see it is for the kernel's `check`."""
 
     def make_api_field(self, **options: Any) -> serializers.Field:
-        return serializers.UUIDField(**options)
+        return IdField(**options)
 
-    def make_form_field(self, **options: Any) -> forms.Field:
-        return forms.CharField(**options)
+    def make_form_field(self, *, asker: Any, **options: Any) -> forms.Field:
+        devices = list(Device.objects.visible_to(asker)[: MOST_CHOICES + 1])
+        if len(devices) > MOST_CHOICES:
+            return forms.CharField(**options)
+        return forms.ChoiceField(choices=[(str(device.uuid), str(device)) for device in devices], **options)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +187,7 @@ class Word(Parameter):
     def make_api_field(self, **options: Any) -> serializers.Field:
         return Text(max_length=self.max_length, allow_blank=self.default is not REQUIRED, **options)
 
-    def make_form_field(self, **options: Any) -> forms.Field:
+    def make_form_field(self, *, asker: Any, **options: Any) -> forms.Field:
         return forms.CharField(max_length=self.max_length, **options)
 
 
