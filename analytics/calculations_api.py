@@ -147,8 +147,10 @@ class DetailSerializer(ListedSerializer):
 
 
 class CalculationFilter(filters.FilterSet):
-    status = filters.ChoiceFilter(choices=Status.choices)
-    kernel = filters.ChoiceFilter(choices=[(name, kernel.label) for name, kernel in KERNELS.items()])
+    status = filters.ChoiceFilter(choices=Status.choices, empty_label="Any")
+    kernel = filters.ChoiceFilter(
+        choices=[(name, kernel.label) for name, kernel in KERNELS.items()], empty_label="Any"
+    )
     ordering = filters.ChoiceFilter(
         choices=[("started_at", "oldest first"), ("-started_at", "newest first")],
         method="ordered",

@@ -142,13 +142,12 @@ def rows_of_page(run: Calculation, page: Any) -> list[list[Any]]:
 
 
 def inputs(run: Calculation) -> list[tuple[str, Any, str]]:
-    """Label, value and unit of each parameter, as the kernel has them today."""
+    """Label, value and unit of each parameter, in the kernel's order; then those that it no longer has."""
     kernel = KERNELS.get(run.kernel)
-    declared = {parameter.name: parameter for parameter in kernel.parameters} if kernel else {}
-    return [
-        (declared[name].label, value, declared[name].unit) if name in declared else (name, value, "")
-        for name, value in run.parameters.items()
-    ]
+    declared = kernel.parameters if kernel else ()
+    known = [(p.label, run.parameters[p.name], p.unit) for p in declared if p.name in run.parameters]
+    names = {parameter.name for parameter in declared}
+    return known + [(name, value, "") for name, value in run.parameters.items() if name not in names]
 
 
 def others(request: HttpRequest, run: Calculation) -> list[Calculation]:

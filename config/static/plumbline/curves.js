@@ -9,8 +9,18 @@
   const note = document.querySelector("[data-chart-note]");
   const css = (name) => getComputedStyle(box).getPropertyValue(name).trim();
   const colour = (place) => css(`--series-${(place % COLORS) + 1}`);
+  const DAY = 86400;
   let curves = [];
   let plot = null;
+
+  // Label of a tick, and what stands below where a year or a day begins; 24 hours, as in stamps.
+  const ticks = (label, year, day = null) => [label, year, null, day, null, null, null, 1];
+  const TIMES = [
+    [365 * DAY, ...ticks("{YYYY}", null)],
+    [28 * DAY, ...ticks("{YYYY}-{MM}", null)],
+    [DAY, ...ticks("{MM}-{DD}", "\n{YYYY}")],
+    [60, ...ticks("{HH}:{mm}", "\n{YYYY}-{MM}-{DD}", "\n{MM}-{DD}")],
+  ];
 
   async function load(url) {
     const response = await fetch(url, { headers: { Accept: "application/json" } });
@@ -59,7 +69,7 @@
     const drawn = lists.flatMap((list, n) =>
       list.map((column, place) => series(column, place, { prefix: hasTwo ? `${"AB"[n]} ` : "", isSecond: n === 1 })),
     );
-    const axes = [axis, { ...axis, size: 64 }];
+    const axes = [{ ...axis, values: TIMES, space: 70 }, { ...axis, size: 64 }];
     if (drawn.some(({ scale }) => scale === "right")) {
       axes.push({ ...axis, scale: "right", side: 1, size: 56, grid: { show: false } });
     }
