@@ -15,7 +15,8 @@ MOST_POINTS = 5000
 def of_calculation(calculation: Calculation) -> dict[str, Any]:
     """{columns: [{name, label, unit, kind, draw}], data: [[x...], [y...], ...]}; x as ISO 8601 text.
 
-    Of more rows than MOST_POINTS, those stay that hold a column's least or largest value in their stretch.
+    Of more rows than MOST_POINTS, those stay that hold a column's least or largest value in their stretch,
+    and the first and the last.
     """
     columns = KERNELS[calculation.kernel].columns
     names = [column.name for column in columns]
@@ -38,9 +39,9 @@ def thinned(columns: list[list[float]], count: int) -> list[int]:
     """The places, in order, of up to MOST_POINTS of so many rows."""
     if count <= MOST_POINTS:
         return list(range(count))
-    stretches = MOST_POINTS // (2 * len(columns))
+    stretches = (MOST_POINTS - 2) // (2 * len(columns))
     bounds = np.linspace(0, count, stretches + 1).astype(int)
-    kept: set[int] = set()
+    kept = {0, count - 1}
     for values in map(np.asarray, columns):
         for low, high in pairwise(bounds):
             part = values[low:high]

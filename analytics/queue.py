@@ -34,6 +34,8 @@ LOST_AFTER = timedelta(seconds=10)
 # One that was asked for just now is still being sent.
 SENT_AFTER = timedelta(seconds=3)
 RESEND_BATCH = 500
+# The limits of the worker hold, not those of whoever sends.
+UNLIMITED = {"time_limit": None, "soft_time_limit": None}
 # A request waits half a second for a broker that hangs, and tries a dead one once.
 IMPATIENT = {"socket_timeout": 0.5, "socket_connect_timeout": 0.5, "max_retries": 0}
 # So often a worker writes that it lives and how far it is, and looks whether its run is still its own.
@@ -56,7 +58,7 @@ def send(run: Run, task: Task) -> None:
     """Hand the run to the broker. A broker that is down is no error: the row waits for `reconcile`."""
     try:
         with current_app.connection_for_write(transport_options=IMPATIENT) as broker:
-            task.apply_async((str(run.pk),), connection=broker)
+            task.apply_async((str(run.pk),), connection=broker, **UNLIMITED)
     except (BrokerError, RedisError) as error:
         logger.warning("The broker does not answer, %s waits: %s", run.pk, error)
         return

@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django_celery_results.models import TaskResult
 
-from analytics.models import Analysis, Status
+from analytics.models import Analysis, Calculation, Status
 from devices import store, upkeep
 from devices.models import Device, DeviceKey, DeviceProfile, Erasure, Import, Reading
 from devices.periods import Period
@@ -33,6 +33,7 @@ PAGES: dict[type[Model], set[str]] = {
     Reading: set(),
     Import: EVERYTHING - {"add", "delete"},
     Analysis: EVERYTHING - {"add"},
+    Calculation: EVERYTHING - {"add", "delete"},
     TaskResult: EVERYTHING - {"add", "delete"},
 }
 FOR_ADMINS = {User, Token}
@@ -65,6 +66,9 @@ def row(model: type[Model]) -> Model:
         Reading: device,
         Import: Import.objects.create(name="a.csv", digest=device.uuid.hex, started_at=timezone.now()),
         Analysis: Analysis.objects.create(device=device, status=Status.FINISHED, task_result=result),
+        Calculation: Calculation.objects.create(
+            kernel="well", kernel_version="1", parameters={"lag": 1}, seed=1, asked_by=device.owner
+        ),
         TaskResult: result,
     }
     return rows[model]

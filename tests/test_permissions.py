@@ -12,6 +12,7 @@ from tests.factories import admin, token
 from tests.portal import Person, Portal, Sender
 
 READING = {"x": 1, "y": 2, "z": 3}
+WEEK = {"date_start": "2026-01-01", "date_fin": "2026-01-07", "lag": 1}
 UNKNOWN = "plt_00000000.bm8gc3VjaCB0b2tlbg"
 
 
@@ -37,6 +38,7 @@ def set_stage(portal: Portal) -> Stage:
         "key": portal.made(keys, owner.token, {})["prefix"],
         "token": portal.made(tokens, owner.token, {})["prefix"],
         "task": portal.ask(f"/devices/{device.id}/analytics/", owner.token),
+        "calculation": portal.made("/calculations/", owner.token, WEEK)["id"],
         "users_task": portal.ask(f"/users/{owner.id}/analytics/", owner.token),
     }
     gone = portal.request("DELETE", tokens + revoked.partition(".")[0], token=owner.token)
@@ -137,6 +139,11 @@ ROUTES = [
     Route("GET", "/stats/{device}/", reads()),
     Route("GET", "/tasks/{task}/", reads()),
     Route("GET", "/tasks/{users_task}/", reads()),
+    Route("GET", "/calculations/", LISTS),
+    Route("POST", "/calculations/", writes(201, stranger=201), body=WEEK),
+    Route("GET", "/calculations/{calculation}/", reads()),
+    Route("POST", "/calculations/{calculation}/rerun/", writes(201)),
+    Route("POST", "/calculations/{calculation}/cancel/", writes(409)),
 ]
 
 
@@ -217,6 +224,7 @@ def test_foreign_and_unknown_look_alike(portal: Portal, stage: Stage) -> None:
     for path, absent in (
         ("/devices/{device}/", unknown),
         ("/tasks/{task}/", unknown),
+        ("/calculations/{calculation}/", unknown),
         ("/users/{user}/", 10**9),
     ):
         foreign = portal.request("GET", path.format_map(stage.names), headers=stage.headers["stranger"])
@@ -284,6 +292,12 @@ def test_public_pages_need_no_credential(portal: Portal, path: str) -> None:
         "/portal/devices/{device}/",
         "/portal/analyses/",
         "/portal/analyses/{task}/",
+        "/portal/calculations/",
+        "/portal/calculations/new/",
+        "/portal/calculations/states/",
+        "/portal/calculations/{calculation}/",
+        "/portal/calculations/{calculation}/chart/",
+        "/portal/calculations/{calculation}/compare/",
         "/admin/",
     ],
 )
