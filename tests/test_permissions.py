@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 
 from tests.factories import admin, token
-from tests.portal import Person, Portal, Sender
+from tests.portal import Person, Portal, Sender, eventually
 
 READING = {"x": 1, "y": 2, "z": 3}
 WEEK = {"date_start": "2026-01-01", "date_fin": "2026-01-07", "lag": 1}
@@ -41,6 +41,8 @@ def set_stage(portal: Portal) -> Stage:
         "calculation": portal.made("/calculations/", owner.token, WEEK)["id"],
         "users_task": portal.ask(f"/users/{owner.id}/analytics/", owner.token),
     }
+    calculation = f"/calculations/{names['calculation']}/"
+    eventually(lambda: portal.get(calculation, owner.token)["status"] == "finished", seconds=60)
     gone = portal.request("DELETE", tokens + revoked.partition(".")[0], token=owner.token)
     assert gone.status_code == 204
     portal.query("UPDATE users_token SET expires_at = now() WHERE prefix = %s", expired.partition(".")[0])
