@@ -17,9 +17,9 @@ demo: $(VENV)/demo.stamp
 test: $(VENV)/dev.stamp browser
 	$(BIN)/python -m pytest
 
-# 20 rounds of kill -9 under load; a lost or doubled reading fails it.
+# 20 rounds of kill -9 under load, and 20 of calculations; a lost or doubled reading or run fails it.
 faults: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest --quiet --capture=no tests/faults/durability.py
+	$(BIN)/python -m pytest --quiet --capture=no tests/faults/durability.py tests/faults/calculations.py
 
 # The portal beside what one would build instead; writes docs/benchmarks.md.
 bench: $(VENV)/demo.stamp $(BENCH)/bench.stamp wrk

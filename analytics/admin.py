@@ -7,7 +7,7 @@ from django_celery_results.admin import TaskResultAdmin
 from django_celery_results.models import GroupResult, TaskResult
 
 from analytics import queue
-from analytics.models import Analysis
+from analytics.models import Analysis, Calculation, Run
 
 # No task belongs to a group.
 admin.site.unregister(GroupResult)
@@ -30,17 +30,43 @@ class ReadOnlyTaskResultAdmin(ReadOnly, TaskResultAdmin):
         return False
 
 
-@admin.register(Analysis)
-class AnalysisAdmin(ReadOnly, admin.ModelAdmin):
-    """To look at, to cancel and to delete; they are asked for on the pages and in the API."""
+class RunAdmin(ReadOnly, admin.ModelAdmin):
+    """To look at and to cancel; runs are asked for on the pages and in the API."""
 
-    list_display = ("id", "device", "user", "start", "end", "status", "attempts", "asked_by", "asked_at")
     list_filter = ("status",)
-    list_select_related = ("device", "user", "asked_by")
-    search_fields = ("id", "device__name", "device__uuid", "user__login")
     actions = ("cancel",)
 
     @admin.action(description="Cancel", permissions=["view"])
-    def cancel(self, request: HttpRequest, analyses: QuerySet) -> None:
-        count = sum(queue.cancel(analysis) for analysis in analyses)
+    def cancel(self, request: HttpRequest, runs: QuerySet[Run]) -> None:
+        count = sum(queue.cancel(run) for run in runs)
         messages.success(request, f"Cancelled: {count}.")
+
+
+@admin.register(Analysis)
+class AnalysisAdmin(RunAdmin):
+    list_display = ("id", "device", "user", "start", "end", "status", "attempts", "asked_by", "asked_at")
+    list_select_related = ("device", "user", "asked_by")
+    search_fields = ("id", "device__name", "device__uuid", "user__login")
+
+
+@admin.register(Calculation)
+class CalculationAdmin(RunAdmin):
+    """Its rows stand apart, and are not loaded here."""
+
+    list_display = (
+        "id",
+        "name",
+        "kernel",
+        "status",
+        "progress",
+        "row_count",
+        "attempts",
+        "asked_by",
+        "asked_at",
+    )
+    list_filter = ("status", "kernel")
+    list_select_related = ("asked_by",)
+    search_fields = ("id", "name", "asked_by__login")
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False

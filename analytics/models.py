@@ -8,6 +8,7 @@ from typing import Any, Self
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django_celery_results.models import TaskResult
 
@@ -129,3 +130,73 @@ class Analysis(Run):
         if self.status != Status.FINISHED or self.task_result is None:
             return None
         return json.loads(self.task_result.result)
+
+
+class CalculationQuerySet(models.QuerySet):
+    def visible_to(self, user: Any) -> Self:
+        """Every calculation for admin and staff, for an owner those that they asked for."""
+        if not user.is_authenticated:
+            return self.none()
+        return self if user.is_staff else self.filter(asked_by=user)
+
+    def newest(self) -> Self:
+        return self.order_by(BEGUN.desc(), "-id")
+
+    def oldest(self) -> Self:
+        return self.order_by(BEGUN, "id")
+
+
+# When it began; for one that has not, when it was asked for.
+BEGUN = Coalesce("started_at", "asked_at")
+
+
+class Calculation(Run):
+    """A run of a kernel, with all that it takes to repeat it. Its rows are kept apart: no list loads them."""
+
+    name = models.CharField(max_length=200, blank=True)
+    # A key of KERNELS, whose fields say what parameters and rows are.
+    kernel = models.CharField(max_length=50)
+    kernel_version = models.CharField(max_length=20)
+    parameters = models.JSONField()
+    seed = models.BigIntegerField()
+    libraries = models.JSONField(default=dict, help_text="What computed it, by name and version.")
+    row_count = models.PositiveIntegerField(default=0)
+    broken = models.JSONField(default=dict, help_text="Rows that break an invariant, by its label.")
+    rerun_of = models.ForeignKey("self", models.SET_NULL, null=True, blank=True, related_name="+")
+
+    objects = CalculationQuerySet.as_manager()
+
+    class Meta(Run.Meta):
+        constraints = (
+            models.CheckConstraint(condition=Q(status__in=Status.values), name="calculation_status_known"),
+            models.CheckConstraint(condition=Q(seed__gte=0), name="calculation_seed_not_negative"),
+        )
+        indexes = (
+            models.Index(BEGUN.desc(), models.F("id").desc(), name="calculation_newest"),
+            models.Index(models.F("asked_by"), BEGUN.desc(), name="calculation_of_asker"),
+            models.Index(
+                fields=("status", "asked_at"),
+                name="calculation_open",
+                condition=Q(status__in=("queued", "running")),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.name or f"{self.kernel} {str(self.pk)[:8]}"
+
+
+class CalculationRows(models.Model):
+    """A block of a calculation's rows: JSON objects with commas between them, as the API streams them."""
+
+    calculation = models.ForeignKey(Calculation, models.CASCADE, related_name="blocks")
+    number = models.PositiveIntegerField(help_text="Of the block, from 0.")
+    payload = models.TextField()
+
+    class Meta:
+        ordering = ("calculation", "number")
+        constraints = (
+            models.UniqueConstraint(fields=("calculation", "number"), name="calculation_block_once"),
+        )
+
+    def __str__(self) -> str:
+        return f"block {self.number} of {self.calculation_id}"

@@ -1,43 +1,90 @@
+from collections.abc import Callable
 from typing import Any
 
 from celery import Task, shared_task
 from celery.exceptions import Ignore
+from django.conf import settings
 from django.db import InterfaceError, OperationalError
 from django.utils import timezone
+from django_celery_results.models import TaskResult
 
-from analytics import analyses, queue
-from analytics.models import Analysis
+from analytics import analyses, calculations, queue
+from analytics.models import Analysis, Calculation, Run
 from devices.upkeep import single_run
 
 RECONCILE_LOCK = 7_586_204
+# What does not end when it is told to is killed so much later.
+KILL_AFTER_SECONDS = 5
 
 
-class AnalysisTask(Task):
-    """Celery stores the result, and only then the row says that it is there."""
+class RunTask(Task):
+    """Works on the queued run that was asked for first; the id in its message is for the logs."""
 
-    def on_success(self, retval: dict, task_id: str, args: tuple, kwargs: dict) -> None:
-        queue.finish(Analysis, args[0], task_id)
+    model: type[Run]
+
+    def work(self, job: Callable[[Any, Callable[[int], None]], Any]) -> Any:
+        """What the job returns for the run. Raises Ignore if there is none, or if it was lost on the way."""
+        run = queue.claim_next(self.model, self.request.id)
+        if run is None:
+            raise Ignore
+        try:
+            with queue.heartbeat(run) as report:
+                return job(run, report)
+        except queue.Lost as error:
+            raise Ignore from error
 
     def on_failure(self, exc: Exception, task_id: str, args: tuple, kwargs: dict, einfo: Any) -> None:
         # Without the database nothing can be written: the row stays as it is and is taken up again.
         if not isinstance(exc, OperationalError | InterfaceError):
-            queue.fail(Analysis, args[0], task_id, exc)
+            queue.fail(self.model, queue.claimed_run(self.model, task_id), task_id, exc)
+
+
+class AnalysisTask(RunTask):
+    """Celery stores the result, and only then the row says that it is there."""
+
+    model = Analysis
+
+    def on_success(self, retval: dict, task_id: str, args: tuple, kwargs: dict) -> None:
+        run_id = queue.claimed_run(Analysis, task_id)
+        result = TaskResult.objects.get(task_id=task_id)
+        queue.finish(Analysis, run_id, task_id, task_result=result)
+
+
+class CalculationTask(RunTask):
+    model = Calculation
 
 
 @shared_task(bind=True, base=AnalysisTask)
-def run_analysis(self: Task, analysis_id: str) -> dict:
-    analysis = queue.claim(Analysis, analysis_id, self.request.id)
-    if analysis is None:
-        raise Ignore
-    with queue.heartbeat(analysis) as report:
-        computed = analyses.compute(analysis, timezone.now(), report)
-    queue.owned(Analysis, analysis_id, self.request.id).update(
+def run_analysis(self: AnalysisTask, analysis_id: str) -> dict:
+    return self.work(analyse)
+
+
+def analyse(analysis: Analysis, report: Callable[[int], None]) -> dict:
+    computed = analyses.compute(analysis, timezone.now(), report)
+    # What the result is about, so that it can be told when it is no longer true.
+    queue.owned(Analysis, analysis.pk, analysis.claimed_by).update(
         readings=computed.readings, snapshot=computed.snapshot, counts=computed.counts
     )
     return computed.result
 
 
+@shared_task(
+    bind=True,
+    base=CalculationTask,
+    # Its rows are stored with the end of the run, in one transaction.
+    ignore_result=True,
+    soft_time_limit=settings.CALCULATION_SECONDS,
+    time_limit=settings.CALCULATION_SECONDS + KILL_AFTER_SECONDS,
+)
+def run_calculation(self: CalculationTask, calculation_id: str) -> None:
+    self.work(calculations.compute)
+
+
 @shared_task(ignore_result=True)
 def reconcile_runs() -> int:
     with single_run(RECONCILE_LOCK) as is_ours:
-        return queue.reconcile(Analysis, run_analysis, timezone.now()) if is_ours else 0
+        if not is_ours:
+            return 0
+        now = timezone.now()
+        runs = ((Analysis, run_analysis), (Calculation, run_calculation))
+        return sum(queue.reconcile(model, task, now) for model, task in runs)

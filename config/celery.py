@@ -1,15 +1,28 @@
 """The Celery application: queues, and the jobs that beat starts."""
 
 import os
+from typing import Any
 
 from celery import Celery
 from celery.signals import worker_process_init
+from kombu import Connection
 
 from config.processes import die_with_parent
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
+LONGEST_PAUSE_SECONDS = 4
+
+
+class Broker(Connection):
+    """After a long outage, too, tried again every few seconds: the library's own pauses grow to 30."""
+
+    def ensure_connection(self, *arguments: Any, **options: Any) -> Connection:
+        return super().ensure_connection(*arguments, **options, interval_max=LONGEST_PAUSE_SECONDS)
+
+
 app = Celery("plumbline")
+app.amqp.Connection = Broker
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 

@@ -68,8 +68,11 @@ class Command:
     lock: Path | None = None
     stale: Sequence[Path] = ()
 
-    def start(self, log: Path) -> subprocess.Popen[bytes]:
-        """Raises BlockingIOError while `lock` is held by descendants of an earlier start."""
+    def start(self, log: Path | None) -> subprocess.Popen[bytes]:
+        """What it prints is added to `log`, or goes where ours goes.
+
+        Raises BlockingIOError while `lock` is held by descendants of an earlier start.
+        """
         parent = os.getpid()
 
         def before_exec() -> None:
@@ -90,8 +93,8 @@ class Command:
                 env=dict(self.env),
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
-                stdout=stack.enter_context(log.open("ab")),
-                stderr=subprocess.STDOUT,
+                stdout=stack.enter_context(log.open("ab")) if log else None,
+                stderr=subprocess.STDOUT if log else None,
                 pass_fds=inherited,
                 # Ctrl-C reaches a whole process group: apart from it, the supervisor decides the order.
                 start_new_session=True,
@@ -102,7 +105,7 @@ class Command:
 @dataclass
 class Child:
     command: Command
-    log: Path
+    log: Path | None
     process: subprocess.Popen[bytes] | None = None
     due: float = 0
     deaths: list[float] = field(default_factory=list)
@@ -111,18 +114,20 @@ class Child:
 class Supervisor:
     """Starts commands, restarts those that end, and at the end stops all, the last started first.
 
-    Leaving the `with` block stops everything. `parent`: stop, too, when this is no longer our parent's id.
+    Leaving the `with` block stops everything. `logs`: a folder with a file for each; without one they print
+    where we do. `parent`: stop, too, when this is no longer our parent's id.
     Use it from one thread, the main one: a child gets its death signal when the thread that forked it ends.
     """
 
-    def __init__(self, logs: Path, *, parent: int | None = None) -> None:
+    def __init__(self, logs: Path | None, *, parent: int | None = None) -> None:
         self.logs = logs
         self.parent = parent
         self.children: list[Child] = []
         self.stop_asked = False
 
     def __enter__(self) -> Self:
-        self.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self.logs is not None:
+            self.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -196,7 +201,7 @@ class Supervisor:
         if len(child.deaths) >= DEATHS_ALLOWED:
             count = f"{DEATHS_ALLOWED} times within {DEATHS_WINDOW_SECONDS} s"
             raise GaveUp(f"{name} ended {count}, the last time it {story}.\n{last_lines(child.log)}")
-        logger.warning("%s %s, starting it again (log: %s)", name, story, child.log)
+        logger.warning("%s %s, starting it again%s", name, story, f" (log: {child.log})" if child.log else "")
         child.due = now + FIRST_PAUSE_SECONDS * 2 ** (len(child.deaths) - 1)
 
     def reap_strangers(self) -> None:
@@ -212,13 +217,13 @@ class Supervisor:
                 return
             os.waitpid(ended.si_pid, 0)
 
-    def log_path(self, name: str) -> Path:
-        return self.logs / f"{name}.log"
+    def log_path(self, name: str) -> Path | None:
+        return self.logs / f"{name}.log" if self.logs else None
 
-    def fresh_log(self, name: str) -> Path:
+    def fresh_log(self, name: str) -> Path | None:
         """The log's path. A log grown large is set aside first, over the one set aside before."""
         log = self.log_path(name)
-        if log.exists() and log.stat().st_size > LOG_BYTES:
+        if log and log.exists() and log.stat().st_size > LOG_BYTES:
             log.replace(log.with_suffix(".log.1"))
         return log
 
@@ -242,7 +247,9 @@ def describe_exit(exit_code: int) -> str:
     return f"ended with code {exit_code}"
 
 
-def last_lines(log: Path, count: int = 15) -> str:
+def last_lines(log: Path | None, count: int = 15) -> str:
     """The end of a log, under its path, for a message."""
+    if log is None:
+        return ""
     lines = log.read_text(errors="replace").splitlines()[-count:] if log.exists() else []
     return "\n".join([f"The last lines of {log}:", *lines])

@@ -1,6 +1,7 @@
 """OpenAPI: what every operation has in common, added in one place."""
 
 from copy import deepcopy
+from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
@@ -44,6 +45,7 @@ PROBLEM = {
 }
 
 
+CONFLICTS = "x-conflicts"
 UUID_EXAMPLE = "0b5f9c1e-6f53-4d3e-9d0e-1d1f6c2b7a10"
 HEALTH = {
     "operationId": "healthz",
@@ -64,6 +66,13 @@ class PlumblineSchema(AutoSchema):
         if PostsReadings in self.view.permission_classes:
             return schemes
         return [scheme for scheme in schemes if "device" not in scheme]
+
+    def get_operation(self, *arguments: Any) -> dict | None:
+        """A view says in `conflicts` what makes it answer 409; `add_errors` takes it from here."""
+        operation = super().get_operation(*arguments)
+        if operation is not None and hasattr(self.view, "conflicts"):
+            operation[CONFLICTS] = self.view.conflicts
+        return operation
 
     def get_summary(self) -> str | None:
         return super().get_summary() or super().get_description().split("\n", 1)[0].rstrip(".")
@@ -92,16 +101,18 @@ def path_example(parameter: dict) -> str | int:
 
 
 def add_errors(operation: dict, *, has_id: bool) -> None:
+    conflict = operation.pop(CONFLICTS, "")
     absent = set() if has_id else {"404"}
     if "requestBody" not in operation:
         absent |= {"413", "415"}
     if not any("device" in scheme for scheme in operation["security"]):
-        absent |= {"409", "429"}
+        absent |= {"429"} if conflict else {"409", "429"}
     if not operation["security"]:
         absent |= {"400", "401", "403"}
     for status, description in ERRORS.items():
         if status not in absent:
-            operation["responses"].setdefault(status, problem_schema(int(status), description))
+            described = conflict if conflict and status == "409" else description
+            operation["responses"].setdefault(status, problem_schema(int(status), described))
 
 
 def problem_schema(status: int, description: str) -> dict:

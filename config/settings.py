@@ -71,6 +71,9 @@ HOST = os.environ.get("HOST", "127.0.0.1")
 PORT = whole_number("PORT", 8080, at_least=1, at_most=65535)
 WEB_PROCESSES = whole_number("WEB_PROCESSES", 2, at_least=1, at_most=1000)
 WORKER_PROCESSES = whole_number("WORKER_PROCESSES", 2, at_least=1, at_most=1000)
+CALCULATION_PROCESSES = whole_number("CALCULATION_PROCESSES", 1, at_least=1, at_most=1000)
+# A calculation that takes longer is stopped and has failed.
+CALCULATION_SECONDS = whole_number("CALCULATION_SECONDS", 3600, at_least=1, at_most=7 * 86400)
 DATA = Path(os.environ.get("DATA", BASE_DIR / ".demo"))
 LOG_LEVEL = os.environ.get("LOG_LEVEL", "INFO").upper()
 if LOG_LEVEL not in ("DEBUG", "INFO", "WARNING", "ERROR"):
@@ -260,8 +263,13 @@ CELERY_RESULT_EXPIRES = None
 CELERY_RESULT_EXTENDED = True
 CELERY_TASK_TRACK_STARTED = True
 CELERY_TASK_DEFAULT_QUEUE = "maintenance"
-CELERY_TASK_ROUTES = {"analytics.tasks.run_analysis": {"queue": "analyses"}}
+CELERY_TASK_ROUTES = {
+    "analytics.tasks.run_analysis": {"queue": "analyses"},
+    "analytics.tasks.run_calculation": {"queue": "calculations"},
+}
+# A worker takes no message that it cannot work on at once: another may be free for it.
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_DISABLE_PREFETCH = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 # A dead broker must not hold a request up: the row waits, and the reconciler sends it later.

@@ -44,7 +44,8 @@ STORED = """
         (SELECT json_agg((prefix, expires_at, revoked_at) ORDER BY id)::text FROM devices_devicekey),
         (SELECT count(*) FROM devices_reading WHERE device_id IN (SELECT id FROM devices_device)),
         (SELECT json_agg(e ORDER BY id)::text FROM devices_exclusion e),
-        (SELECT count(*) FROM analytics_analysis)
+        (SELECT count(*) FROM analytics_analysis),
+        (SELECT json_agg((id, name, asked_by_id) ORDER BY id)::text FROM analytics_calculation)
 """
 
 Name = Literal["postgres", "redis", "web", "worker", "beat"]

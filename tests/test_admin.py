@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django_celery_results.models import TaskResult
 
-from analytics.models import Analysis, Status
+from analytics.models import Analysis, Calculation, Status
 from devices import store, upkeep
 from devices.models import Device, DeviceKey, DeviceProfile, Erasure, Exclusion, Import, Reading
 from devices.periods import Period
@@ -34,6 +34,7 @@ PAGES: dict[type[Model], set[str]] = {
     Import: EVERYTHING - {"add", "delete"},
     Exclusion: EVERYTHING - {"add", "delete"},
     Analysis: EVERYTHING - {"add"},
+    Calculation: EVERYTHING - {"add", "delete"},
     TaskResult: EVERYTHING - {"add", "delete"},
 }
 FOR_ADMINS = {User, Token}
@@ -67,6 +68,9 @@ def row(model: type[Model]) -> Model:
         Import: Import.objects.create(name="a.csv", digest=device.uuid.hex, started_at=timezone.now()),
         Exclusion: factories.exclusion(device),
         Analysis: Analysis.objects.create(device=device, status=Status.FINISHED, task_result=result),
+        Calculation: Calculation.objects.create(
+            kernel="well", kernel_version="1", parameters={"lag": 1}, seed=1, asked_by=device.owner
+        ),
         TaskResult: result,
     }
     return rows[model]

@@ -51,6 +51,7 @@ STATS = ("count", "min", "median", "avg", "max", "sum")
 ADMIN_PAGES = (
     "",
     "analytics/analysis/",
+    "analytics/calculation/",
     "django_celery_results/taskresult/",
     "devices/device/",
     "devices/device/add/",

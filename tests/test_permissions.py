@@ -9,10 +9,11 @@ import pytest
 from django.test import Client
 
 from tests.factories import admin, token
-from tests.portal import Person, Portal, Sender
+from tests.portal import Person, Portal, Sender, eventually
 
 READING = {"x": 1, "y": 2, "z": 3}
 PERIOD = {"start": "2026-01-01", "end": "2026-01-02", "reason": "Cleaning"}
+WEEK = {"date_start": "2026-01-01", "date_fin": "2026-01-07", "lag": 1}
 UNKNOWN = "plt_00000000.bm8gc3VjaCB0b2tlbg"
 
 
@@ -39,8 +40,11 @@ def set_stage(portal: Portal) -> Stage:
         "token": portal.made(tokens, owner.token, {})["prefix"],
         "task": portal.ask(f"/devices/{device.id}/analytics/", owner.token),
         "exclusion": portal.made(f"/devices/{device.id}/exclusions/", portal.admin_token, PERIOD)["id"],
+        "calculation": portal.made("/calculations/", owner.token, WEEK)["id"],
         "users_task": portal.ask(f"/users/{owner.id}/analytics/", owner.token),
     }
+    calculation = f"/calculations/{names['calculation']}/"
+    eventually(lambda: portal.get(calculation, owner.token)["status"] == "finished", seconds=60)
     gone = portal.request("DELETE", tokens + revoked.partition(".")[0], token=owner.token)
     assert gone.status_code == 204
     portal.query("UPDATE users_token SET expires_at = now() WHERE prefix = %s", expired.partition(".")[0])
@@ -149,6 +153,11 @@ ROUTES = [
     Route("GET", "/stats/{device}/", reads()),
     Route("GET", "/tasks/{task}/", reads()),
     Route("GET", "/tasks/{users_task}/", reads()),
+    Route("GET", "/calculations/", LISTS),
+    Route("POST", "/calculations/", writes(201, stranger=201), body=WEEK),
+    Route("GET", "/calculations/{calculation}/", reads()),
+    Route("POST", "/calculations/{calculation}/rerun/", writes(201)),
+    Route("POST", "/calculations/{calculation}/cancel/", writes(409)),
 ]
 
 
@@ -229,6 +238,7 @@ def test_foreign_and_unknown_look_alike(portal: Portal, stage: Stage) -> None:
     for path, absent in (
         ("/devices/{device}/", unknown),
         ("/tasks/{task}/", unknown),
+        ("/calculations/{calculation}/", unknown),
         ("/users/{user}/", 10**9),
     ):
         foreign = portal.request("GET", path.format_map(stage.names), headers=stage.headers["stranger"])
@@ -297,6 +307,12 @@ def test_public_pages_need_no_credential(portal: Portal, path: str) -> None:
         "/portal/devices/{device}/exclusions/",
         "/portal/analyses/",
         "/portal/analyses/{task}/",
+        "/portal/calculations/",
+        "/portal/calculations/new/",
+        "/portal/calculations/states/",
+        "/portal/calculations/{calculation}/",
+        "/portal/calculations/{calculation}/chart/",
+        "/portal/calculations/{calculation}/compare/",
         "/admin/",
     ],
 )

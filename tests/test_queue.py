@@ -1,6 +1,8 @@
 """The life of a run, on the real broker: no worker but the tests takes messages from it here."""
 
 import json
+import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +32,8 @@ pytestmark = pytest.mark.django_db
 QUEUE = "analyses"
 SECOND = timedelta(seconds=1)
 HOUR = timedelta(hours=1)
+# What a busy machine adds to what is promised.
+SLACK_SECONDS = 3
 
 
 @pytest.fixture(autouse=True)
@@ -154,6 +158,35 @@ class TestClaiming:
         assert queue.claim(Analysis, analysis.pk, "task") is None
 
 
+class TestClaimingTheNext:
+    def test_it_is_the_one_asked_for_first_whatever_the_message_says(self):
+        now = timezone.now()
+        runs = [queued(asked_at=now - hours * HOUR) for hours in (1, 3, 2)]
+        work(runs[0], "a task")
+        assert [fresh(run).status for run in runs] == [Status.QUEUED, Status.FINISHED, Status.QUEUED]
+        assert queue.claim_next(Analysis, "second") == runs[2]
+        assert queue.claim_next(Analysis, "third") == runs[0]
+        assert queue.claim_next(Analysis, "fourth") is None
+
+    def test_one_that_is_taken_up_again_goes_before_those_behind_it(self):
+        first = running(asked_at=timezone.now() - 2 * HOUR, heartbeat_at=timezone.now() - HOUR)
+        queued()
+        reconcile()
+        assert queue.claim_next(Analysis, "second") == first
+
+    @pytest.mark.django_db(transaction=True)
+    def test_four_at_the_same_time_get_four(self):
+        runs = [queued() for _ in range(4)]
+        claims = at_the_same_time(lambda: queue.claim_next(Analysis, "task").pk, times=4)
+        assert sorted(claims) == sorted(run.pk for run in runs)
+
+    def test_positions_are_told_from_one(self):
+        now = timezone.now()
+        runs = [queued(asked_at=now - hours * HOUR) for hours in (1, 3, 2)]
+        running()
+        assert queue.positions(Analysis) == {runs[1].pk: 1, runs[2].pk: 2, runs[0].pk: 3}
+
+
 class TestWork:
     def test_the_result_is_stored_and_then_the_row_is_finished(self):
         analysis = queued()
@@ -172,6 +205,8 @@ class TestWork:
     def test_only_the_claimant_may_finish(self):
         analysis = running()
         work(queued(), "second")
+        assert queue.claimed_run(Analysis, "first") == analysis.pk
+        assert queue.claimed_run(Analysis, "second") is None
         assert not queue.finish(Analysis, analysis.pk, "second")
         assert not queue.fail(Analysis, analysis.pk, "second", ValueError("late"))
         assert (fresh(analysis).status, fresh(analysis).task_result) == (Status.RUNNING, None)
@@ -205,15 +240,34 @@ class TestWork:
                 assert time.monotonic() < deadline
 
     @pytest.mark.django_db(transaction=True)
-    def test_progress_is_reported_by_the_claimant_alone(self, monkeypatch):
+    @pytest.mark.parametrize("loss", [{"claimed_by": "second"}, {"status": Status.CANCELLED}])
+    def test_progress_is_reported_by_the_claimant_alone_and_who_lost_the_run_hears_of_it(
+        self, monkeypatch, loss
+    ):
         monkeypatch.setattr(queue, "PROGRESS_SECONDS", 0.01)
         analysis = running()
         with queue.heartbeat(analysis) as report:
             report(40)
             eventually(lambda: fresh(analysis).progress == 40, seconds=10)
-            Analysis.objects.update(claimed_by="second", heartbeat_at=factories.NOON)
-            report(50)
-        assert (fresh(analysis).progress, fresh(analysis).heartbeat_at) == (40, factories.NOON)
+            Analysis.objects.update(**loss)
+            with pytest.raises(queue.Lost):
+                eventually(lambda: report(50), seconds=10)
+        assert fresh(analysis).progress == 40
+
+    @pytest.mark.django_db(transaction=True)
+    def test_work_that_does_not_listen_is_killed_with_its_process(self):
+        analysis = running()
+        connection.close()
+        child = os.fork()
+        if child == 0:
+            with queue.heartbeat(analysis):
+                while True:
+                    pass
+        queue.cancel(analysis)
+        cancelled = time.monotonic()
+        eventually(lambda: os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT), seconds=20)
+        assert time.monotonic() - cancelled < 2 + SLACK_SECONDS
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
 
 
 @contextmanager
@@ -237,7 +291,6 @@ class TestCancelling:
 
     def test_a_worker_that_is_at_it_can_no_longer_deliver(self):
         analysis = running()
-        work(queued(), "first")
         queue.cancel(analysis)
         assert not queue.finish(Analysis, analysis.pk, "first")
         assert (fresh(analysis).status, fresh(analysis).result) == (Status.CANCELLED, None)
@@ -283,7 +336,7 @@ class TestReconciling:
         assert reconcile() == 0
 
     def test_one_that_never_reached_the_broker_is_sent(self, broker):
-        analysis = queued(asked_at=timezone.now() - queue.HEARTBEAT - SECOND, sent_at=None)
+        analysis = queued(asked_at=timezone.now() - queue.SENT_AFTER - SECOND, sent_at=None)
         assert reconcile() == 1
         assert sent(broker) == [str(analysis.pk)]
 

@@ -11,6 +11,8 @@ register = template.Library()
 # The digits behind these are there to be checked and copied: they are shown muted, never dropped.
 READABLE_DIGITS = 6
 NOTHING = "\N{EM DASH}"
+# Size in seconds, unit, and how many make one of the next larger.
+SPANS = ((86400, "d", 10**9), (3600, "h", 24), (60, "min", 60), (1, "s", 60))
 AGES = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
@@ -87,6 +89,19 @@ def stamp_parts(time: datetime) -> tuple[str, str, str]:
 def age(time: datetime, now: datetime) -> str:
     """How long ago, in the largest unit that fits, rounded down."""
     return duration(now - time)
+
+
+@register.filter
+def span(seconds: float | None) -> str:
+    """A length of time, in its two largest units; below ten seconds to the tenth."""
+    if seconds is None:
+        return NOTHING
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    total = round(seconds)
+    parts = [(total // size % limit, unit) for size, unit, limit in SPANS]
+    first = next((i for i, (count, _) in enumerate(parts) if count), len(parts) - 1)
+    return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2] if count)
 
 
 def duration(span: timedelta) -> str:

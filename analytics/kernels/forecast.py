@@ -1,0 +1,173 @@
+"""A device channel's next days from its past, with a band that most of the coming hours should stay in."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+from django.utils import timezone
+from django.utils.module_loading import import_string
+
+from analytics.kernels.declaration import (
+    Column,
+    DeviceId,
+    Invariant,
+    Kernel,
+    Moment,
+    Number,
+    Progress,
+    Refused,
+    Row,
+    Values,
+    Whole,
+    Word,
+)
+from devices import history
+from devices.models import Device
+from devices.periods import Period
+
+HOUR = timedelta(hours=1)
+HOURS_A_DAY = 24
+# Less than two days do not show how a day repeats.
+FEWEST_HOURS = 2 * HOURS_A_DAY
+# Of the hours between the first and the last.
+LEAST_FILLED = 0.5
+# By name, not imported above: 160 MB and two seconds that only the process that computes shall pay.
+MODEL = "statsmodels.tsa.exponential_smoothing.ets.ETSModel"
+SERIES = "pandas.Series"
+
+
+class TooLittleHistory(ValueError):
+    """The message says how much there is and how much is needed."""
+
+
+def check(parameters: Values, asker: Any) -> None:
+    device = visible_device(parameters, asker)
+    names = [channel.name for channel in device.channels]
+    if parameters["channel"] not in names:
+        raise Refused(channel=f"The device has no such channel; it has {', '.join(names)}.")
+    if parameters["until"] > timezone.now():
+        raise Refused(until="Must not lie ahead.")
+
+
+def visible_device(parameters: Values, asker: Any) -> Device:
+    devices = Device.objects.visible_to(asker) if asker is not None else Device.objects.none()
+    device = devices.with_channels().filter(uuid=parameters["device"]).first()
+    if device is None:
+        raise Refused(device="There is no such device.")
+    return device
+
+
+def run(parameters: Values, rng: np.random.Generator, progress: Progress) -> Iterator[Row]:
+    count = parameters["days"] * HOURS_A_DAY
+    progress(0, count)
+    last, past = hourly_past(parameters)
+    progress(count // 10, count)
+    expected, low, high = predicted(past, count, parameters["confidence"])
+    for i in range(count):
+        progress(i, count)
+        time = (last + (i + 1) * HOUR).astimezone(UTC).isoformat().replace("+00:00", "Z")
+        yield time, float(expected[i]), float(low[i]), float(high[i])
+
+
+def hourly_past(parameters: Values) -> tuple[datetime, np.ndarray]:
+    """The last hour with readings, and the means of all hours up to it, those without from their neighbours.
+
+    Raises TooLittleHistory.
+    """
+    device = Device.objects.with_channels().get(uuid=parameters["device"])
+    names = [channel.name for channel in device.channels]
+    start = parameters["until"] - timedelta(days=parameters["history"])
+    means = history.hourly_means(
+        device, names.index(parameters["channel"]), Period(start, parameters["until"])
+    )
+    if not means:
+        raise TooLittleHistory(f"The device has no reading in the {parameters['history']} days before.")
+    first, last = means[0][0], means[-1][0]
+    places = np.array([(hour - first) // HOUR for hour, _ in means])
+    total = places[-1] + 1
+    if total < FEWEST_HOURS or len(means) < LEAST_FILLED * total:
+        raise TooLittleHistory(
+            f"{len(means)} of {total} hours have readings: of {FEWEST_HOURS} or more at least half must."
+        )
+    return last, np.interp(np.arange(total), places, np.array([mean for _, mean in means]))
+
+
+def predicted(past: np.ndarray, count: int, confidence: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Expected values and the edges of the band, each of shape (count,), by exponential smoothing.
+
+    Additive errors, damped trend and daily season: ETS(A,Ad,A) of Hyndman, Koehler, Ord and Snyder (2008),
+    whose band is exact for normal errors.
+    """
+    middle, spread = past.mean(), past.std()
+    if spread == 0:
+        return (np.full(count, middle),) * 3
+    # Of order one, whatever the unit: the fit then converges alike.
+    series = import_string(SERIES)((past - middle) / spread)
+    model = import_string(MODEL)(
+        series,
+        error="add",
+        trend="add",
+        damped_trend=True,
+        seasonal="add",
+        seasonal_periods=HOURS_A_DAY,
+        # Fitting the first day's state as well takes ten times as long, and it has faded by the last.
+        initialization_method="heuristic",
+    )
+    fitted = model.fit(disp=False)
+    prediction = fitted.get_prediction(start=len(past), end=len(past) + count - 1)
+    band = prediction.pred_int(alpha=1 - confidence / 100).to_numpy()
+    expected = prediction.predicted_mean.to_numpy()
+    return tuple(middle + spread * part for part in (expected, band[:, 0], band[:, 1]))
+
+
+KERNEL = Kernel(
+    name="forecast",
+    label="Forecast of a channel",
+    description="Hourly means that a device's channel is expected to have, from those it had.",
+    version="1",
+    parameters=(
+        DeviceId(name="device", label="Device"),
+        Word(name="channel", label="Channel", max_length=50),
+        Whole(name="days", label="Days ahead", default=3, minimum=1, maximum=30),
+        Whole(
+            name="history",
+            label="History",
+            unit="days",
+            default=28,
+            minimum=2,
+            maximum=90,
+            help="How far back it looks.",
+        ),
+        Number(
+            name="confidence",
+            label="Confidence",
+            unit="%",
+            default=95.0,
+            minimum=50,
+            maximum=99.9,
+            help="So many of the coming hours should stay within the band.",
+        ),
+        Moment(
+            name="until",
+            label="Up to",
+            default=timezone.now,
+            help="Readings before this count; now if left out. Recorded, so that a later run sees the same.",
+        ),
+    ),
+    columns=(
+        Column("time", "Hour", kind="moment"),
+        Column("expected", "Expected", draw="line"),
+        Column("low", "Low", draw="low"),
+        Column("high", "High", draw="high"),
+    ),
+    invariants=(
+        Invariant(
+            "the expected value lies in the band", lambda row: row["low"] <= row["expected"] <= row["high"]
+        ),
+    ),
+    run=run,
+    check=check,
+    example={"device": "0b5f9c1e-6f53-4d3e-9d0e-1d1f6c2b7a10", "channel": "temperature", "days": 3},
+    libraries=("numpy", "pandas", "scipy", "statsmodels"),
+)

@@ -1,0 +1,29 @@
+"""A channel's past in even steps."""
+
+from datetime import datetime
+
+from django.db import connection
+
+from devices import store
+from devices.models import Device
+from devices.periods import Period
+
+
+def hourly_means(device: Device, channel: int, period: Period) -> list[tuple[datetime, float]]:
+    """Hours (UTC) that have readings, in order, each with the mean of the channel at this position.
+
+    The same readings give the same means to the last bit: they are summed in the order of their stamps.
+    """
+    bounds, parameters = store.conditions(period)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            SELECT date_trunc('hour', time, 'UTC') AS hour, sum(value ORDER BY time, value) / count(*)
+            FROM (
+                SELECT time, values[%s] AS value FROM {store.TABLE} WHERE device_id = %s{bounds}
+            ) AS readings
+            GROUP BY hour ORDER BY hour
+            """,
+            [channel + 1, device.pk, *parameters],
+        )
+        return cursor.fetchall()
