@@ -4,7 +4,11 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
+from uuid import uuid4
 
+from analytics.activity import storage
+from analytics.activity.events import KINDS, Event
+from analytics.activity.models import Blog, EventType, Post, SpaceType
 from devices import store
 from devices.ingest import microseconds
 from devices.models import Device, DeviceProfile
@@ -17,7 +21,7 @@ numbers = count(1)
 
 
 def person(role: Role, **fields: Any) -> User:
-    login = f"{role}-{next(numbers)}"
+    login = fields.pop("login", f"{role}-{next(numbers)}")
     return User.objects.create_user(login, f"{login}@example.com", **{"name": login, "role": role, **fields})
 
 
@@ -67,3 +71,31 @@ def append(readings: Iterable[tuple[int, datetime, Sequence[float]]]) -> None:
     rows = [store.encode(device_id, microseconds(time), values) for device_id, time, values in readings]
     payload = b"".join(row.payload for row in rows)
     store.append(store.Rows(payload, [time for row in rows for time in row.times]))
+
+
+def blog(user: User | None = None, **fields: Any) -> Blog:
+    return Blog.objects.create(owner=user or owner(), **{"name": "Field notes", **fields})
+
+
+def post(author: User | None = None, **fields: Any) -> Post:
+    """Without the event that publishing it writes."""
+    author = author or owner()
+    return Post.objects.create(
+        author=author, **{"blog": fields.get("blog") or blog(author), "header": "Frost", **fields}
+    )
+
+
+def log(user: User | int, name: str, at: datetime = NOON, of: int | None = None) -> Event:
+    """A stored event."""
+    event = Event(uuid4(), getattr(user, "pk", user), name, at, of)
+    storage.current().append([event])
+    return event
+
+
+def event_types() -> None:
+    """What a migration brought, a transactional test before may have flushed."""
+    for number, name in enumerate(("global", "blog", "post"), start=1):
+        space, _ = SpaceType.objects.get_or_create(id=number, defaults={"name": name})
+        for kind_name, kind in KINDS.items():
+            if kind.space == name:
+                EventType.objects.get_or_create(id=kind.number, defaults={"name": kind_name, "space": space})
