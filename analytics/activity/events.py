@@ -43,4 +43,4 @@ class Event(NamedTuple):
 def event_id(sender: str, own_id: str) -> UUID:
     """Of what a sender calls `own_id`: for the same two always the same, for others another."""
     digest = hashlib.sha256(f"{sender}\0{own_id}".encode()).digest()
-    return UUID(bytes=digest[:16], version=8)
+    return UUID(bytes=digest[:16])
