@@ -1,6 +1,5 @@
 """One suite for every storage of logs: the same cases, the same answers."""
 
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from uuid import uuid4
 
@@ -23,9 +22,9 @@ MICROSECOND = timedelta(microseconds=1)
 
 
 @pytest.fixture(params=["postgresql"])
-def logs(db: None, request: pytest.FixtureRequest) -> Iterator[Storage]:
+def logs(db: None, request: pytest.FixtureRequest) -> Storage:
     factories.event_types()
-    yield storage.opened(settings.ACTIVITY_URL)
+    return storage.opened(settings.ACTIVITY_URL)
 
 
 def event(name: str = LOGIN, at: datetime = NOON, of: int | None = None, user: int = ADA) -> Event:

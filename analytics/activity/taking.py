@@ -3,7 +3,7 @@
 What is bad is refused by its index, and does not keep the others out.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
@@ -75,13 +75,13 @@ def take(body: bytes, asker: User) -> Taken:
             raise Refused([{"field": "body", "message": "Must be an array of events."}]) from error
     if len(items) > MAX_ITEMS:
         raise TooMany(f"A batch has at most {MAX_ITEMS} items, not {len(items)}.")
-    return take_items(items, Known(asker), f"user:{asker.pk}", lambda _: uuid4())
+    return take_items(items, Known(asker), f"user:{asker.pk}", [uuid4() for _ in items])
 
 
-def take_items(items: Sequence[Any], known: Known, sender: str, new_id: Callable[[int], UUID]) -> Taken:
+def take_items(items: Sequence[Any], known: Known, sender: str, ids: Sequence[UUID]) -> Taken:
     """The same, decoded already: each a `PostedEvent` or whatever JSON there was.
 
-    `new_id` makes the id of an event, by its index, whose sender gave it none.
+    `ids` are for the events, in their places, whose sender gave them none.
     """
     read = [read_item(item) for item in items]
     known.look_up([item for item in read if isinstance(item, PostedEvent)])
@@ -92,7 +92,7 @@ def take_items(items: Sequence[Any], known: Known, sender: str, new_id: Callable
         except Refused as refused:
             rejected.append({"index": index, "message": in_words(refused.errors)})
             continue
-        identity = new_id(index) if item.id is None else event_id(sender, str(item.id))
+        identity = ids[index] if item.id is None else event_id(sender, str(item.id))
         events.append(Event(identity, known.users[item.login], item.event, at, item.object_id))
         is_naive |= assumed
     receipt = {"accepted": len(events), "rejected": rejected}
