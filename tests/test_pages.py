@@ -50,6 +50,12 @@ NOT_LOADED = "Failed to load resource"
 STATS = ("count", "min", "median", "avg", "max", "sum")
 ADMIN_PAGES = (
     "",
+    "activity/blog/",
+    "activity/blog/add/",
+    "activity/post/",
+    "activity/post/add/",
+    "activity/log/",
+    "activity/eventtype/",
     "analytics/analysis/",
     "django_celery_results/taskresult/",
     "devices/device/",

@@ -12,6 +12,8 @@ from tests.factories import admin, token
 from tests.portal import Person, Portal, Sender
 
 READING = {"x": 1, "y": 2, "z": 3}
+BLOG = {"name": "More notes", "description": "", "owner": "{login}"}
+POST = {"blog": "{blog}", "author": "{login}", "header": "Frost", "text": ""}
 UNKNOWN = "plt_00000000.bm8gc3VjaCB0b2tlbg"
 
 
@@ -31,8 +33,14 @@ def set_stage(portal: Portal) -> Stage:
     portal.post_reading(device, **READING)
     revoked, expired, ended = portal.new_token(owner.id), portal.new_token(owner.id), portal.new_device(owner)
     keys, tokens = f"/devices/{device.id}/keys/", f"/users/{owner.id}/tokens/"
+    fields = {"name": "Notes", "description": "", "owner": owner.login}
+    blog = portal.made("/api/blogs/", owner.token, fields)["id"]
+    fields = {"blog": blog, "author": owner.login, "header": "Frost", "text": ""}
     names = {
         "user": owner.id,
+        "login": owner.login,
+        "blog": blog,
+        "post": portal.made("/api/posts/", owner.token, fields)["id"],
         "device": device.id,
         "key": portal.made(keys, owner.token, {})["prefix"],
         "token": portal.made(tokens, owner.token, {})["prefix"],
@@ -137,6 +145,20 @@ ROUTES = [
     Route("GET", "/stats/{device}/", reads()),
     Route("GET", "/tasks/{task}/", reads()),
     Route("GET", "/tasks/{users_task}/", reads()),
+    Route("GET", "/api/comments/?login={login}", LISTS),
+    Route("GET", "/api/general/?login={login}&format=csv", LISTS),
+    # Each may bring events, of whom they see; this is no array of them.
+    Route("POST", "/api/activity/", writes(400, stranger=400), body={}),
+    Route("GET", "/api/blogs/", LISTS),
+    Route("POST", "/api/blogs/", writes(201, stranger=400), body=BLOG, spoils=True),
+    Route("GET", "/api/blogs/{blog}/", reads()),
+    Route("PATCH", "/api/blogs/{blog}/", writes(200), body={"name": "New"}),
+    Route("DELETE", "/api/blogs/{blog}/", writes(204), spoils=True),
+    Route("GET", "/api/posts/", LISTS),
+    Route("POST", "/api/posts/", writes(201, stranger=400), body=POST, spoils=True),
+    Route("GET", "/api/posts/{post}/", reads()),
+    Route("PATCH", "/api/posts/{post}/", writes(200), body={"header": "New"}),
+    Route("DELETE", "/api/posts/{post}/", writes(204), spoils=True),
 ]
 
 
@@ -163,9 +185,9 @@ def test_status_is_the_one_in_the_table(
         route.method,
         route.path.format_map(stage.names),
         headers=stage.headers[who],
-        json={name: stage.names["user"] if value == "{user}" else value for name, value in route.body.items()}
-        if route.body is not None
-        else None,
+        json=None
+        if route.body is None
+        else {name: stage.names.get(str(value).strip("{}"), value) for name, value in route.body.items()},
     )
     assert response.status_code == status, response.text
     if is_refused:
@@ -218,6 +240,8 @@ def test_foreign_and_unknown_look_alike(portal: Portal, stage: Stage) -> None:
         ("/devices/{device}/", unknown),
         ("/tasks/{task}/", unknown),
         ("/users/{user}/", 10**9),
+        ("/api/blogs/{blog}/", 10**9),
+        ("/api/posts/{post}/", 10**9),
     ):
         foreign = portal.request("GET", path.format_map(stage.names), headers=stage.headers["stranger"])
         nothing = path.format_map(dict.fromkeys(stage.names, absent))
@@ -284,6 +308,7 @@ def test_public_pages_need_no_credential(portal: Portal, path: str) -> None:
         "/portal/devices/{device}/",
         "/portal/analyses/",
         "/portal/analyses/{task}/",
+        "/portal/activity/?login={login}",
         "/admin/",
     ],
 )
