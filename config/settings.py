@@ -150,6 +150,15 @@ def database(name: str, url: str) -> dict[str, Any]:
     return parsed
 
 
+def is_clickhouse(url: str) -> bool:
+    """Whether it names a host and a database; ClickHouse is asked by HTTP."""
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname and parts.path.strip("/") and parts.port != 0)
+    except ValueError:
+        return False
+
+
 DATABASE_URL = required("DATABASE_URL", "postgresql://localhost/plumbline")
 DATABASES = {"default": database("DATABASE_URL", DATABASE_URL)}
 DATABASE_ROUTERS = ["config.routers.ActivityRouter"]
@@ -160,7 +169,7 @@ if not ACTIVITY_URL:
     DATABASES["activity"] = DATABASES["default"] | {"NAME": f"{DATABASES['default']['NAME']}_activity"}
 elif not ACTIVITY_URL.startswith("clickhouse://"):
     DATABASES["activity"] = database("ACTIVITY_URL", ACTIVITY_URL)
-elif not urlsplit(ACTIVITY_URL).hostname or not urlsplit(ACTIVITY_URL).path.strip("/"):
+elif not is_clickhouse(ACTIVITY_URL):
     raise ImproperlyConfigured(
         "ACTIVITY_URL must be of the form clickhouse://user:password@host:port/database."
     )
