@@ -11,6 +11,7 @@ from django.http import HttpResponse
 from django.test import Client
 
 from analytics.activity.events import COMMENT, CREATE_POST, DELETE_POST, LOGIN, LOGOUT
+from analytics.activity.storage import Storage
 from tests import factories
 from tests.factories import NOON
 from users.models import User
@@ -20,8 +21,8 @@ HOUR = timedelta(hours=1)
 
 
 @pytest.fixture(autouse=True)
-def _event_types() -> None:
-    factories.event_types()
+def _logs(logs: Storage) -> None:
+    """All of this on every storage."""
 
 
 @pytest.fixture

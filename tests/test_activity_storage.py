@@ -1,16 +1,13 @@
-"""One suite for every storage of logs: the same cases, the same answers."""
+"""One suite for every storage of logs: the same cases, the same answers. tests/logs.py has the storages."""
 
 from datetime import UTC, date, datetime, timedelta
 from uuid import uuid4
 
 import pytest
-from django.conf import settings
 
-from analytics.activity import storage
 from analytics.activity.events import COMMENT, CREATE_POST, DELETE_POST, KINDS, LATEST, LOGIN, LOGOUT, Event
-from analytics.activity.storage import Day, Storage
+from analytics.activity.storage import Day
 from devices.periods import Period
-from tests import factories
 from tests.concurrency import at_the_same_time
 from tests.factories import NOON
 
@@ -19,12 +16,6 @@ ADA, GRACE = 7, 8
 HOUR = timedelta(hours=1)
 EVER = Period()
 MICROSECOND = timedelta(microseconds=1)
-
-
-@pytest.fixture(params=["postgresql"])
-def logs(db: None, request: pytest.FixtureRequest) -> Storage:
-    factories.event_types()
-    return storage.opened(settings.ACTIVITY_URL)
 
 
 def event(name: str = LOGIN, at: datetime = NOON, of: int | None = None, user: int = ADA) -> Event:
@@ -150,9 +141,7 @@ class TestCounts:
 
 
 @pytest.mark.django_db(transaction=True, databases=["default", "activity"])
-def test_concurrent_senders_of_the_same_events_store_each_once():
-    factories.event_types()
-    logs = storage.opened(settings.ACTIVITY_URL)
+def test_concurrent_senders_of_the_same_events_store_each_once(logs):
     events = [event(COMMENT, NOON + number * HOUR, of=number % 5 + 1) for number in range(200)]
     orders = iter([events, events[::-1], events[100:] + events[:100], events[::2] + events[1::2]])
     new = at_the_same_time(lambda: logs.append(next(orders)), times=4)

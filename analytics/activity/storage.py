@@ -14,8 +14,9 @@ from django.utils.module_loading import import_string
 from analytics.activity.events import Event
 from devices.periods import Period
 
-# By their scheme. Imported only when chosen: ClickHouse's client is an extra.
-ENGINES = {"clickhouse": "analytics.activity.storage_clickhouse.ClickHouse"}
+CLICKHOUSE = "analytics.activity.storage_clickhouse.ClickHouse"
+# By their scheme; chdb is ClickHouse within this process, for tests. Imported only when chosen.
+ENGINES = {"clickhouse": CLICKHOUSE, "chdb": CLICKHOUSE}
 POSTGRESQL = "analytics.activity.storage_postgresql.PostgreSQL"
 
 
