@@ -46,6 +46,7 @@
   }
 
   build();
+  document.querySelector("[data-hint]").hidden = false;
   new ResizeObserver(() => plot.setSize({ width: box.clientWidth, height: HEIGHT })).observe(box);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", build);
 }
