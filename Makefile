@@ -30,8 +30,8 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
 
 lock: $(VENV)/dev.stamp
-	$(COMPILE) --extra demo pyproject.toml -o requirements.lock
-	$(COMPILE) --extra demo --group dev pyproject.toml -o requirements-dev.lock -c requirements.lock
+	$(COMPILE) --extra demo --extra clickhouse pyproject.toml -o requirements.lock
+	$(COMPILE) --extra demo --extra clickhouse --group dev pyproject.toml -o requirements-dev.lock -c requirements.lock
 	$(COMPILE) tests/bench/requirements.in -o tests/bench/requirements.lock
 
 # The demo's data (.demo) stay.

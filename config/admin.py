@@ -3,10 +3,17 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import admin
-from django.http import HttpRequest
+from django.contrib.auth.decorators import login_not_required
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
+from django.utils.decorators import method_decorator
+from django.views.decorators.cache import never_cache
 
+from analytics.activity.events import LOGIN
+from analytics.activity.models import PendingEvent
+from analytics.activity.sessions import note_logout
 from analytics.models import Analysis, Status
 from devices import store
 from devices.models import Device
@@ -21,6 +28,21 @@ class PlumblineAdminSite(admin.AdminSite):
 
     def has_permission(self, request: HttpRequest) -> bool:
         return request.user.is_active and request.user.is_staff
+
+    @method_decorator(never_cache)
+    @method_decorator(login_not_required)
+    @transaction.atomic
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        response = super().login(request, extra_context)
+        # A log-in that failed gets the form again.
+        if request.method == "POST" and response.status_code == 302:
+            PendingEvent.note(request.user.pk, LOGIN)
+        return response
+
+    def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        if request.method == "POST":
+            note_logout(request)
+        return super().logout(request, extra_context)
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         return super().index(request, {**(extra_context or {}), "overview": overview(timezone.now())})

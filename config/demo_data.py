@@ -1,13 +1,20 @@
-"""What the demo shows: this computer, and twelve devices of three owners with 30 days of readings."""
+"""What the demo shows: this computer, and twelve devices of three owners with 30 days of readings.
+
+And what the owners did on the portal in 120 days: their log-ins, blogs, posts and comments.
+"""
 
 import json
 import os
-from datetime import datetime
+from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 from django.db import transaction
 
+from analytics.activity import storage
+from analytics.activity.events import COMMENT, CREATE_POST, LOGIN, LOGOUT, Event, event_id
+from analytics.activity.models import Blog, Post
 from devices import ingest
 from devices.ingest import Target
 from devices.models import Device, DeviceKey, DeviceProfile
@@ -37,6 +44,13 @@ DEVICES = (
     ("emmy", "River gauge", "scalar", "Asia/Tokyo", 300),
     ("emmy", "Spare sensor (silent)", "scalar", "Asia/Tokyo", 0),
 )
+# Owner, blog, headers of its posts.
+BLOGS = (
+    ("ada", "Greenhouse diary", ("First frost", "Why the south house is warmer", "A new pump")),
+    ("grace", "Turbine notes", ("Bearing A runs hot", "Bearing B does not", "Silo levels in winter")),
+    ("emmy", "Bridges and rivers", ("Pier 2 has gaps", "High water", "High water")),
+)
+ACTIVE_DAYS = 120
 
 
 @transaction.atomic
@@ -84,6 +98,52 @@ def course(channel: str, count: int, random: np.random.Generator) -> np.ndarray:
     days = np.linspace(0, DAYS, count)
     drift = np.cumsum(random.normal(0, noise / 30, count))
     return np.round(level + wave * np.sin(2 * np.pi * days) + drift + random.normal(0, noise, count), 4)
+
+
+@transaction.atomic
+def seed_activity(now: datetime) -> None:
+    """Make it once, also in a portal that had its devices before there was any of this."""
+    people = list(User.objects.filter(login__in=OWNERS).order_by("pk"))
+    if Blog.objects.exists() or len(people) < len(OWNERS):
+        return
+    random = np.random.default_rng(SEED)
+    posts = [
+        Post.objects.create(
+            blog=blog, author=blog.owner, header=header, created_at=now - timedelta(days=20 * number + 5)
+        )
+        for blog, headers in blogs()
+        for number, header in enumerate(headers)
+    ]
+    done = [
+        *((post.author, CREATE_POST, post.created_at, post.blog_id) for post in posts),
+        *(action for person in people for action in actions(person, posts, now, random)),
+    ]
+    storage.current().append(
+        [
+            Event(event_id("demo", f"{SEED}-{number}"), person.pk, name, at, of)
+            for number, (person, name, at, of) in enumerate(done)
+        ]
+    )
+
+
+def blogs() -> Iterator[tuple[Blog, tuple[str, ...]]]:
+    for login, name, headers in BLOGS:
+        yield Blog.objects.create(owner=User.objects.get(login=login), name=name), headers
+
+
+def actions(
+    person: User, posts: list[Post], now: datetime, random: np.random.Generator
+) -> Iterator[tuple[User, str, datetime, int | None]]:
+    """A person's log-ins, log-outs and comments: most days a session or two, on some a comment."""
+    for day in range(ACTIVE_DAYS, 0, -1):
+        for _ in range(random.integers(0, 3)):
+            begin = now - timedelta(days=day, minutes=int(random.integers(0, 600)))
+            yield person, LOGIN, begin, None
+            for minutes in range(int(random.integers(0, 4))):
+                post = posts[min(int(random.exponential(2.5)), len(posts) - 1)]
+                yield person, COMMENT, begin + timedelta(minutes=3 * minutes + 2), post.pk
+            if random.random() < 0.7:
+                yield person, LOGOUT, begin + timedelta(minutes=int(random.integers(15, 90))), None
 
 
 def admin_with_password(password: str) -> User:

@@ -11,8 +11,11 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
+from analytics.activity.storage import Unavailable
 from devices.ingest import Refused
 
+# Of either database, whichever storage stands behind it.
+AWAY = (OperationalError, InterfaceError, Unavailable)
 PROBLEM_JSON = "application/problem+json"
 FOREIGN_KEY_VIOLATION = "23503"
 
@@ -45,7 +48,7 @@ def is_reference_gone(error: IntegrityError) -> bool:
 
 def problem_response(error: Exception, context: dict) -> HttpResponse | None:
     """REST framework's exception handler; what it does not know becomes Django's 500."""
-    if isinstance(error, (OperationalError, InterfaceError)):
+    if isinstance(error, AWAY):
         return database_is_away()
     if isinstance(error, RequestDataTooBig):
         return problem(413, "The body is too large.")

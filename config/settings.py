@@ -103,6 +103,7 @@ INSTALLED_APPS = [
     "users",
     "devices",
     "analytics",
+    "analytics.activity",
     "config.apps.ConfigConfig",
 ]
 MIDDLEWARE = [
@@ -139,13 +140,11 @@ TEMPLATES = [
 ]
 
 
-def database(name: str, demo_default: str) -> dict[str, Any]:
-    """Django's settings from a URL, which may hold a password and is never shown."""
+def database(name: str, url: str) -> dict[str, Any]:
+    """Django's settings from the URL in `name`, which may hold a password and is never shown."""
     try:
         # A thread keeps its connection and checks it before use: a restarted database costs no request.
-        parsed = dj_database_url.parse(
-            required(name, demo_default), conn_max_age=None, conn_health_checks=True
-        )
+        parsed = dj_database_url.parse(url, conn_max_age=None, conn_health_checks=True)
     except ValueError as error:
         raise ImproperlyConfigured(f"{name} is no URL of a database.") from error
     if parsed["ENGINE"] != "django.db.backends.postgresql" or not parsed["NAME"]:
@@ -154,7 +153,29 @@ def database(name: str, demo_default: str) -> dict[str, Any]:
     return parsed
 
 
-DATABASES = {"default": database("DATABASE_URL", "postgresql://localhost/plumbline")}
+def is_clickhouse(url: str) -> bool:
+    """Whether it names a host and a database; ClickHouse is asked by HTTP."""
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname and parts.path.strip("/") and parts.port != 0)
+    except ValueError:
+        return False
+
+
+DATABASE_URL = required("DATABASE_URL", "postgresql://localhost/plumbline")
+DATABASES = {"default": database("DATABASE_URL", DATABASE_URL)}
+DATABASE_ROUTERS = ["config.routers.ActivityRouter"]
+
+# The logs of what people do. Without a URL they are beside the portal's database, on the same server.
+ACTIVITY_URL = os.environ.get("ACTIVITY_URL", "")
+if not ACTIVITY_URL:
+    DATABASES["activity"] = DATABASES["default"] | {"NAME": f"{DATABASES['default']['NAME']}_activity"}
+elif not ACTIVITY_URL.startswith("clickhouse://"):
+    DATABASES["activity"] = database("ACTIVITY_URL", ACTIVITY_URL)
+elif not is_clickhouse(ACTIVITY_URL):
+    raise ImproperlyConfigured(
+        "ACTIVITY_URL must be of the form clickhouse://user:password@host:port/database."
+    )
 
 REDIS_URL = required("REDIS_URL", "redis://localhost")
 if not REDIS_URL.startswith(("redis://", "rediss://", "unix://")):
@@ -178,9 +199,9 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
 ]
-LOGIN_URL = "users:login"
+LOGIN_URL = "activity:login"
 LOGIN_REDIRECT_URL = "devices:device-list"
-LOGOUT_REDIRECT_URL = "users:login"
+LOGOUT_REDIRECT_URL = "activity:login"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 LANGUAGE_CODE = "en"
@@ -289,6 +310,11 @@ CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
 CELERY_BEAT_SCHEDULE = {
     "make-partitions": {"task": "devices.tasks.make_partitions", "schedule": timedelta(hours=6)},
     "erase-readings": {"task": "devices.tasks.erase_readings", "schedule": timedelta(minutes=1)},
+    "deliver-events": {
+        "task": "analytics.activity.tasks.deliver_events",
+        "schedule": timedelta(seconds=5),
+        "options": {"expires": 5},
+    },
     "forget-keys": {"task": "devices.tasks.forget_keys", "schedule": timedelta(hours=1)},
     "build-rollups": {
         "task": "devices.tasks.build_rollups",

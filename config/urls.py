@@ -16,6 +16,7 @@ urlpatterns = [
     path("", include("users.urls")),
     path("", include("devices.urls")),
     path("", include("analytics.urls")),
+    path("", include("analytics.activity.urls")),
     path("schema/", SpectacularJSONAPIView.as_view(), name="schema"),
     path("docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
     path("redoc", SpectacularRedocView.as_view(url_name="schema"), name="redoc"),

@@ -4,12 +4,11 @@ import sys
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
-from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.loader import render_to_string
 
-from config.problems import database_is_away, problem
+from config.problems import AWAY, database_is_away, problem
 
 PAGES = ("/portal/", "/admin/")
 
@@ -23,7 +22,7 @@ def error_view(status: int, title: str, detail: str):
     """An error as a page for people, as problem details for programs."""
 
     def view(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-        if isinstance(sys.exc_info()[1], (OperationalError, InterfaceError)):
+        if isinstance(sys.exc_info()[1], AWAY):
             return database_is_away()
         return render_problem(request, status, title, detail)
 

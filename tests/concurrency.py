@@ -11,7 +11,7 @@ from threading import Barrier
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, connections
 
 
 def at_the_same_time(job: Callable[[], Any], *, times: int) -> list[Any]:
@@ -28,13 +28,13 @@ def at_the_same_time(job: Callable[[], Any], *, times: int) -> list[Any]:
 
 
 def own_connection(job: Callable[..., Any]) -> Callable[..., Any]:
-    """The job, for a thread: its connection is closed behind it."""
+    """The job, for a thread: its connections are closed behind it."""
 
     def run(*arguments: Any) -> Any:
         try:
             return job(*arguments)
         finally:
-            connection.close()
+            connections.close_all()
 
     return run
 

@@ -1,1 +1,1 @@
-pytest_plugins = ("tests.portal",)
+pytest_plugins = ("tests.portal", "tests.logs")

@@ -4,7 +4,11 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
+from uuid import uuid4
 
+from analytics.activity import storage
+from analytics.activity.events import KINDS, Event
+from analytics.activity.models import Blog, EventType, Post, SpaceType
 from devices import exclusions, store
 from devices.exclusions import Extent
 from devices.ingest import microseconds
@@ -79,3 +83,31 @@ def exclusion(
     """Of an hour, unless the test says what."""
     extent = Extent(start, end, values)
     return exclusions.make(sender, extent, reason="Cleaning", by="colleague", now=NOON)
+
+
+def blog(user: User | None = None, **fields: Any) -> Blog:
+    return Blog.objects.create(owner=user or owner(), **{"name": "Field notes", **fields})
+
+
+def post(author: User | None = None, **fields: Any) -> Post:
+    """Without the event that publishing it writes."""
+    author = author or owner()
+    return Post.objects.create(
+        author=author, **{"blog": fields.get("blog") or blog(author), "header": "Frost", **fields}
+    )
+
+
+def log(user: User | int, name: str, at: datetime = NOON, of: int | None = None) -> Event:
+    """A stored event."""
+    event = Event(uuid4(), getattr(user, "pk", user), name, at, of)
+    storage.current().append([event])
+    return event
+
+
+def event_types() -> None:
+    """What a migration brought, a transactional test before may have flushed."""
+    for number, name in enumerate(("global", "blog", "post"), start=1):
+        space, _ = SpaceType.objects.get_or_create(id=number, defaults={"name": name})
+        for kind_name, kind in KINDS.items():
+            if kind.space == name:
+                EventType.objects.get_or_create(id=kind.number, defaults={"name": kind_name, "space": space})

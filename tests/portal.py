@@ -28,6 +28,7 @@ from config.processes import Command, Supervisor, describe_exit, last_lines
 from tests.servers import free_folder
 
 DATABASE = "plumbline_portal"
+ACTIVITY_DATABASE = f"{DATABASE}_activity"
 SERVER_URLS = ("DATABASE_URL", "REDIS_URL")
 START_SECONDS = 60
 TASK_SECONDS = 60
@@ -45,7 +46,9 @@ STORED = """
         (SELECT count(*) FROM devices_reading WHERE device_id IN (SELECT id FROM devices_device)),
         (SELECT json_agg(e ORDER BY id)::text FROM devices_exclusion e),
         (SELECT count(*) FROM analytics_analysis),
-        (SELECT json_agg((id, name, asked_by_id) ORDER BY id)::text FROM analytics_calculation)
+        (SELECT json_agg((id, name, asked_by_id) ORDER BY id)::text FROM analytics_calculation),
+        (SELECT json_agg(b ORDER BY id)::text FROM activity_blog b),
+        (SELECT json_agg(p ORDER BY id)::text FROM activity_post p)
 """
 
 Name = Literal["postgres", "redis", "web", "worker", "beat"]
@@ -101,7 +104,11 @@ class Portal:
 
     def install(self) -> None:
         """What the README has an operator do before the first start, and then start."""
-        statements = (f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)", f"CREATE DATABASE {DATABASE}")
+        # `migrate` makes the second one, which is not named here.
+        statements = (
+            *(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)" for name in (DATABASE, ACTIVITY_DATABASE)),
+            f"CREATE DATABASE {DATABASE}",
+        )
         for statement in statements:
             execute(self.server_url, statement)
         self.manage("migrate")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from django.contrib import admin
-from django.db import connection
+from django.db import connection, connections
 from django.db.models import Model
 from django.http import HttpResponse
 from django.test import Client
@@ -14,6 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django_celery_results.models import TaskResult
 
+from analytics.activity.models import Blog, EventType, Log, PendingEvent, Post, SpaceType
 from analytics.models import Analysis, Calculation, Status
 from devices import store, upkeep
 from devices.models import Device, DeviceKey, DeviceProfile, Erasure, Exclusion, Import, Reading
@@ -21,7 +22,7 @@ from devices.periods import Period
 from tests import factories
 from users.models import Token, User
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.django_db(databases=["default", "activity"])
 EVERYTHING = {"add", "change", "delete", "history"}
 # What one can do with each kind of row; staff with users and tokens nothing.
 PAGES: dict[type[Model], set[str]] = {
@@ -36,6 +37,12 @@ PAGES: dict[type[Model], set[str]] = {
     Analysis: EVERYTHING - {"add"},
     Calculation: EVERYTHING - {"add", "delete"},
     TaskResult: EVERYTHING - {"add", "delete"},
+    Blog: EVERYTHING,
+    Post: EVERYTHING,
+    PendingEvent: EVERYTHING - {"add", "delete"},
+    Log: EVERYTHING - {"add", "delete"},
+    EventType: EVERYTHING - {"add", "delete"},
+    SpaceType: EVERYTHING - {"add", "delete"},
 }
 FOR_ADMINS = {User, Token}
 CREDENTIAL = re.compile(r"pl[td]_[0-9a-f]{8}\.[\w-]{43}")
@@ -72,8 +79,24 @@ def row(model: type[Model]) -> Model:
             kernel="well", kernel_version="1", parameters={"lag": 1}, seed=1, asked_by=device.owner
         ),
         TaskResult: result,
+        **activity_rows(),
     }
     return rows[model]
+
+
+def activity_rows() -> dict[type[Model], Model]:
+    factories.event_types()
+    post = factories.post()
+    factories.log(post.author, "comment", of=post.pk)
+    now = timezone.now()
+    return {
+        Blog: post.blog,
+        Post: post,
+        PendingEvent: PendingEvent.objects.create(user_id=post.author_id, name="login", at=now),
+        Log: Log.objects.first(),
+        EventType: EventType.objects.first(),
+        SpaceType: SpaceType.objects.first(),
+    }
 
 
 def changelist(model: type[Model], made: Model) -> str:
@@ -82,9 +105,10 @@ def changelist(model: type[Model], made: Model) -> str:
 
 
 def queries_of(ask: Callable[[], HttpResponse]) -> list[str]:
-    with CaptureQueriesContext(connection) as queries:
+    logs = connections["activity"]
+    with CaptureQueriesContext(connection) as queries, CaptureQueriesContext(logs) as of_logs:
         assert ask().status_code == 200
-    return [query["sql"] for query in queries]
+    return [query["sql"] for query in [*queries, *of_logs]]
 
 
 def choose(client: Client, model: type[Model], action: str, *rows: Model, **fields: str) -> HttpResponse:
@@ -365,3 +389,35 @@ class TestAnalyses:
     def test_what_the_product_writes_is_not_changed_by_hand(self, model):
         made = row(model)
         assert client(factories.admin()).post(url(model, "change", made.pk), {}).status_code == 403
+
+
+class TestActivity:
+    def test_posts_made_and_deleted_here_write_their_events(self):
+        seen, blog = client(factories.colleague()), factories.blog()
+        fields = {"blog": blog.pk, "author": blog.owner_id, "header": "Frost", "text": "Cold."}
+        for _ in range(3):
+            assert seen.post(url(Post, "add"), fields).status_code == 302
+        first, *_ = Post.objects.all()
+        seen.post(url(Post, "change", first.pk), {"header": "New", "text": ""})
+        assert Post.objects.get(pk=first.pk).header == "New"
+        seen.post(url(Post, "delete", first.pk), {"post": "yes"})
+        choose(seen, Blog, "delete_selected", blog, post="yes")
+        events = PendingEvent.objects.filter(user_id=blog.owner_id, object_id=blog.pk)
+        assert sorted(event.name for event in events) == ["create_post"] * 3 + ["delete_post"] * 3
+        assert not Blog.objects.exists()
+
+    def test_logs_are_found_by_login_and_shown_with_it(self):
+        post = activity_rows()[Post]
+        factories.log(987_654_321, "logout")
+        seen = client(factories.colleague())
+        page = seen.get(url(Log, "changelist"), {"q": post.author.login}).content.decode()
+        assert ("comment" in page, "unknown" in page) == (True, False)
+        assert "unknown" in seen.get(url(Log, "changelist")).content.decode()
+        assert "0 logs" in seen.get(url(Log, "changelist"), {"q": "nobody"}).content.decode()
+
+    def test_the_list_of_logs_counts_no_further_than_it_offers_pages(self):
+        activity_rows()
+        seen = client(factories.colleague())
+        counts = [sql for sql in queries_of(lambda: seen.get(url(Log, "changelist"))) if "COUNT(" in sql]
+        assert counts
+        assert all("LIMIT 10000" in sql for sql in counts if "activity_log" in sql)

@@ -162,7 +162,7 @@ def test_a_login_that_is_alike_in_capitals_locks_nobody_out() -> None:
     User.objects.create_user("adm\N{LATIN SMALL LETTER DOTLESS I}n", "other@example.com")
     User.objects.create_user("admin", "admin@example.com", "a long password", role=Role.ADMIN)
     form = {"username": "Admin", "password": "a long password"}
-    assert Client().post(reverse("users:login"), form).status_code == 302
+    assert Client().post(reverse("activity:login"), form).status_code == 302
 
 
 @in_database

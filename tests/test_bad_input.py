@@ -279,6 +279,8 @@ BODY_ROUTES = [
     ("PATCH", "/devices/{device}/"),
     ("POST", "/devices/{device}/keys/"),
     ("POST", "/devices/{device}/analytics/"),
+    ("POST", "/api/blogs/"),
+    ("POST", "/api/posts/"),
 ]
 
 
@@ -561,6 +563,12 @@ QUERIES = [
     ("/stats/?ordering=time", "ordering"),
     ("/stats/{device}/?from=2026-01-01", "from"),
     ("/tasks/{device}/?colour=red", "colour"),
+    ("/api/comments/?login=admin&colour=red", "colour"),
+    ("/api/general/?login=admin&format=CSV", "format"),
+    ("/api/general/?login=admin&start=%00", "start"),
+    ("/api/comments/?format=csv", "login"),
+    ("/api/blogs/?owner=%00", "owner"),
+    ("/api/posts/?blog=x", "blog"),
 ]
 
 
@@ -610,7 +618,10 @@ BAD_UUIDS = [
     str(UNKNOWN).upper() + "0",
     "{" + str(UNKNOWN) + "}",
 ]
-USER_PATHS = ["/users/{}/", "/users/{}/tokens/", "/users/{}/analytics/"]
+USER_PATHS = [
+    *("/users/{}/", "/users/{}/tokens/", "/users/{}/analytics/"),
+    *("/api/blogs/{}/", "/api/posts/{}/"),
+]
 UUID_PATHS = ["/devices/{}/", "/devices/{}/keys/", "/devices/{}/analytics/", "/stats/{}/", "/tasks/{}/"]
 UUID_PATHS += ["/devices/{}/series/", "/devices/{}/exclusions/"]
 
@@ -663,6 +674,10 @@ METHODS = {
     "/stats/": "GET HEAD OPTIONS",
     "/stats/{device}/": "GET HEAD OPTIONS",
     "/tasks/{device}/": "GET HEAD OPTIONS",
+    "/api/comments/": "GET HEAD OPTIONS",
+    "/api/activity/": "POST OPTIONS",
+    "/api/blogs/": "GET POST HEAD OPTIONS",
+    "/api/posts/1/": "GET PATCH DELETE HEAD OPTIONS",
 }
 
 
@@ -788,7 +803,11 @@ def test_bad_page_is_no_server_error(portal: Portal, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["page=x", "page=0", "page=999999", "active=maybe", "user=1_0", "search=%00"]
+    "query",
+    [
+        *("page=x", "page=0", "page=999999", "active=maybe", "user=1_0", "search=%00"),
+        *("login=%00", "login=nobody", "start=soon", "last=x", "start=2026-02-02&end=2026-02-01"),
+    ],
 )
 def test_bad_query_of_a_page_is_no_server_error(portal: Portal, query: str) -> None:
     """As the admin, in a session: a person who edits the address."""
@@ -798,7 +817,7 @@ def test_bad_query_of_a_page_is_no_server_error(portal: Portal, query: str) -> N
         token = re.findall(r'name="csrfmiddlewaretoken" value="([^"]+)"', form.text)[0]
         account = {"username": portal.admin_login, "password": portal.admin_password}
         browser.post(f"{portal.url}/portal/login/", {**account, "csrfmiddlewaretoken": token}, timeout=30)
-        for path in ("/portal/devices/", "/portal/analyses/"):
+        for path in ("/portal/devices/", "/portal/analyses/", "/portal/activity/"):
             page = browser.get(f"{portal.url}{path}?{query}", timeout=30)
             assert page.status_code in (200, 400)
             assert page.headers["Content-Type"].startswith("text/html")

@@ -1,9 +1,10 @@
 """The number of queries that a page makes doesn't grow with its rows."""
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
-from django.db import connection
+from django.db import connection, connections
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -15,7 +16,7 @@ from tests import factories
 
 MANY = 20
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.django_db(databases=["default", "activity"])
 
 
 @pytest.fixture
@@ -24,11 +25,12 @@ def queries() -> Callable[..., int]:
     client = Client()
     client.force_login(factories.colleague())
 
-    def count(page: str, *ids: object, text: str, times: int) -> int:
-        with CaptureQueriesContext(connection) as captured:
-            response = client.get(reverse(page, args=ids))
+    def count(page: str, *ids: object, text: str, times: int, **query: str) -> int:
+        logs = connections["activity"]
+        with CaptureQueriesContext(connection) as captured, CaptureQueriesContext(logs) as of_logs:
+            response = client.get(reverse(page, args=ids), query)
         assert response.content.decode().count(text) == times
-        return len(captured)
+        return len(captured) + len(of_logs)
 
     return count
 
@@ -94,3 +96,19 @@ def test_start_page_of_the_admin(queries: Callable[..., int]) -> None:
     for _ in range(MANY - 1):
         add_finished(device=add_device())
     assert queries("admin:index", text=f"<strong>{MANY}</strong> devices", times=1) == few
+
+
+def test_activity_of_a_person(queries: Callable[..., int]) -> None:
+    factories.event_types()
+    ada = factories.owner()
+
+    def add(number: int) -> None:
+        day = factories.NOON - number * timedelta(days=1)
+        factories.log(ada, "comment", day, factories.post(header="Frost").pk)
+
+    add(0)
+    page = ("activity:activity",)
+    few = queries(*page, text='">Frost<', times=1, login=ada.login)
+    for number in range(1, MANY):
+        add(number)
+    assert queries(*page, text='">Frost<', times=MANY, login=ada.login) == few

@@ -14,6 +14,8 @@ from tests.portal import Person, Portal, Sender, eventually
 READING = {"x": 1, "y": 2, "z": 3}
 PERIOD = {"start": "2026-01-01", "end": "2026-01-02", "reason": "Cleaning"}
 WEEK = {"date_start": "2026-01-01", "date_fin": "2026-01-07", "lag": 1}
+BLOG = {"name": "More notes", "description": "", "owner": "{login}"}
+POST = {"blog": "{blog}", "author": "{login}", "header": "Frost", "text": ""}
 UNKNOWN = "plt_00000000.bm8gc3VjaCB0b2tlbg"
 
 
@@ -33,8 +35,14 @@ def set_stage(portal: Portal) -> Stage:
     portal.post_reading(device, **READING)
     revoked, expired, ended = portal.new_token(owner.id), portal.new_token(owner.id), portal.new_device(owner)
     keys, tokens = f"/devices/{device.id}/keys/", f"/users/{owner.id}/tokens/"
+    fields = {"name": "Notes", "description": "", "owner": owner.login}
+    blog = portal.made("/api/blogs/", owner.token, fields)["id"]
+    fields = {"blog": blog, "author": owner.login, "header": "Frost", "text": ""}
     names = {
         "user": owner.id,
+        "login": owner.login,
+        "blog": blog,
+        "post": portal.made("/api/posts/", owner.token, fields)["id"],
         "device": device.id,
         "key": portal.made(keys, owner.token, {})["prefix"],
         "token": portal.made(tokens, owner.token, {})["prefix"],
@@ -158,6 +166,20 @@ ROUTES = [
     Route("GET", "/calculations/{calculation}/", reads()),
     Route("POST", "/calculations/{calculation}/rerun/", writes(201)),
     Route("POST", "/calculations/{calculation}/cancel/", writes(409)),
+    Route("GET", "/api/comments/?login={login}", LISTS),
+    Route("GET", "/api/general/?login={login}&format=csv", LISTS),
+    # Each may bring events, of whom they see; this is no array of them.
+    Route("POST", "/api/activity/", writes(400, stranger=400), body={}),
+    Route("GET", "/api/blogs/", LISTS),
+    Route("POST", "/api/blogs/", writes(201, stranger=400), body=BLOG, spoils=True),
+    Route("GET", "/api/blogs/{blog}/", reads()),
+    Route("PATCH", "/api/blogs/{blog}/", writes(200), body={"name": "New"}),
+    Route("DELETE", "/api/blogs/{blog}/", writes(204), spoils=True),
+    Route("GET", "/api/posts/", LISTS),
+    Route("POST", "/api/posts/", writes(201, stranger=400), body=POST, spoils=True),
+    Route("GET", "/api/posts/{post}/", reads()),
+    Route("PATCH", "/api/posts/{post}/", writes(200), body={"header": "New"}),
+    Route("DELETE", "/api/posts/{post}/", writes(204), spoils=True),
 ]
 
 
@@ -184,9 +206,9 @@ def test_status_is_the_one_in_the_table(
         route.method,
         route.path.format_map(stage.names),
         headers=stage.headers[who],
-        json={name: stage.names["user"] if value == "{user}" else value for name, value in route.body.items()}
-        if route.body is not None
-        else None,
+        json=None
+        if route.body is None
+        else {name: stage.names.get(str(value).strip("{}"), value) for name, value in route.body.items()},
     )
     assert response.status_code == status, response.text
     if is_refused:
@@ -240,6 +262,8 @@ def test_foreign_and_unknown_look_alike(portal: Portal, stage: Stage) -> None:
         ("/tasks/{task}/", unknown),
         ("/calculations/{calculation}/", unknown),
         ("/users/{user}/", 10**9),
+        ("/api/blogs/{blog}/", 10**9),
+        ("/api/posts/{post}/", 10**9),
     ):
         foreign = portal.request("GET", path.format_map(stage.names), headers=stage.headers["stranger"])
         nothing = path.format_map(dict.fromkeys(stage.names, absent))
@@ -313,6 +337,7 @@ def test_public_pages_need_no_credential(portal: Portal, path: str) -> None:
         "/portal/calculations/{calculation}/",
         "/portal/calculations/{calculation}/chart/",
         "/portal/calculations/{calculation}/compare/",
+        "/portal/activity/?login={login}",
         "/admin/",
     ],
 )

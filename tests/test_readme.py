@@ -22,7 +22,7 @@ def test_the_main_job_as_written(open_folder: Path):
         done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     blocks = done.stdout.split("BLOCK ")[1:]
-    _setup, _register, post, analyse, days, exclusion, series, fleet, many, bad = blocks
+    _setup, _register, post, analyse, days, exclusion, series, fleet, many, bad, activity = blocks
     assert post.count('{"status":"ok"}') == 3
     assert '"x":2.5' in post
     assert '"x":{"count":3,"min":1.5,"max":8.0,"sum":12.0,"avg":4.0,"median":2.5}' in analyse
@@ -37,3 +37,6 @@ def test_the_main_job_as_written(open_folder: Path):
     assert '"field":"x","message":"Must be a finite number."' in bad
     assert '"field":"y","message":"Must be a number."' in bad
     assert '"field":"z","message":"Is missing."' in bad
+    assert '{"accepted":1,"rejected":[{"index":1,"message":"login: There is no such user."}]}' in activity
+    assert '"post_header":"Frost","post_author_login":"ada","total_comments":1' in activity
+    assert "2019-05-01,0,0,0" in activity

@@ -97,6 +97,12 @@ def test_without_what_is_required_it_refuses_to_start_and_names_it(name):
         ("DATABASE_URL", "mysql://localhost/plumbline"),
         ("DATABASE_URL", "postgresql://localhost"),
         ("DATABASE_URL", "postgresql://localhost:many/plumbline"),
+        ("ACTIVITY_URL", "nonsense"),
+        ("ACTIVITY_URL", "mysql://localhost/activity"),
+        ("ACTIVITY_URL", "postgresql://localhost"),
+        ("ACTIVITY_URL", "clickhouse://localhost"),
+        ("ACTIVITY_URL", "clickhouse:///activity"),
+        ("ACTIVITY_URL", "clickhouse://localhost:many/activity"),
         ("REDIS_URL", "localhost:6379"),
         ("REDIS_URL", "amqp://localhost"),
     ],
@@ -113,9 +119,30 @@ def refused(name: str, value: str | None) -> None:
     assert name in last
 
 
-def test_a_password_is_not_shown():
-    done = check(DATABASE_URL="postgresql://someone:hush@localhost:many/plumbline")
+@pytest.mark.parametrize("name", ["DATABASE_URL", "ACTIVITY_URL"])
+def test_a_password_is_not_shown(name):
+    done = check(**{name: "postgresql://someone:hush@localhost:many/plumbline"})
     assert "hush" not in done.stdout + done.stderr
+
+
+def test_the_logs_are_beside_the_portals_database_unless_a_url_says_where():
+    ask = "from django.conf import settings; print(settings.DATABASES.get('activity', {}).get('NAME'))"
+    for url, name in (
+        ("", "plumbline_activity"),
+        ("postgresql://elsewhere/logs", "logs"),
+        ("clickhouse://elsewhere:8123/logs", "None"),
+    ):
+        env = COMPLETE | {"ACTIVITY_URL": url, "PATH": os.environ["PATH"]}
+        env["DJANGO_SETTINGS_MODULE"] = "config.settings"
+        done = subprocess.run(
+            [sys.executable, "-c", ask],
+            env=env,
+            cwd=settings.BASE_DIR,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout.strip() == name
 
 
 def test_demo_mode_needs_nothing():

@@ -20,7 +20,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 READY_SECONDS = 60
 BANNER = "DEMO MODE: everything is open without credentials to whoever reaches this address."
 FOR_COMMANDS = (
-    *("SECRET_KEY", "TOKEN_PEPPER", "ALLOWED_HOSTS", "DATABASE_URL", "REDIS_URL"),
+    *("SECRET_KEY", "TOKEN_PEPPER", "ALLOWED_HOSTS", "DATABASE_URL", "ACTIVITY_URL", "REDIS_URL"),
     *("PLUMBLINE_DEMO", "HOST", "PORT", "DATA"),
 )
 
@@ -91,7 +91,7 @@ def environment(data: Path, host: str, port: int, urls: Mapping[str, str]) -> di
 
 def write_environment(path: Path, env: Mapping[str, str]) -> None:
     """For a shell in which commands are to reach this demo; like the secrets, for our own eyes."""
-    lines = [f"export {name}={shlex.quote(env[name])}\n" for name in FOR_COMMANDS]
+    lines = [f"export {name}={shlex.quote(env[name])}\n" for name in FOR_COMMANDS if name in env]
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.writelines(lines)
 

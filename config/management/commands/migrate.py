@@ -1,21 +1,67 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from django.conf import settings
+from django.core.management.base import CommandError
 from django.core.management.commands.migrate import Command as MigrateCommand
-from django.db import connections
+from django.db import DatabaseError, connections
+
+from config.routers import ALIAS as ACTIVITY
 
 # Any constant: two replicas that start together ask for the same one.
 LOCK = 7_586_201
 
 
 class Command(MigrateCommand):
-    help = "Django's migrate, one at a time, never waiting long for a table's lock."
+    help = "Django's migrate, of both databases, one at a time, never waiting long for a table's lock."
 
-    def handle(self, *args: Any, **options: Any) -> None:
-        with connections[options["database"]].cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_lock(%s)", [LOCK])
-            cursor.execute("SET lock_timeout = '10s'")
-            try:
-                super().handle(*args, **options)
-            finally:
-                cursor.execute("RESET lock_timeout")
-                cursor.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
+    def add_arguments(self, parser: Any) -> None:
+        super().add_arguments(parser)
+        parser.set_defaults(database=None)
+
+    def get_check_kwargs(self, options: dict[str, Any]) -> dict[str, Any]:
+        return super().get_check_kwargs(options | {"database": options["database"] or "default"})
+
+    def handle(self, *args: Any, database: str | None, **options: Any) -> None:
+        if database is not None:
+            with locked(database):
+                return super().handle(*args, database=database, **options)
+        with locked("default"):
+            super().handle(*args, database="default", **options)
+            # What asks before it starts must start without the activity database, too.
+            if ACTIVITY in settings.DATABASES and not options["check_unapplied"]:
+                self.migrate_activity(*args, **options)
+        return None
+
+    def migrate_activity(self, *args: Any, **options: Any) -> None:
+        if not settings.ACTIVITY_URL:
+            create_if_missing(connections[ACTIVITY].settings_dict["NAME"])
+        with locked(ACTIVITY):
+            super().handle(*args, database=ACTIVITY, **options)
+
+
+@contextmanager
+def locked(alias: str) -> Iterator[None]:
+    with connections[alias].cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", [LOCK])
+        cursor.execute("SET lock_timeout = '10s'")
+        try:
+            yield
+        finally:
+            cursor.execute("RESET lock_timeout")
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
+
+
+def create_if_missing(name: str) -> None:
+    """The database beside the portal's own. Raises CommandError."""
+    with connections["default"].cursor() as cursor:
+        cursor.execute("SELECT FROM pg_database WHERE datname = %s", [name])
+        if cursor.rowcount:
+            return
+        try:
+            cursor.execute(f"CREATE DATABASE {connections['default'].ops.quote_name(name)}")
+        except DatabaseError as error:
+            raise CommandError(
+                f"The activity database {name} cannot be created ({error}). Create it, or set ACTIVITY_URL."
+            ) from error

@@ -16,4 +16,5 @@ class Command(BaseCommand):
             raise CommandError("Only in demo mode: it sets the admin's password.")
         demo_data.admin_with_password(os.environ["DEMO_ADMIN_PASSWORD"])
         demo_data.seed(timezone.now())
+        demo_data.seed_activity(timezone.now())
         demo_data.hand_key_to_agent(settings.DATA / "agent.json")

@@ -1,0 +1,107 @@
+from typing import Any
+
+from django.conf import settings
+from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from analytics.activity.models import Blog, EventType, Log, PendingEvent, Post, SpaceType
+from devices.admin import LookedAt, UncountedPaginator
+from users.models import User
+
+
+class ErasingAdmin(admin.ModelAdmin):
+    """Deletes as the API does, so that the events are written."""
+
+    def delete_model(self, request: HttpRequest, obj: Blog | Post) -> None:
+        obj.erase()
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet) -> None:
+        for row in queryset:
+            row.erase()
+
+    def get_autocomplete_fields(self, request: HttpRequest) -> tuple[str, ...]:
+        # Staff may not search through users: a plain choice for them.
+        people = ("owner", "author")
+        return tuple(f for f in self.autocomplete_fields if request.user.is_admin or f not in people)
+
+
+@admin.register(Blog)
+class BlogAdmin(ErasingAdmin):
+    list_display = ("name", "owner", "created_at")
+    list_select_related = ("owner",)
+    search_fields = ("name", "owner__login")
+    autocomplete_fields = ("owner",)
+
+
+@admin.register(Post)
+class PostAdmin(ErasingAdmin):
+    list_display = ("header", "author", "blog", "created_at")
+    list_select_related = ("author", "blog")
+    search_fields = ("header", "author__login", "blog__name")
+    autocomplete_fields = ("author", "blog")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Post | None = None) -> tuple[str, ...]:
+        # Its event was written for them.
+        return ("blog", "author") if obj else ()
+
+    def save_model(self, request: HttpRequest, obj: Post, form: Any, change: bool) -> None:
+        if change:
+            super().save_model(request, obj, form, change)
+        else:
+            obj.publish()
+
+
+@admin.register(PendingEvent)
+class PendingEventAdmin(LookedAt):
+    """What waits for the activity database: normally nothing."""
+
+    list_display = ("at", "name", "user_id", "object_id")
+
+
+class LogList(ChangeList):
+    """Logs with the logins of their users, who live in the other database."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        users = User.objects.filter(pk__in={log.user_id for log in self.result_list})
+        logins = dict(users.values_list("pk", "login"))
+        for log in self.result_list:
+            log.login = logins.get(log.user_id)
+
+
+class LogAdmin(LookedAt):
+    """The last to come in first; searched by login. Nothing here counts the table."""
+
+    list_display = ("at", "login", "event_type", "object_id")
+    list_filter = ("event_type",)
+    list_select_related = ("event_type",)
+    list_per_page = 100
+    search_fields = ("user_id",)
+    search_help_text = "A login, exactly."
+    show_full_result_count = False
+    paginator = UncountedPaginator
+
+    def get_changelist(self, request: HttpRequest, **_: Any) -> type[ChangeList]:
+        return LogList
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple:
+        if not search_term:
+            return queryset, False
+        user = User.objects.filter(login=search_term).first()
+        return (queryset.filter(user_id=user.pk) if user else queryset.none()), False
+
+    @admin.display(description="user", empty_value="unknown")
+    def login(self, log: Log) -> str | None:
+        return log.login
+
+
+class TypeAdmin(LookedAt):
+    list_display = ("name", "id")
+
+
+# In ClickHouse they are no rows of Django's.
+if "activity" in settings.DATABASES:
+    admin.site.register(Log, LogAdmin)
+    admin.site.register([EventType, SpaceType], TypeAdmin)

@@ -1,0 +1,254 @@
+import csv
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from django.db import transaction
+from django.http import HttpResponse
+from django.utils import timezone
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
+from rest_framework import generics
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from analytics.activity import datasets, storage, taking
+from analytics.activity.filters import BlogFilter, PostFilter
+from analytics.activity.models import Blog, Post
+from analytics.activity.serializers import BlogSerializer, PostSerializer
+from analytics.activity.taking import is_text
+from analytics.api import asked_period
+from devices.api import NOTHING, AlwaysJSON, RawJSON, TooLarge
+from devices.ingest import TooMany
+from devices.periods import Period
+from users.models import User
+
+DATASET = {
+    "parameters": [
+        OpenApiParameter("login", str, required=True, description="Whose activity; exactly as it is."),
+        OpenApiParameter("start", OpenApiTypes.DATE, description="From this day on, in the portal's zone."),
+        OpenApiParameter("end", OpenApiTypes.DATE, description="Before this day."),
+        OpenApiParameter("format", str, enum=["json", "csv"], description="`json` if left out."),
+    ],
+    "responses": {(200, "application/json"): OpenApiTypes.OBJECT, (200, "text/csv"): OpenApiTypes.STR},
+}
+COMMENTS = {"user_login": "ada", "post_header": "Frost", "post_author_login": "grace", "total_comments": 3}
+GENERAL = {"date": "2026-11-21", "logins": 2, "logouts": 1, "blog_actions": 4}
+EVENT = {"login": "ada", "event": "comment", "at": "2026-11-21T10:31:00+01:00", "object_id": 12, "id": "a-1"}
+
+Build = Callable[[User, Period], list[datasets.Row]]
+
+
+class DatasetView(APIView):
+    """Of somebody whom the asker does not see there are no rows, as of somebody who does not exist."""
+
+    # Else `format` would be REST framework's own, and an unknown one 404.
+    content_negotiation_class = AlwaysJSON
+    query_parameters = ("login", "start", "end", "format")
+
+    def answer(self, request: Request, name: str, columns: Sequence[str], build: Build) -> HttpResponse:
+        asked = request.query_params
+        login, form = asked.get("login", ""), asked.get("format", "json")
+        if not login:
+            raise ValidationError({"login": "Is missing."})
+        if form not in ("json", "csv"):
+            raise ValidationError({"format": "Must be json or csv."})
+        period = asked_period(asked, timezone.get_default_timezone())
+        users = User.objects.visible_to(request.user)
+        user = users.filter(login=login).first() if is_text(login) else None
+        rows = build(user, period) if user else []
+        if form == "json":
+            return Response({"status": "ok", "data": rows})
+        return csv_file(name, columns, rows)
+
+
+class Comments(DatasetView):
+    @extend_schema(
+        operation_id="comments_dataset",
+        examples=[
+            OpenApiExample("Rows", {"status": "ok", "data": [COMMENTS]}, media_type="application/json")
+        ],
+        **DATASET,
+    )
+    def get(self, request: Request) -> HttpResponse:
+        """Whose posts a person commented, and how often.
+
+        A row for each post, also one's own: most comments first, then by the post's id. Of a post that was
+        deleted header and author are null. Unknown login: no rows.
+        """
+        return self.answer(request, "comments", datasets.COMMENTS, datasets.comments)
+
+
+class General(DatasetView):
+    @extend_schema(
+        operation_id="general_dataset",
+        examples=[OpenApiExample("Rows", {"status": "ok", "data": [GENERAL]}, media_type="application/json")],
+        **DATASET,
+    )
+    def get(self, request: Request) -> HttpResponse:
+        """What a person did on each active day.
+
+        Days are those of the portal's zone, ascending. A comment is no blog action; a day of comments only is
+        a row of zeros. Unknown login: no rows.
+        """
+        return self.answer(request, "general", datasets.GENERAL, datasets.general)
+
+
+def csv_file(name: str, columns: Sequence[str], rows: list[datasets.Row]) -> HttpResponse:
+    response = HttpResponse(content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="{name}.csv"'
+    writer = csv.writer(response)
+    writer.writerow(columns)
+    writer.writerows(datasets.csv_row(row.values()) for row in rows)
+    return response
+
+
+class Activity(APIView):
+    parser_classes = (RawJSON,)
+    content_negotiation_class = AlwaysJSON
+    query_parameters = ()
+
+    @extend_schema(
+        operation_id="activity_create",
+        request=OpenApiTypes.OBJECT,
+        responses={201: OpenApiTypes.OBJECT},
+        examples=[
+            OpenApiExample("Events", [EVENT], request_only=True),
+            OpenApiExample(
+                "Receipt",
+                {
+                    "accepted": 1,
+                    "rejected": [{"index": 1, "message": "login: There is no such user."}],
+                },
+                response_only=True,
+                status_codes=["201"],
+            ),
+        ],
+    )
+    def post(self, request: Request) -> Response:
+        """Post up to 10,000 events.
+
+        Good ones are stored, the receipt names the others. `object_id` is the post of a comment, and the blog
+        of a create_post or delete_post. What comes again with the same `id` counts as accepted and is stored
+        once. A stamp without an offset is read in UTC, which the receipt then says. Answered after they are
+        committed.
+        """
+        try:
+            taken = taking.take(request.data or b"", request.user)
+        except TooMany as error:
+            raise TooLarge(str(error)) from error
+        storage.current().append(taken.events)
+        return Response(taken.receipt, status=201)
+
+
+class BlogList(generics.ListCreateAPIView):
+    serializer_class = BlogSerializer
+    filterset_class = BlogFilter
+    query_parameters = ()
+
+    def get_queryset(self) -> Any:
+        return Blog.objects.visible_to(self.request.user).select_related("owner")
+
+    @extend_schema(operation_id="blog_list")
+    def get(self, request: Request) -> Response:
+        """List blogs.
+
+        Staff see all, an owner only their own.
+        """
+        return self.list(request)
+
+    @extend_schema(operation_id="blog_create")
+    def post(self, request: Request) -> Response:
+        """Create a blog.
+
+        Owners create it as themselves, staff as anybody.
+        """
+        return self.create(request)
+
+
+class PostList(generics.ListCreateAPIView):
+    serializer_class = PostSerializer
+    filterset_class = PostFilter
+    query_parameters = ()
+
+    def get_queryset(self) -> Any:
+        return Post.objects.visible_to(self.request.user).select_related("author", "blog")
+
+    @extend_schema(operation_id="post_list")
+    def get(self, request: Request) -> Response:
+        """List posts.
+
+        Staff see all, an owner only their own.
+        """
+        return self.list(request)
+
+    @extend_schema(operation_id="post_create")
+    def post(self, request: Request) -> Response:
+        """Write a post.
+
+        Owners write as themselves in their own blogs, staff as anybody. Its event is one of the author.
+        """
+        return self.create(request)
+
+
+class OneOf(generics.RetrieveUpdateDestroyAPIView):
+    """A blog or a post: what is changed is read under a lock."""
+
+    http_method_names = ("get", "patch", "delete", "head", "options")
+    query_parameters = ()
+
+    def get_queryset(self) -> Any:
+        rows = self.rows.visible_to(self.request.user)
+        return rows.select_for_update(of=("self",)) if self.request.method == "PATCH" else rows
+
+    def perform_destroy(self, row: Blog | Post) -> None:
+        row.erase()
+
+
+class BlogDetail(OneOf):
+    rows = Blog.objects.select_related("owner")
+    serializer_class = BlogSerializer
+
+    @extend_schema(operation_id="blog_read")
+    def get(self, request: Request, pk: int) -> Response:
+        """One blog."""
+        return self.retrieve(request)
+
+    @extend_schema(operation_id="blog_change")
+    @transaction.atomic
+    def patch(self, request: Request, pk: int) -> Response:
+        """Change a blog."""
+        return self.partial_update(request)
+
+    @extend_schema(operation_id="blog_delete", examples=NOTHING)
+    def delete(self, request: Request, pk: int) -> Response:
+        """Delete a blog with its posts.
+
+        For each post an event of its author is written.
+        """
+        return self.destroy(request)
+
+
+class PostDetail(OneOf):
+    rows = Post.objects.select_related("author", "blog")
+    serializer_class = PostSerializer
+
+    @extend_schema(operation_id="post_read")
+    def get(self, request: Request, pk: int) -> Response:
+        """One post."""
+        return self.retrieve(request)
+
+    @extend_schema(operation_id="post_change")
+    @transaction.atomic
+    def patch(self, request: Request, pk: int) -> Response:
+        """Change a post's header or text."""
+        return self.partial_update(request)
+
+    @extend_schema(operation_id="post_delete", examples=NOTHING)
+    def delete(self, request: Request, pk: int) -> Response:
+        """Delete a post.
+
+        Its event is one of the author, whoever deletes it.
+        """
+        return self.destroy(request)

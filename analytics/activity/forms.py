@@ -1,0 +1,60 @@
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.utils import timezone
+
+from analytics.activity.taking import is_text
+from devices.periods import BadPeriod, Period, parse_period
+from users.models import User
+
+# Days up to today, which counts; 0 is everything.
+QUICK_PERIODS = ((7, "7 days"), (30, "30 days"), (90, "90 days"), (365, "A year"), (0, "Everything"))
+
+
+def date_field(label: str) -> forms.CharField:
+    # Text to Django: `parse_period` reads it, as it does for the API.
+    return forms.CharField(required=False, label=label, widget=forms.DateInput({"type": "date"}))
+
+
+class ActivityForm(forms.Form):
+    """Whose activity, and over which days of the portal's zone; nobody named is the asker."""
+
+    login = forms.CharField(required=False, max_length=150, strip=False)
+    start = date_field("From")
+    end = date_field("To, not included")
+    last = forms.TypedChoiceField(choices=QUICK_PERIODS, coerce=int, empty_value=None, required=False)
+
+    def __init__(self, data: Any, *, asker: User, now: datetime) -> None:
+        super().__init__(data)
+        self.asker = asker
+        self.today = timezone.localdate(now, timezone.get_default_timezone())
+
+    @property
+    def is_somebody_elses(self) -> bool:
+        return self.data.get("login", "") not in ("", self.asker.login)
+
+    def clean_login(self) -> str:
+        login = self.cleaned_data["login"] or self.asker.login
+        users = User.objects.visible_to(self.asker)
+        self.person = users.filter(login=login).first() if is_text(login) else None
+        if self.person is None:
+            raise ValidationError("There is no such user.")
+        return login
+
+    def clean(self) -> dict[str, Any]:
+        fields = super().clean()
+        days = fields.get("last")
+        if days is None:
+            self.bounds = {name: fields[name] for name in ("start", "end") if fields.get(name)}
+        else:
+            self.bounds = {"start": self.days_ago(days - 1)} if days else {}
+        try:
+            self.period: Period = parse_period(self.bounds, timezone.get_default_timezone())
+        except BadPeriod as error:
+            raise ValidationError({error.field: str(error)}) from error
+        return fields
+
+    def days_ago(self, days: int) -> str:
+        return date.isoformat(self.today - timedelta(days=days))

@@ -1,0 +1,123 @@
+from typing import Any
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiExample, extend_schema_field, extend_schema_serializer
+from rest_framework import serializers
+
+from analytics.activity.models import Blog, Post
+from analytics.activity.taking import is_text
+from users.models import User
+from users.serializers import StrictFields, Text, WholeNumber
+
+NO_USER = "There is no such user."
+NO_BLOG = "There is no such blog."
+
+
+@extend_schema_field(OpenApiTypes.STR)
+class Login(Text):
+    """A user by login: of those whom the asker sees, so an owner can name nobody else."""
+
+    def to_internal_value(self, data: Any) -> User:
+        login = super().to_internal_value(data)
+        user = User.objects.visible_to(self.context["request"].user).filter(login=login).first()
+        if user is None:
+            raise serializers.ValidationError(NO_USER)
+        return user
+
+    def to_representation(self, user: User) -> str:
+        return user.login
+
+
+@extend_schema_field(OpenApiTypes.INT)
+class BlogId(WholeNumber):
+    """A blog by id, of those that the asker sees."""
+
+    def to_internal_value(self, data: Any) -> Blog:
+        number = super().to_internal_value(data)
+        visible = Blog.objects.visible_to(self.context["request"].user)
+        blog = visible.filter(pk=number).first() if 0 < number < 2**63 else None
+        if blog is None:
+            raise serializers.ValidationError(NO_BLOG)
+        return blog
+
+    def to_representation(self, blog: Blog) -> int:
+        return blog.pk
+
+
+class PlainText(Text):
+    def to_internal_value(self, data: Any) -> str:
+        text = super().to_internal_value(data)
+        if not is_text(text):
+            raise serializers.ValidationError("Must be without NUL and halves of surrogate pairs.")
+        return text
+
+
+@extend_schema_serializer(
+    examples=[
+        OpenApiExample("New", {"name": "Field notes", "description": "", "owner": "ada"}, request_only=True),
+        OpenApiExample(
+            "Blog",
+            {
+                "id": 3,
+                "name": "Field notes",
+                "description": "",
+                "owner": "ada",
+                "created_at": "2026-11-21T09:30:00Z",
+            },
+            response_only=True,
+        ),
+    ]
+)
+class BlogSerializer(StrictFields, serializers.ModelSerializer):
+    name = PlainText(max_length=200)
+    description = PlainText(max_length=100_000, allow_blank=True)
+    owner = Login(help_text="The login.")
+
+    class Meta:
+        model = Blog
+        fields = ("id", "name", "description", "owner", "created_at")
+        read_only_fields = ("created_at",)
+
+
+@extend_schema_serializer(
+    examples=[
+        OpenApiExample(
+            "New",
+            {"blog": 3, "author": "ada", "header": "Frost", "text": "The sensor saw it."},
+            request_only=True,
+        ),
+        OpenApiExample(
+            "Post",
+            {
+                "id": 12,
+                "blog": 3,
+                "author": "ada",
+                "header": "Frost",
+                "text": "The sensor saw it.",
+                "created_at": "2026-11-21T09:30:00Z",
+            },
+            response_only=True,
+        ),
+    ]
+)
+class PostSerializer(StrictFields, serializers.ModelSerializer):
+    blog = BlogId(help_text="The blog's id.")
+    author = Login(help_text="The login.")
+    header = PlainText(max_length=200)
+    text = PlainText(max_length=1_000_000, allow_blank=True)
+
+    class Meta:
+        model = Post
+        fields = ("id", "blog", "author", "header", "text", "created_at")
+        read_only_fields = ("created_at",)
+
+    def validate(self, fields: dict) -> dict:
+        fixed = {"blog", "author"} & set(fields) if self.instance else ()
+        if fixed:
+            raise serializers.ValidationError(dict.fromkeys(fixed, "Is fixed when the post is written."))
+        return fields
+
+    def create(self, fields: dict) -> Post:
+        post = Post(**fields)
+        post.publish()
+        return post

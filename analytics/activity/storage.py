@@ -1,0 +1,59 @@
+"""Where the logs are kept, behind an interface: nothing above knows whether it is PostgreSQL or ClickHouse.
+
+ACTIVITY_URL chooses. Every storage answers the same; one suite of tests asks all of them.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+from functools import cache
+from typing import NamedTuple, Protocol
+
+from django.conf import settings
+from django.utils.module_loading import import_string
+
+from analytics.activity.events import Event
+from devices.periods import Period
+
+CLICKHOUSE = "analytics.activity.storage_clickhouse.ClickHouse"
+# By their scheme; chdb is ClickHouse within this process, for tests. Imported only when chosen.
+ENGINES = {"clickhouse": CLICKHOUSE, "chdb": CLICKHOUSE}
+POSTGRESQL = "analytics.activity.storage_postgresql.PostgreSQL"
+
+
+class Unavailable(Exception):
+    """The storage does not answer, or its schema is not there yet: it may in a moment."""
+
+
+class Day(NamedTuple):
+    """What somebody did on an active day; one on which they only commented counts zeros."""
+
+    date: date
+    logins: int
+    logouts: int
+    blog_actions: int
+
+
+class Storage(Protocol):
+    """Each method raises Unavailable. Periods are half open; open ends reach to the first and last log."""
+
+    def append(self, events: Sequence[Event]) -> int:
+        """Store each event once by its id; returns how many are new. Committed when it returns."""
+
+    def comments(self, user_id: int, period: Period) -> list[tuple[int, int]]:
+        """Post id and number of the user's comments on it; most first, then by post id."""
+
+    def general(self, user_id: int, period: Period, zone: str) -> list[Day]:
+        """The user's active days, ascending; a day runs from midnight to midnight in the IANA zone."""
+
+    def counts(self, user_id: int, period: Period) -> dict[str, int]:
+        """Number of the user's events by name, of those that occur."""
+
+
+def current() -> Storage:
+    """The one that ACTIVITY_URL names."""
+    return opened(settings.ACTIVITY_URL)
+
+
+@cache
+def opened(url: str) -> Storage:
+    return import_string(ENGINES.get(url.partition(":")[0], POSTGRESQL))(url)

@@ -1,0 +1,164 @@
+"""Logs in ClickHouse, for what outgrows one machine. The same answers as PostgreSQL, to the last event.
+
+Once only: an append looks first which of its events are there, alone of all appends. Should a replica not
+know of them yet, the engine still keeps one row for each event of a user, and questions read with FINAL.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import Any
+
+import clickhouse_connect
+from clickhouse_connect.driver import Client
+from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
+from django.db import connection
+
+from analytics.activity.events import BLOG_ACTIONS, COMMENT, EARLIEST, LATEST, LOGIN, LOGOUT, Event
+from analytics.activity.storage import Day, Unavailable
+from devices.periods import Period
+
+APPEND_LOCK = 7_586_207
+MICROSECOND = timedelta(microseconds=1)
+COLUMNS = ("event_id", "user_id", "event", "at", "object_id")
+NOT_THERE = re.compile(r"\(UNKNOWN_TABLE\)|\(UNKNOWN_DATABASE\)")
+# Ids in one question: they travel as its text.
+LOOK_UP = 5000
+
+TABLE = """
+    CREATE TABLE IF NOT EXISTS {name} (
+        event_id UUID,
+        user_id Int64,
+        event LowCardinality(String),
+        at DateTime64(6, 'UTC'),
+        object_id Nullable(Int64),
+        INDEX by_event event_id TYPE bloom_filter GRANULARITY 1
+    )
+    ENGINE = {engine} ORDER BY (user_id, event_id)
+"""
+REPLICATED = "ReplicatedReplacingMergeTree('/clickhouse/tables/{shard}/{database}/activity_log', '{replica}')"
+DISTRIBUTED = """
+    CREATE TABLE IF NOT EXISTS activity_log ON CLUSTER {cluster} AS activity_log_local
+    ENGINE = Distributed({cluster}, currentDatabase(), activity_log_local, cityHash64(user_id))
+"""
+CLUSTER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+KNOWN = "SELECT event_id FROM activity_log WHERE event_id IN {ids:Array(UUID)}"
+OF_USER = """
+    activity_log FINAL WHERE user_id = {user:Int64}
+    AND at >= fromUnixTimestamp64Micro({start:Int64}) AND at < fromUnixTimestamp64Micro({end:Int64})
+"""
+COMMENTS = f"""
+    SELECT object_id, count() AS total FROM {OF_USER} AND event = '{COMMENT}'
+    GROUP BY object_id ORDER BY total DESC, object_id
+"""
+GENERAL = f"""
+    SELECT
+        toDate32(toTimeZone(at, {{zone:String}})) AS day,
+        countIf(event = '{LOGIN}'), countIf(event = '{LOGOUT}'), countIf(event IN {BLOG_ACTIONS})
+    FROM {OF_USER} GROUP BY day ORDER BY day
+"""
+COUNTS = f"SELECT event, count() FROM {OF_USER} GROUP BY event"
+
+
+class ClickHouse:
+    """By `clickhouse://user:password@host:8123/database`; `?secure=true` for TLS."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    @cached_property
+    def client(self) -> Client:
+        return clickhouse_connect.get_client(
+            dsn=self.url,
+            connect_timeout=5,
+            send_receive_timeout=60,
+            # Threads share the client, and a session takes one question at a time.
+            autogenerate_session_id=False,
+            # Thousands of ids don't fit into a URL.
+            form_encode_query_params=True,
+            # Of a cluster: an answer means that the shards have it.
+            settings={"distributed_foreground_insert": 1},
+        )
+
+    def create_schema(self, cluster: str = "") -> None:
+        """One table; of a cluster a replicated one on each shard, and one over all. Raises Unavailable."""
+        for statement in schema(cluster):
+            self.asked(lambda client, text=statement: client.command(text))
+
+    def append(self, events: Sequence[Event]) -> int:
+        first: dict[Any, Event] = {}
+        for event in events:
+            first.setdefault(event.id, event)
+        with alone():
+            known = self.known(list(first))
+            rows = [[e.id, e.user_id, e.name, e.at, e.object_id] for e in first.values() if e.id not in known]
+            if rows:
+                self.asked(lambda client: client.insert("activity_log", rows, column_names=COLUMNS))
+        return len(rows)
+
+    def known(self, ids: list[Any]) -> set[Any]:
+        parts = (ids[start : start + LOOK_UP] for start in range(0, len(ids), LOOK_UP))
+        return {
+            row[0] for part in parts for row in self.rows(KNOWN, ids=[str(event_id) for event_id in part])
+        }
+
+    def comments(self, user_id: int, period: Period) -> list[tuple[int, int]]:
+        return self.rows(COMMENTS, **of_user(user_id, period))
+
+    def general(self, user_id: int, period: Period, zone: str) -> list[Day]:
+        return [Day(*row) for row in self.rows(GENERAL, **of_user(user_id, period), zone=zone)]
+
+    def counts(self, user_id: int, period: Period) -> dict[str, int]:
+        return dict(self.rows(COUNTS, **of_user(user_id, period)))
+
+    def rows(self, statement: str, **parameters: Any) -> list[tuple]:
+        return [
+            tuple(row)
+            for row in self.asked(lambda client: client.query(statement, parameters=parameters)).result_rows
+        ]
+
+    def asked(self, ask: Callable[[Client], Any]) -> Any:
+        """Raises Unavailable."""
+        try:
+            return ask(self.client)
+        except OperationalError as error:
+            raise Unavailable(f"ClickHouse does not answer: {error}") from error
+        except DatabaseError as error:
+            if not NOT_THERE.search(str(error)):
+                raise
+            raise Unavailable("ClickHouse has no schema yet: run manage.py clickhouse_schema.") from error
+
+
+def schema(cluster: str) -> list[str]:
+    """The statements that make it. Raises ValueError for a name that can be no cluster's."""
+    if not cluster:
+        return [TABLE.format(name="activity_log", engine="ReplacingMergeTree")]
+    if not CLUSTER.fullmatch(cluster):
+        raise ValueError(f"{cluster!r} is no name of a cluster: letters, digits and _ only.")
+    local = TABLE.format(name=f"activity_log_local ON CLUSTER {cluster}", engine=REPLICATED)
+    return [local, DISTRIBUTED.format(cluster=cluster)]
+
+
+def of_user(user_id: int, period: Period) -> dict[str, int]:
+    """Parameters; bounds in microseconds since 1970, no further than any stamp is."""
+    start = max(period.start or EARLIEST, EARLIEST)
+    end = min(period.end or LATEST, LATEST)
+    return {"user": user_id, "start": microseconds(start), "end": microseconds(end)}
+
+
+def microseconds(time: datetime) -> int:
+    return (time - EARLIEST) // MICROSECOND
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """No other append of any process meanwhile: ClickHouse itself has no unique keys."""
+    with connection.cursor() as portal:
+        portal.execute("SELECT pg_advisory_lock(%s)", [APPEND_LOCK])
+        try:
+            yield
+        finally:
+            portal.execute("SELECT pg_advisory_unlock(%s)", [APPEND_LOCK])
