@@ -18,10 +18,10 @@ from analytics.activity.filters import BlogFilter, PostFilter
 from analytics.activity.models import Blog, Post
 from analytics.activity.serializers import BlogSerializer, PostSerializer
 from analytics.activity.taking import is_text
-from analytics.api import asked_period
 from devices.api import NOTHING, AlwaysJSON, RawJSON, TooLarge
 from devices.ingest import TooMany
 from devices.periods import Period
+from devices.readings import asked_period
 from users.models import User
 
 DATASET = {
@@ -54,7 +54,7 @@ class DatasetView(APIView):
             raise ValidationError({"login": "Is missing."})
         if form not in ("json", "csv"):
             raise ValidationError({"format": "Must be json or csv."})
-        period = asked_period(asked, timezone.get_default_timezone())
+        period = asked_period(request, timezone.get_default_timezone())
         users = User.objects.visible_to(request.user)
         user = users.filter(login=login).first() if is_text(login) else None
         rows = build(user, period) if user else []
