@@ -2,6 +2,11 @@
 
     locust -f locust/locustfile.py --host http://127.0.0.1:8080
 
+`Owner` alone does everything; `Writer` alone only posts, two readings a second each, whatever the answers
+take: 500 of them offer 1,000 a second. Without a name it is both kinds.
+
+    locust -f locust/locustfile.py Writer --headless --users 500 --spawn-rate 25 --run-time 2m --reset-stats
+
 A portal that is not a demo needs an admin's token in PLUMBLINE_TOKEN (`manage.py create_token LOGIN`). What
 the run registers stays: its users are called load-…, and `DELETE /users/{id}/?purge=true` erases one with all
 data. Every answer but the expected one is a failure; a run without the web page then ends with code 1.
@@ -14,7 +19,7 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from locust import FastHttpUser, between, task
+from locust import FastHttpUser, between, constant_throughput, task
 from locust.exception import StopUser
 
 TOKEN = os.environ.get("PLUMBLINE_TOKEN", "")
@@ -36,6 +41,12 @@ class Owner(FastHttpUser):
     wait_time = between(0.5 / DEVICES, 1.5 / DEVICES)
 
     def on_start(self) -> None:
+        self.register()
+        # However short the run, it sees the whole line once.
+        self.post_reading()
+        self.analyse_all_devices()
+
+    def register(self) -> None:
         name = f"load-{uuid.uuid4().hex[:12]}"
         user = self.ask("POST", "/users/", 201, {"name": name, "email": f"{name}@example.com"})
         self.user_id = user["id"]
@@ -44,9 +55,6 @@ class Owner(FastHttpUser):
             for number in range(DEVICES)
         ]
         self.posted = {device["id"]: 0 for device in self.devices}
-        # However short the run, it sees the whole line once.
-        self.post_reading()
-        self.analyse_all_devices()
 
     @task(50)
     def post_reading(self) -> None:
@@ -127,3 +135,13 @@ class Owner(FastHttpUser):
         )
         if fault is not None:
             raise StopUser
+
+
+class Writer(Owner):
+    """An owner whose devices post two readings a second, and nothing else."""
+
+    wait_time = constant_throughput(2)
+    tasks = {Owner.post_reading: 1}
+
+    def on_start(self) -> None:
+        self.register()
