@@ -52,7 +52,7 @@ FIND = f"""
             SELECT * FROM devices_segment AS s
             WHERE s.device_id = q.device_id AND s.level = 1
                 AND s.start_time < q.end_time AND s.end_time > q.start_time
-                AND s.low_time >= q.start_time AND s.high_time < q.end_time AND {VALID} AND {{upper}}
+                AND s.low_time >= q.start_time AND s.high_time < q.end_time AND {VALID} AND {{condition}}
         ) AS s
     ), mark AS (
         SELECT n, start_time, end_time FROM upper
@@ -70,7 +70,7 @@ FIND = f"""
                     SELECT max(p.start_time) FROM devices_segment AS p
                     WHERE p.device_id = h.device_id AND p.level = 0 AND p.start_time <= h.start_time
                 ), '-infinity')
-                AND s.low_time >= h.start_time AND s.high_time < h.end_time AND {VALID} AND {{base}}
+                AND s.low_time >= h.start_time AND s.high_time < h.end_time AND {VALID} AND {{condition}}
         ) AS s
         WHERE h.start_time < h.end_time
     )
@@ -267,7 +267,7 @@ def find(spans: Sequence[Span], *, with_contents: bool = True) -> list[Held]:
     held = [NOTHING] * len(spans)
     if not have_segments(spans):
         return held
-    query = FIND.format(contents=CONTENTS if with_contents else "", upper="true", base="true")
+    query = FIND.format(contents=CONTENTS if with_contents else "", condition="true")
     for n, heads, *contents in store.binary_rows(query, arrays(spans)):
         place = int.from_bytes(n, "big") - 1
         totals, samples, widths = contents or (b"", b"", b"")
@@ -280,11 +280,9 @@ def find(spans: Sequence[Span], *, with_contents: bool = True) -> list[Held]:
     return held
 
 
-def find_runs(span: Span, conditions: tuple[str, str]) -> tuple[Held, bytes]:
-    """The segments that answer for the span, and their runs; but only those that fulfil the conditions, the
-    first of larger ones, the second of base segments."""
-    upper, base = conditions
-    query = FIND.format(contents=RUNS, upper=upper, base=base)
+def find_runs(span: Span, condition: str) -> tuple[Held, bytes]:
+    """The segments `s` that answer for the span and fulfil the condition, and their runs."""
+    query = FIND.format(contents=RUNS, condition=condition)
     for _, heads, runs in store.binary_rows(query, arrays([span])):
         return replace(NOTHING, heads=np.frombuffer(heads, HEAD)), bytes(runs)
     return NOTHING, b""
