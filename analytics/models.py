@@ -12,7 +12,7 @@ from django.utils import timezone
 from django_celery_results.models import TaskResult
 
 from analytics.questions import Question
-from devices.models import Device
+from devices.models import Device, DeviceQuerySet
 from devices.periods import Period
 
 
@@ -117,11 +117,11 @@ class Analysis(Run):
     def period(self, now: datetime) -> Period:
         return Period(self.start, self.end or now)
 
-    def devices(self) -> list[Device]:
+    @property
+    def devices(self) -> DeviceQuerySet:
         """What it is about, as of now."""
-        if self.device is not None:
-            return [self.device]
-        return list(self.user.devices.with_channels())
+        owned = {"pk": self.device_id} if self.user_id is None else {"owner": self.user_id}
+        return Device.objects.filter(**owned)
 
     @property
     def result(self) -> dict | None:

@@ -16,7 +16,7 @@ class AnalysisTask(Task):
     """Celery stores the result, and only then the row says that it is there."""
 
     def on_success(self, retval: dict, task_id: str, args: tuple, kwargs: dict) -> None:
-        queue.finish(Analysis, args[0], task_id)
+        queue.finish(Analysis, args[0], task_id, **self.request.outcome)
 
     def on_failure(self, exc: Exception, task_id: str, args: tuple, kwargs: dict, einfo: Any) -> None:
         # Without the database nothing can be written: the row stays as it is and is taken up again.
@@ -31,9 +31,12 @@ def run_analysis(self: Task, analysis_id: str) -> dict:
         raise Ignore
     with queue.heartbeat(analysis) as report:
         computed = analyses.compute(analysis, timezone.now(), report)
-    queue.owned(Analysis, analysis_id, self.request.id).update(
-        readings=computed.readings, snapshot=computed.snapshot, counts=computed.counts
-    )
+    # For `on_success`: what belongs to the row, and not into the result.
+    self.request.outcome = {
+        "readings": computed.readings,
+        "snapshot": computed.snapshot,
+        "counts": computed.counts,
+    }
     return computed.result
 
 

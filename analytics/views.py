@@ -105,7 +105,7 @@ def analysis(request: HttpRequest, pk: UUID) -> HttpResponse:
         except BadQuestion as error:
             refusal = str(error)
     result = analysis.result
-    described = labels(analysis.devices())
+    described = labels(analysis.devices.with_channels())
     context = {
         "analysis": analysis,
         "is_stale": is_stale(analysis, now),
