@@ -36,9 +36,11 @@ class AnalysisAdmin(ReadOnly, admin.ModelAdmin):
 
     list_display = ("id", "device", "user", "start", "end", "status", "attempts", "asked_by", "asked_at")
     list_filter = ("status",)
-    list_select_related = ("device", "user", "asked_by")
     search_fields = ("id", "device__name", "device__uuid", "user__login")
     actions = ("cancel",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet:
+        return super().get_queryset(request).as_rows()
 
     @admin.action(description="Cancel", permissions=["view"])
     def cancel(self, request: HttpRequest, analyses: QuerySet) -> None:

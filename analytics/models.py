@@ -66,6 +66,10 @@ class AnalysisQuerySet(models.QuerySet):
     def with_target(self) -> Self:
         return self.select_related("device__owner", "user", "asked_by", "task_result")
 
+    def as_rows(self) -> Self:
+        """For lists: without the result and the state that it is about, which of a large fleet are large."""
+        return self.select_related("device", "user", "asked_by").defer("counts", "snapshot")
+
 
 class Analysis(Run):
     """Statistics of one device, or of all devices of one user, over a period."""
