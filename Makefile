@@ -1,5 +1,5 @@
 # Set-up happens by itself: `make demo`, `make test`. Variables: PYTHON, PORT, DATA, HOST, CHROMIUM;
-# of `make bench`: ROUNDS, SECONDS, GROWTH, MODE.
+# of `make bench`: ROUNDS, SECONDS, GROWTH, MODE, SIZES; of `make long`: STEPS.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,7 +8,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	--no-header --no-annotate --no-emit-index-url
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement
 
-.PHONY: demo test faults bench lint lock clean browser wrk
+.PHONY: demo test faults long bench lint lock clean browser wrk
 
 # exec: signals reach the supervisor itself. --parent: it also stops when make is killed.
 demo: $(VENV)/demo.stamp
@@ -20,6 +20,10 @@ test: $(VENV)/dev.stamp browser
 # 20 rounds of kill -9 under load, and 20 of calculations; a lost or doubled reading or run fails it.
 faults: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest --quiet --capture=no tests/faults/durability.py tests/faults/calculations.py
+
+# 10,000 random steps of writing, building, correcting and asking; each answer is compared with PostgreSQL's.
+long: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest --quiet --capture=no tests/faults/interleaving.py
 
 # The portal beside what one would build instead; writes docs/benchmarks.md.
 bench: $(VENV)/demo.stamp $(BENCH)/bench.stamp wrk

@@ -48,6 +48,9 @@ class AnalysisAdmin(RunAdmin):
     list_select_related = ("device", "user", "asked_by")
     search_fields = ("id", "device__name", "device__uuid", "user__login")
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet:
+        return super().get_queryset(request).as_rows()
+
 
 @admin.register(Calculation)
 class CalculationAdmin(RunAdmin):

@@ -36,16 +36,17 @@ def compute(analysis: Analysis, now: datetime, report: Report) -> Computed:
     summary}}, details: {DEVICE ID: {first, last, excluded, coverage}}}, where the aggregate and the buckets
     pool all readings. Raises BadQuestion if late readings have made it too many buckets.
     """
-    devices, question = analysis.devices(), analysis.question
+    devices, question = list(analysis.devices.with_channels()), analysis.question
     with statistics.one_state():
         period = Period(question.period.start, question.period.end or now)
         first = None if period.start else store.first_time([device.pk for device in devices])
         check_size(question, first, now)
         parts = bucket_periods(question, period, first)
-        if analysis.device is not None:
-            whole, of_parts = of_device(analysis.device, [period, *parts], question, report)
-            each = {analysis.device.pk: whole}
-            body = {"device_id": str(analysis.device.uuid)}
+        if analysis.user is None:
+            [device] = devices
+            whole, of_parts = of_device(device, [period, *parts], question, report)
+            each = {device.pk: whole}
+            body = {"device_id": str(device.uuid)}
             rest = {"coverage": coverage(whole.coverage), **summaries(whole.channels)}
         else:
             whole, each, of_parts = of_fleet(devices, [period, *parts], question, report)

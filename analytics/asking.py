@@ -34,7 +34,7 @@ def ask_for_analysis(
         time_zone=question.time_zone,
         asked_by=asked_by,
     )
-    ids = [device.pk for device in analysis.devices()]
+    ids = device_ids(analysis)
     is_open = question.bucket and question.period.start is None
     check_size(question, store.first_time(ids) if is_open else None, now)
     asked = alike(analysis)
@@ -74,10 +74,14 @@ def is_outdated(analysis: Analysis, now: datetime) -> bool:
 
     Fresh readings change the number of them, and everything else is noted in the log of changes.
     """
-    ids = [device.pk for device in analysis.devices()]
+    ids = device_ids(analysis)
     if counts(ids, analysis, now) != analysis.counts:
         return True
     return bool(statistics.changed_since(ids, analysis.period(now), analysis.snapshot))
+
+
+def device_ids(analysis: Analysis) -> list[int]:
+    return list(analysis.devices.values_list("pk", flat=True))
 
 
 def counts(ids: list[int], analysis: Analysis, now: datetime) -> dict[str, int]:

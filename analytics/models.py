@@ -13,7 +13,7 @@ from django.utils import timezone
 from django_celery_results.models import TaskResult
 
 from analytics.questions import Question
-from devices.models import Device
+from devices.models import Device, DeviceQuerySet
 from devices.periods import Period
 
 
@@ -67,6 +67,10 @@ class AnalysisQuerySet(models.QuerySet):
     def with_target(self) -> Self:
         return self.select_related("device__owner", "user", "asked_by", "task_result")
 
+    def as_rows(self) -> Self:
+        """For lists: without the result and the state that it is about, which of a large fleet are large."""
+        return self.select_related("device", "user", "asked_by").defer("counts", "snapshot")
+
 
 class Analysis(Run):
     """Statistics of one device, or of all devices of one user, over a period."""
@@ -118,11 +122,11 @@ class Analysis(Run):
     def period(self, now: datetime) -> Period:
         return Period(self.start, self.end or now)
 
-    def devices(self) -> list[Device]:
+    @property
+    def devices(self) -> DeviceQuerySet:
         """What it is about, as of now."""
-        if self.device is not None:
-            return [self.device]
-        return list(self.user.devices.with_channels())
+        owned = {"pk": self.device_id} if self.user_id is None else {"owner": self.user_id}
+        return Device.objects.filter(**owned)
 
     @property
     def result(self) -> dict | None:

@@ -47,7 +47,7 @@ class AnalysisTask(RunTask):
     def on_success(self, retval: dict, task_id: str, args: tuple, kwargs: dict) -> None:
         run_id = queue.claimed_run(Analysis, task_id)
         result = TaskResult.objects.get(task_id=task_id)
-        queue.finish(Analysis, run_id, task_id, task_result=result)
+        queue.finish(Analysis, run_id, task_id, task_result=result, **self.request.outcome)
 
 
 class CalculationTask(RunTask):
@@ -56,15 +56,13 @@ class CalculationTask(RunTask):
 
 @shared_task(bind=True, base=AnalysisTask)
 def run_analysis(self: AnalysisTask, analysis_id: str) -> dict:
-    return self.work(analyse)
-
-
-def analyse(analysis: Analysis, report: Callable[[int], None]) -> dict:
-    computed = analyses.compute(analysis, timezone.now(), report)
-    # What the result is about, so that it can be told when it is no longer true.
-    queue.owned(Analysis, analysis.pk, analysis.claimed_by).update(
-        readings=computed.readings, snapshot=computed.snapshot, counts=computed.counts
-    )
+    computed = self.work(lambda analysis, report: analyses.compute(analysis, timezone.now(), report))
+    # For `on_success`: what belongs to the row, and not into the result.
+    self.request.outcome = {
+        "readings": computed.readings,
+        "snapshot": computed.snapshot,
+        "counts": computed.counts,
+    }
     return computed.result
 
 

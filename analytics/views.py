@@ -37,8 +37,6 @@ PAGE_SIZE = 50
 MOST_BUCKETS_SHOWN = 400
 BUCKET_BOUNDS = ("start", "end", "seconds")
 STATISTICS = ("count", "min", "max", "sum", "avg", "median")
-# Of an analysis as a row of a list: not the result, which may be large.
-TARGET = ("device", "user", "asked_by")
 
 
 @require_http_methods(["GET", "POST"])
@@ -61,7 +59,7 @@ def device(request: HttpRequest, uuid: UUID) -> HttpResponse:
         "values": channel_values(device, latest),
         "readings": [reading_row(device, reading, covering) for reading in readings],
         "is_online": is_online(latest),
-        "analyses": device.analyses.select_related(*TARGET)[:LATEST_ANALYSES],
+        "analyses": device.analyses.as_rows()[:LATEST_ANALYSES],
         "form": form,
         "zone": device.zone,
         "exclusions": device.exclusions.all()[:LATEST_EXCLUSIONS],
@@ -81,7 +79,7 @@ def analysis_list(request: HttpRequest) -> HttpResponse:
         asked = ask_and_show(request, form, form.cleaned_data["user"])
         if asked is not None:
             return asked
-    analyses = Analysis.objects.visible_to(request.user).select_related(*TARGET)
+    analyses = Analysis.objects.visible_to(request.user).as_rows()
     page = Paginator(analyses, PAGE_SIZE).get_page(request.GET.get("page"))
     context = {
         "page": page,
@@ -105,7 +103,7 @@ def analysis(request: HttpRequest, pk: UUID) -> HttpResponse:
         except BadQuestion as error:
             refusal = str(error)
     result = analysis.result
-    described = labels(analysis.devices())
+    described = labels(analysis.devices.with_channels())
     context = {
         "analysis": analysis,
         "is_stale": is_stale(analysis, now),

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from devices import store
-from devices.segments import Search, Union, block_bytes, concatenated, rank
+from devices.segments import Rank, Search, Union, block_bytes, concatenated, rank
 from devices.spans import array
 
 SLICES = """
@@ -15,6 +15,9 @@ SLICES = """
     FROM unnest(%s::bigint[], %s::int[], %s::int[]) WITH ORDINALITY AS q (id, start, size, n)
     JOIN devices_segment AS s ON s.id = q.id
 """
+
+
+NO_BLOCKS = tuple(np.empty(0, kind) for kind in (np.int64, np.uint64, np.uint8, np.int64, np.int64))
 
 
 class Gone(Exception):
@@ -44,6 +47,11 @@ class Column:
         return int(self.counts.sum()) + len(self.loose)
 
     @classmethod
+    def of_loose(cls, loose: np.ndarray, total: int, low: float | None, high: float | None) -> "Column":
+        """Without any segments."""
+        return cls(*NO_BLOCKS, loose=loose, total=total, low=low, high=high)
+
+    @classmethod
     def pooled(cls, columns: Sequence["Column"]) -> "Column":
         lows = [column.low for column in columns if column.low is not None]
         highs = [column.high for column in columns if column.high is not None]
@@ -67,20 +75,37 @@ class Found(NamedTuple):
     is_single: bool
 
 
+class Sorted(NamedTuple):
+    """What stands for a search where all values are at hand."""
+
+    answer: tuple[int, int]
+
+    @classmethod
+    def at(cls, keys: np.ndarray, place: Rank) -> "Sorted":
+        return cls((int(keys[place.low]), int(keys[place.high])))
+
+
 def find(columns: Sequence[Column], shares: Sequence[Sequence[float]]) -> list[list[Found]]:
     """For each column the places of these shares, 0.5 being the median; none of an empty column.
 
     The blocks that are needed for all of them are fetched together.
     """
-    searches: list[list[tuple[Search, float]]] = []
-    for column, of_column in zip(columns, shares, strict=True):
-        union = Union(column.counts, column.samples, np.sort(column.loose))
-        ranks = [rank(share, union.size) for share in of_column] if union.size else []
-        searches.append([(Search(union, r.low, r.high), r.part) for r in ranks])
+    places = [
+        [rank(share, column.count) for share in of_column] if column.count else []
+        for column, of_column in zip(columns, shares, strict=True)
+    ]
+    searches: list[list[Search | Sorted]] = []
+    for column, ranks in zip(columns, places, strict=True):
+        loose = np.sort(column.loose)
+        if not len(column.counts):
+            searches.append([Sorted.at(loose, place) for place in ranks])
+            continue
+        union = Union(column.counts, column.samples, loose)
+        searches.append([Search(union, place.low, place.high) for place in ranks])
     pending = [
         (column, search)
         for column, of_column in zip(columns, searches, strict=True)
-        for search, _ in of_column
+        for search in of_column
         if search.answer is None
     ]
     while pending:
@@ -91,8 +116,11 @@ def find(columns: Sequence[Column], shares: Sequence[Sequence[float]]) -> list[l
             if not search.resolve(column.widths[search.needed], bytes_)
         ]
     return [
-        [Found(*search.answer, part, search.low == search.high) for search, part in of_column]
-        for of_column in searches
+        [
+            Found(*search.answer, place.part, place.low == place.high)
+            for search, place in zip(of_column, ranks, strict=True)
+        ]
+        for of_column, ranks in zip(searches, places, strict=True)
     ]
 
 

@@ -24,7 +24,7 @@ from devices.segments import (
     unpack,
     unpack_sum,
 )
-from devices.spans import Span, array, arrays
+from devices.spans import Span, array, arrays, literal
 
 # The fields of a segment that are numbers, as the `…send` functions below write them.
 HEAD = np.dtype(
@@ -52,7 +52,7 @@ FIND = f"""
             SELECT * FROM devices_segment AS s
             WHERE s.device_id = q.device_id AND s.level = 1
                 AND s.start_time < q.end_time AND s.end_time > q.start_time
-                AND s.low_time >= q.start_time AND s.high_time < q.end_time AND {VALID} AND {{upper}}
+                AND s.low_time >= q.start_time AND s.high_time < q.end_time AND {VALID} AND {{condition}}
         ) AS s
     ), mark AS (
         SELECT n, start_time, end_time FROM upper
@@ -70,7 +70,7 @@ FIND = f"""
                     SELECT max(p.start_time) FROM devices_segment AS p
                     WHERE p.device_id = h.device_id AND p.level = 0 AND p.start_time <= h.start_time
                 ), '-infinity')
-                AND s.low_time >= h.start_time AND s.high_time < h.end_time AND {VALID} AND {{base}}
+                AND s.low_time >= h.start_time AND s.high_time < h.end_time AND {VALID} AND {{condition}}
         ) AS s
         WHERE h.start_time < h.end_time
     )
@@ -80,7 +80,21 @@ INTERVAL_SUMS = """
     SELECT string_agg(substring(s.interval_sums FROM q.start), ''::bytea)
     FROM unnest(%s::bigint[], %s::int[]) AS q (id, start) JOIN devices_segment AS s ON s.id = q.id
 """
-# Where parts hold such times they have no readings: of none, the first is after the last.
+# So few rows are read at once with the question whether there is more to be heeded than rows.
+FEW_ROWS = 1000
+FEW = f"""
+    SELECT {journal.CLUSTER} || '/' || pg_current_snapshot(), is_plain::int, CASE WHEN is_plain THEN (
+        SELECT string_agg(timestamptz_send(time) || array_send(values), ''::bytea ORDER BY time) FROM (
+            SELECT time, values FROM {store.TABLE}
+            WHERE device_id = %(device)s AND time >= %(start)s AND time < %(end)s LIMIT {FEW_ROWS + 1}
+        ) AS r
+    ) END
+    FROM (SELECT
+        NOT EXISTS (SELECT FROM devices_segment WHERE device_id = %(device)s) AND NOT EXISTS (
+            SELECT FROM devices_exclusion WHERE device_id = %(device)s AND lifted_at IS NULL
+        ) AS is_plain
+    ) AS d
+"""
 Bounds = tuple[int, int]
 
 
@@ -180,6 +194,11 @@ class Part:
     @cached_property
     def all_columns(self) -> list[Column]:
         held, channels = self.held, len(self.values)
+        steps = self.loose_intervals
+        loose = [*map(keys_of, self.values), steps[steps > 0].astype(np.uint64)]
+        totals = self.totals(channels)
+        if not len(held.heads):
+            return [Column.of_loose(keys, *total) for keys, total in zip(loose, totals, strict=True)]
         heads = held.heads
         counts = np.empty((len(heads), channels + 1), np.int64)
         counts[:, :channels] = heads["count"][:, None]
@@ -197,9 +216,6 @@ class Part:
             )
         )
         owners = heads["id"].astype(np.int64)[segment]
-        steps = self.loose_intervals
-        loose = [keys_of(values) for values in self.values] + [steps[steps > 0].astype(np.uint64)]
-        totals = self.totals(channels)
         columns = []
         for place in range(channels + 1):
             chosen = channel == place
@@ -243,6 +259,19 @@ def totals_of(data: bytes, channels: int) -> list[tuple[list[float], list[float]
     return found
 
 
+def few_rows(span: Span, width: int) -> tuple[str, Part] | None:
+    """Of a device with neither segments nor exclusions, and few readings: the state of the database, and all
+    that there is. One statement, which sees one state by itself."""
+    bounds = {"device": span.device_id, "start": literal(span.start), "end": literal(span.end)}
+    [[state, is_plain, data]] = store.binary_rows(FEW, bounds)
+    if not int.from_bytes(is_plain, "big"):
+        return None
+    times, values = store.decode_rows(data or b"", width)
+    if len(times) > FEW_ROWS:
+        return None
+    return bytes(state).decode(), Part(NOTHING, times, values, len(times))
+
+
 def gather(spans: Sequence[Span], widths: Sequence[int]) -> list[Part]:
     """`widths`: how many channels each has."""
     held = find(spans)
@@ -267,7 +296,7 @@ def find(spans: Sequence[Span], *, with_contents: bool = True) -> list[Held]:
     held = [NOTHING] * len(spans)
     if not have_segments(spans):
         return held
-    query = FIND.format(contents=CONTENTS if with_contents else "", upper="true", base="true")
+    query = FIND.format(contents=CONTENTS if with_contents else "", condition="true")
     for n, heads, *contents in store.binary_rows(query, arrays(spans)):
         place = int.from_bytes(n, "big") - 1
         totals, samples, widths = contents or (b"", b"", b"")
@@ -280,11 +309,9 @@ def find(spans: Sequence[Span], *, with_contents: bool = True) -> list[Held]:
     return held
 
 
-def find_runs(span: Span, conditions: tuple[str, str]) -> tuple[Held, bytes]:
-    """The segments that answer for the span, and their runs; but only those that fulfil the conditions, the
-    first of larger ones, the second of base segments."""
-    upper, base = conditions
-    query = FIND.format(contents=RUNS, upper=upper, base=base)
+def find_runs(span: Span, condition: str) -> tuple[Held, bytes]:
+    """The segments `s` that answer for the span and fulfil the condition, and their runs."""
+    query = FIND.format(contents=RUNS, condition=condition)
     for _, heads, runs in store.binary_rows(query, arrays([span])):
         return replace(NOTHING, heads=np.frombuffer(heads, HEAD)), bytes(runs)
     return NOTHING, b""

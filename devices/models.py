@@ -11,7 +11,7 @@ from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
-from django.db import models, transaction
+from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 
@@ -142,9 +142,6 @@ class Device(models.Model):
     )
     is_active = models.BooleanField("active", default=True, help_text="An inactive device may not post.")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
-    cleared_at = models.DateTimeField(
-        null=True, editable=False, help_text="When all its readings were last deleted."
-    )
 
     objects = DeviceQuerySet.as_manager()
 
@@ -176,12 +173,9 @@ class Device(models.Model):
         older.update(expires_at=ending)
         return DeviceKey.issue(device=self)
 
-    @transaction.atomic
     def clear(self) -> None:
         """Delete all readings at once: whoever asks afterwards sees none of them."""
         store.clear(self.pk)
-        # Last: what was computed while that went on still saw them.
-        type(self).objects.filter(pk=self.pk).update(cleared_at=timezone.now())
 
     def erase(self) -> None:
         """Forget the device at once; its readings are out of sight with it and deleted in the background."""

@@ -28,7 +28,6 @@ from devices.segments import (
     keys_of,
     pack,
     pack_sum,
-    rounded,
     unpack,
 )
 from devices.spans import INFINITY, MINUS_INFINITY, Span, literal
@@ -50,11 +49,12 @@ BASE, UPPER = 0, 1
 
 @dataclass(frozen=True)
 class Sizes:
-    """Readings of a base segment, and of a run in it; base segments of a larger one; readings that are worth
-    a first segment; base segments made in one transaction."""
+    """Readings of a base segment, and of a run in it; runs of those in a run of a larger one; base segments
+    of a larger one; readings that are worth a first segment; base segments made in one transaction."""
 
     base: int = 8192
-    run: int = 512
+    run: int = 64
+    run_fan: int = 16
     fan: int = 64
     least: int = 1024
     step: int = 16
@@ -183,6 +183,7 @@ class Stored(NamedTuple):
     samples: np.ndarray
     widths: np.ndarray
     packed: np.ndarray
+    runs: np.ndarray  # of run_type
 
 
 NUMBERS = np.dtype(
@@ -194,12 +195,12 @@ NUMBERS = np.dtype(
 CONTENTS = """
     SELECT timestamptz_send(low_time) || timestamptz_send(high_time) || timestamptz_send(first_time)
         || timestamptz_send(last_time) || timestamptz_send(longest_start) || int8send(longest)
-        || int4send(count) || int4send(excluded) || int4send(intervals), totals, sample, widths, packed
+        || int4send(count) || int4send(excluded) || int4send(intervals), totals, sample, widths, packed, runs
     FROM devices_segment WHERE id = ANY(%s) ORDER BY start_time
 """
 
 
-def stored(ids: Sequence[int]) -> list[Stored]:
+def stored(ids: Sequence[int], channels: int) -> list[Stored]:
     """Raises Gone."""
     found = [
         Stored(
@@ -208,15 +209,16 @@ def stored(ids: Sequence[int]) -> list[Stored]:
             np.frombuffer(sample, "<u8"),
             np.frombuffer(widths, np.uint8),
             np.frombuffer(packed, np.uint8),
+            np.frombuffer(runs, run_type(channels)),
         )
-        for numbers, totals, sample, widths, packed in store.binary_rows(CONTENTS, [list(ids)])
+        for numbers, totals, sample, widths, packed, runs in store.binary_rows(CONTENTS, [list(ids)])
     ]
     if len(found) != len(ids):
         raise Gone
     return found
 
 
-def upper_segment(parts: Sequence[Stored], channels: int) -> Segment:
+def upper_segment(parts: Sequence[Stored], channels: int, run_fan: int) -> Segment:
     """Of base segments that follow each other."""
     numbers = np.array([part.numbers for part in parts], NUMBERS)
     filled = numbers[numbers["count"] > 0]
@@ -244,7 +246,7 @@ def upper_segment(parts: Sequence[Stored], channels: int) -> Segment:
         intervals=pack(intervals),
         interval_count=len(intervals),
         interval_sums=block_sums(intervals),
-        runs=merged_runs(filled, [part.totals for part in parts if part.totals], channels),
+        runs=merged_runs(np.concatenate([part.runs for part in parts]), run_fan),
     )
 
 
@@ -270,18 +272,20 @@ def merged_totals(totals: Sequence[bytes], channels: int) -> bytes:
     )
 
 
-def merged_runs(filled: np.ndarray, totals: Sequence[bytes], channels: int) -> bytes:
-    """A run for each base segment that is not empty."""
-    runs = np.zeros(len(filled), run_type(channels))
-    for name in ("first", "last", "count"):
-        runs[name] = filled[name]
-    for place, (lows, highs, sums) in enumerate(totals_of(b"".join(totals), channels)):
-        runs["channels"]["low"][:, place] = lows
-        runs["channels"]["high"][:, place] = highs
-        runs["channels"]["mean"][:, place] = [
-            rounded(total, count) for total, count in zip(sums, filled["count"].tolist(), strict=True)
-        ]
-    return runs.tobytes()
+def merged_runs(runs: np.ndarray, size: int) -> bytes:
+    """Each `size` of them made one."""
+    starts = np.arange(0, len(runs), size)
+    merged = np.zeros(len(starts), runs.dtype)
+    if len(starts):
+        counts = np.add.reduceat(runs["count"], starts)
+        shares = runs["count"] / np.repeat(counts, np.diff(starts, append=len(runs)))
+        merged["first"], merged["count"] = runs["first"][starts], counts
+        merged["last"] = np.maximum.reduceat(runs["last"], starts)
+        channels = runs["channels"]
+        merged["channels"]["low"] = np.minimum.reduceat(channels["low"], starts)
+        merged["channels"]["high"] = np.maximum.reduceat(channels["high"], starts)
+        merged["channels"]["mean"] = np.add.reduceat(channels["mean"] * shares[:, None], starts)
+    return merged.tobytes()
 
 
 # --- Storing them
@@ -520,7 +524,9 @@ class Builder:
             for start, end in zip(starts, ends, strict=True):
                 group = self.waiting_group(cursor, start, end) if start < end else []
                 if group:
-                    merged = upper_segment(stored([tile.id for tile in group]), self.channels)
+                    merged = upper_segment(
+                        stored([tile.id for tile in group], self.channels), self.channels, self.sizes.run_fan
+                    )
                     insert(self.device_id, [(merged, group[0].start, group[-1].end)])
                     return True
             return False

@@ -7,16 +7,15 @@ import numpy as np
 from devices import cover, store
 from devices.models import Device
 from devices.periods import Period
-from devices.rollups import SIZES, run_type
+from devices.rollups import run_type
 from devices.spans import Span
 from devices.statistics import one_state
 
-# A segment's runs are used where a column has room for so many of them; elsewhere its rows.
-RUNS_IN_COLUMN = 2
-# On average: a gap within a run makes its column wider, and the column says so.
+# Whether a segment's runs are no longer than a column, on average: a gap within one makes its column wider,
+# and the column says so. Elsewhere rows are read.
 FINE_ENOUGH = """
     CASE WHEN s.count = 0 THEN true ELSE
-        extract(epoch FROM s.last_time - s.first_time) * {readings} <= {seconds!r} * s.count
+        extract(epoch FROM s.last_time - s.first_time) * {run_bytes} <= {seconds!r} * octet_length(s.runs)
     END
 """
 
@@ -26,7 +25,7 @@ class Series:
     """Columns with readings, in order, each of `counts` readings from `starts` to `ends`, both included, in
     microseconds since 2000. `lows`, `means`, `highs`: float64 of shape (channels, columns).
 
-    Columns are as wide as was asked for, but that a run of a segment (512 readings, or 8,192) is in one.
+    Columns are as wide as was asked for, but that a run of a segment is in one whole.
     """
 
     starts: np.ndarray
@@ -40,21 +39,18 @@ class Series:
 def series(device: Device, period: Period, points: int) -> Series:
     """The readings of a period with both bounds in `points` columns at most, without excluded ones."""
     span, channels = Span.of(device.pk, period), len(device.channels)
-    seconds = (span.end - span.start) / points / 1_000_000 / RUNS_IN_COLUMN
+    run = run_type(channels)
+    seconds = (span.end - span.start) / points / 1_000_000
     with one_state():
-        conditions = fine_enough(SIZES.base, seconds), fine_enough(SIZES.run, seconds)
-        held, runs_held = cover.find_runs(span, conditions)
+        fine_enough = FINE_ENOUGH.format(run_bytes=run.itemsize, seconds=seconds)
+        held, runs_held = cover.find_runs(span, fine_enough)
         holes = held.holes(span)
         pieces = cover.rows_of(holes, [channels] * len(holes))
     runs = np.concatenate(
-        [np.frombuffer(runs_held, run_type(channels)), *(single_runs(piece, channels) for piece in pieces)]
+        [np.frombuffer(runs_held, run), *(single_runs(piece, channels) for piece in pieces)]
     )
     runs = runs[np.argsort(runs["first"], kind="stable")]
     return in_columns(runs, span, points)
-
-
-def fine_enough(readings: int, seconds: float) -> str:
-    return FINE_ENOUGH.format(readings=readings, seconds=seconds)
 
 
 def single_runs(counted: store.Counted, channels: int) -> np.ndarray:

@@ -9,7 +9,7 @@ import io
 import statistics
 import struct
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -344,7 +344,7 @@ def by_span(table: np.ndarray, spans: int) -> list[np.ndarray]:
     return np.split(table, np.searchsorted(number, np.arange(2, spans + 1)))
 
 
-def binary_copy(query: str, parameters: Sequence[object]) -> memoryview:
+def binary_copy(query: str, parameters: Sequence[object] | Mapping[str, object]) -> memoryview:
     """The result in PostgreSQL's binary COPY format: 19 bytes of header, rows, 2 bytes of end."""
     buffer = io.BytesIO()
     with connection.cursor() as cursor:
@@ -360,11 +360,28 @@ def decode_binary_copy(data: memoryview, channel_count: int) -> np.ndarray:
     rows, rest = divmod(data.nbytes - 21, layout.itemsize)
     table = np.frombuffer(data, layout, count=rows, offset=19)
     if rest or (table["size"] != channel_count).any():
-        raise ValueError(f"A stored reading has not {channel_count} values.")
+        raise wrong_count(channel_count)
     return table
 
 
-def binary_rows(query: str, parameters: Sequence[object]) -> list[list[memoryview | None]]:
+def decode_rows(data: bytes | memoryview, channel_count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Times and values, as `read` has them, of `timestamptz_send(time) || array_send(values)`."""
+    # As in a row of a COPY, but for the lengths before the fields.
+    layout = np.dtype([("time", ">i8"), *row_type(channel_count).descr[6:]])
+    rows, rest = divmod(len(data), layout.itemsize)
+    table = np.frombuffer(data, layout, rows)
+    if rest or (table["size"] != channel_count).any():
+        raise wrong_count(channel_count)
+    return table["time"].astype(np.int64), table["items"]["value"].astype(np.float64).T
+
+
+def wrong_count(channel_count: int) -> ValueError:
+    return ValueError(f"A stored reading has not {channel_count} values.")
+
+
+def binary_rows(
+    query: str, parameters: Sequence[object] | Mapping[str, object]
+) -> list[list[memoryview | None]]:
     """The fields of each row as PostgreSQL's binary format has them: bytea is not made text on its way."""
     data = binary_copy(query, parameters)
     rows, place = [], 19

@@ -45,12 +45,10 @@ class Kept(NamedTuple):
 class Interleaving:
     """Takes random steps; each question is compared with PostgreSQL's answer."""
 
-    def __init__(self, seed: int, *, sizes: Sizes = SMALL) -> None:
+    def __init__(self, devices: Sequence[Device], seed: int, *, sizes: Sizes = SMALL) -> None:
         self.random = Random(seed)
         self.sizes = sizes
-        owner, profile = factories.owner(), factories.profile("pair", CHANNELS)
-        ids = [factories.device(owner, profile=profile).pk for _ in range(2)]
-        self.devices = list(Device.objects.with_channels().filter(pk__in=ids))
+        self.devices = devices
         self.start = timezone.now() - timedelta(seconds=WINDOW_SECONDS)
         self.flusher = writer.Flusher()
         self.kept: list[Kept] = []
@@ -210,6 +208,11 @@ class Interleaving:
         count = statistics.count([device.pk], period)[device.pk]
         if not changed and count == answer.readings + answer.excluded:
             check(answer, [device], period, list(answer.channels["a", ""].percentiles))
+
+
+def make_device() -> Device:
+    made = factories.device(profile=factories.profile("pair", CHANNELS))
+    return Device.objects.with_channels().get(pk=made.pk)
 
 
 def build(device: Device, sizes: Sizes = SMALL) -> rollups.Progress:

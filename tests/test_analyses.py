@@ -163,3 +163,20 @@ def test_too_many_buckets_by_a_late_reading_end_in_a_clear_error():
     factories.readings(device, [(1.0, 2.0, 3.0)], factories.NOON - timedelta(hours=11_000))
     with pytest.raises(BadQuestion, match="ask for longer ones"):
         computed(device=device, bucket="hour", time_zone="UTC")
+
+
+def test_coverage_goes_by_the_profiles_interval_if_it_has_one():
+    profile = factories.profile("slow", ["x"])
+    device = factories.device(profile=profile)
+    factories.readings(device, [(1.0,)] * 10)
+    bounds = {"start": factories.NOON, "end": factories.NOON + timedelta(seconds=10)}
+    assert computed(device=device, **bounds)["coverage"] == {
+        "expected_seconds": 1.0,
+        "percent": 100.0,
+        "gaps": 0,
+        "longest_gap": None,
+    }
+    profile.expected_interval_seconds = 0.25
+    profile.save()
+    coverage = computed(device=device, **bounds)["coverage"]
+    assert (coverage["expected_seconds"], coverage["gaps"], coverage["percent"]) == (0.25, 10, 25.0)

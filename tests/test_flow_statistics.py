@@ -216,3 +216,51 @@ def test_a_stale_result_says_so_and_asking_again_computes(portal: Portal, owner:
     assert done["stale"] is False
     assert done["result"]["value"]["count"] == {"late": 2, "deleted": 0, "excluded": 0}[change]
     assert portal.ask(target, owner.token, percentiles="5") == second
+
+
+# --- Series
+
+
+def test_series_has_minimum_mean_and_maximum_of_columns(
+    portal: Portal, owner: Person, sensor: Sender
+) -> None:
+    values = [float(i % 60) for i in range(600)]
+    load(portal, sensor, values)
+    bounds = {"start": stamp(LONG_AGO), "end": stamp(LONG_AGO + timedelta(hours=10))}
+    series = portal.get(path(sensor, "series/"), owner.token, params={"points": 10, **bounds})
+    assert {name: series[name] for name in ("device_id", "points", *bounds)} == {
+        "device_id": sensor.id,
+        "points": 10,
+        **bounds,
+    }
+    assert series["count"] == [60] * 10
+    assert series["channels"]["value"] == {"min": [0.0] * 10, "mean": [29.5] * 10, "max": [59.0] * 10}
+    assert series["starts"] == [stamp(LONG_AGO + timedelta(hours=i)) for i in range(10)]
+    assert series["ends"] == [stamp(LONG_AGO + timedelta(hours=i, minutes=59)) for i in range(10)]
+
+
+def test_series_leaves_gaps_and_excluded_readings_out(portal: Portal, owner: Person, sensor: Sender) -> None:
+    load(portal, sensor, [1.0, 2.0])
+    load(portal, sensor, [3.0, 4000.0], LONG_AGO + timedelta(hours=5))
+    spike = {"timestamp": stamp(LONG_AGO + timedelta(hours=5, minutes=1)), "value": 4000.0}
+    portal.made(path(sensor, "exclusions/"), portal.admin_token, {"reading": spike, "reason": "Spike"})
+    end = stamp(LONG_AGO + timedelta(hours=10))
+    series = portal.get(path(sensor, "series/"), owner.token, params={"points": 10, "end": end})
+    assert (series["start"], series["count"]) == (stamp(LONG_AGO), [2, 1])
+    assert series["channels"]["value"]["max"] == [2.0, 3.0]
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["", "?start=9998-01-01", "?start=0001-01-01T00:00Z&end=9999-12-31T00:00Z&points=5000", "?points=1"],
+)
+def test_series_of_nothing_is_empty(portal: Portal, owner: Person, sensor: Sender, query: str) -> None:
+    series = portal.get(path(sensor, "series/") + query, owner.token)
+    assert (series["starts"], series["ends"], series["count"]) == ([], [], [])
+    assert series["channels"] == {"value": {"min": [], "mean": [], "max": []}}
+
+
+def test_series_over_all_of_time_has_its_readings(portal: Portal, owner: Person, sensor: Sender) -> None:
+    load(portal, sensor, [1.0, 2.0])
+    query = {"start": "0001-01-01T00:00Z", "end": "9999-12-31T00:00Z", "points": 5000}
+    assert portal.get(path(sensor, "series/"), owner.token, params=query)["count"] == [2]

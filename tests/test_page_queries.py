@@ -80,6 +80,27 @@ def test_device_page(queries: Callable[..., int]) -> None:
     assert queries(*page, text='"badge finished"', times=6) == few
 
 
+def test_page_of_exclusions(queries: Callable[..., int]) -> None:
+    device = add_device()
+    factories.exclusion(device)
+    page = ("devices:exclusion-list", device.uuid)
+    few = queries(*page, text=">Lift<", times=1)
+    for _ in range(MANY - 1):
+        factories.exclusion(device)
+    assert queries(*page, text=">Lift<", times=MANY) == few
+
+
+def test_device_page_with_exclusions(queries: Callable[..., int]) -> None:
+    device = add_device()
+    factories.exclusion(device)
+    page = ("analytics:device", device.uuid)
+    few = queries(*page, text='inactive">Excluded<', times=2)
+    for _ in range(MANY):
+        factories.exclusion(device)
+    factories.readings(device, [[3.5]] * 5)
+    assert queries(*page, text='inactive">Excluded<', times=7) == few
+
+
 def test_analysis_of_a_fleet(queries: Callable[..., int]) -> None:
     owner = add_device().owner
     analysis = Analysis.objects.create(user=owner)

@@ -14,9 +14,11 @@ from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from analytics.statistics import summarize
-from devices import store
+from devices import cover, statistics, store
+from devices.columns import find
+from devices.cover import Part
 from devices.periods import Period
+from devices.statistics import MEDIAN, Numbers
 from tests import factories
 
 SETS = 1000
@@ -78,9 +80,15 @@ def bits(number: float, numbers: list[float]) -> bytes:
     return struct.pack("d", abs(number) if number == 0 and len(zeros) == 2 else number)
 
 
+def summarize(values: np.ndarray) -> Numbers:
+    """As of the rows of a device with one channel."""
+    part = Part(cover.NOTHING, np.arange(len(values)), values[None, :], len(values))
+    [column] = part.columns
+    return statistics.numbers_of(column, find([column], [[MEDIAN]])[0], {})
+
+
 def test_of_no_values_count_and_sum_are_zero_and_the_rest_is_null():
-    nothing = {"count": 0, "sum": 0.0, "min": None, "max": None, "avg": None, "median": None}
-    assert summarize(np.array([])) == nothing
+    assert summarize(np.array([])) == Numbers(0, None, None, 0.0, None, None)
 
 
 @pytest.mark.parametrize(
@@ -97,16 +105,16 @@ def test_of_no_values_count_and_sum_are_zero_and_the_rest_is_null():
     ],
 )
 def test_the_median_is_the_middle_value_or_halfway_between_the_middle_two(numbers, median):
-    assert summarize(np.array(numbers))["median"] == median
+    assert summarize(np.array(numbers)).median == median
 
 
 def test_a_thousand_sets_agree_with_python():
     for numbers in filter(None, sets()):
         summary = summarize(np.array(numbers))
-        assert summary["count"] == len(numbers)
-        assert (summary["min"], summary["max"]) == (min(numbers), max(numbers)), numbers
+        assert summary.count == len(numbers)
+        assert (summary.min, summary.max) == (min(numbers), max(numbers)), numbers
         middle = {median_low(numbers), median_high(numbers)}
-        error = abs(Fraction(summary["median"]) - exact_sum(list(middle)) / len(middle))
+        error = abs(Fraction(summary.median) - exact_sum(list(middle)) / len(middle))
         assert error <= Fraction(math.ulp(max(map(abs, middle)))) * (len(middle) > 1), numbers
 
 
@@ -114,8 +122,8 @@ def test_a_thousand_sums_and_means_are_those_of_exact_fractions():
     for numbers in filter(None, sets()):
         summary = summarize(np.array(numbers))
         exact = exact_sum(numbers)
-        assert summary["sum"] == rounded(exact), numbers
-        assert summary["avg"] in neighbours(float(exact / len(numbers))), numbers
+        assert summary.sum == rounded(exact), numbers
+        assert summary.avg in neighbours(float(exact / len(numbers))), numbers
 
 
 @reproducible
@@ -125,14 +133,14 @@ def test_a_thousand_sums_and_means_are_those_of_exact_fractions():
 @example([LARGEST, LARGEST, 1.0, -LARGEST, -LARGEST])
 @example([LARGEST, 2.0**969])
 def test_any_sum_is_correctly_rounded_though_its_parts_overflow(numbers):
-    assert summarize(np.array(numbers))["sum"] == rounded(exact_sum(numbers))
+    assert summarize(np.array(numbers)).sum == rounded(exact_sum(numbers))
 
 
 @pytest.mark.parametrize("numbers", [[LARGEST, LARGEST], [-LARGEST, -LARGEST, 1.0], [LARGEST, 2.0**970]])
 def test_only_a_sum_beyond_the_largest_double_is_null(numbers):
     summary = summarize(np.array(numbers))
-    assert summary["sum"] is None
-    assert summary["avg"] in neighbours(float(exact_sum(numbers) / len(numbers)))
+    assert summary.sum is None
+    assert summary.avg in neighbours(float(exact_sum(numbers) / len(numbers)))
 
 
 @pytest.mark.django_db
@@ -151,9 +159,9 @@ def test_a_thousand_stored_sets_agree_with_postgresql_to_the_last_bit():
         numbers = sets()[i]
         summary = summarize(store.values(i, Period(), 1)[0])
         expected = median if math.isfinite(median) else halfway_beyond_postgresql(numbers)
-        assert summary["count"] == count
+        assert summary.count == count
         for name, answer in (("min", low), ("max", high), ("median", expected)):
-            assert bits(summary[name], numbers) == bits(answer, numbers), (name, numbers)
+            assert bits(getattr(summary, name), numbers) == bits(answer, numbers), (name, numbers)
 
 
 def halfway_beyond_postgresql(numbers: list[float]) -> float:

@@ -2,6 +2,9 @@
 
 Variables: ROUNDS (5), SECONDS of a turn (5), GROWTH (readings stored before the measure of growth, 20000000;
 0 skips it). MODE=short is one quick round, to see that it runs. A full run writes docs/benchmarks.md.
+
+MODE=statistics measures statistics alone, with ROUNDS (5) and SIZES (1000000,10000000; the long run has
+100000000 as well, and needs 20 GB of disk): it writes its own section of docs/benchmarks.md and the plot.
 """
 
 import os
@@ -21,6 +24,8 @@ from tests.bench.contenders import Contender, Sample
 from tests.bench.load import Failed, Figures
 
 DOCUMENT = sides.ROOT / "docs" / "benchmarks.md"
+PLOT = sides.ROOT / "docs" / "benchmarks-statistics.svg"
+DEFAULT_SIZES = "1000000,10000000"
 DEVICES = 200
 WARM_UP_SECONDS = 1
 FULL_ROUNDS, FULL_SECONDS = 5, 3
@@ -59,7 +64,10 @@ def main() -> None:
             folder = Path(name)
             # Others may pass through: started by root, PostgreSQL runs as another user.
             folder.chmod(0o711)
-            measure(folder, Options.read())
+            if os.environ.get("MODE") == "statistics":
+                measure_statistics(folder)
+            else:
+                measure(folder, Options.read())
     except (Failed, GaveUp, ServersError) as error:
         sys.exit(f"The bench failed. {error}")
     except KeyboardInterrupt:
@@ -84,8 +92,26 @@ def measure(folder: Path, options: Options) -> None:
     if options.is_full:
         run = {"command": f"`{options}`", **report.circumstances(postgres, load_before)}
         DOCUMENT.parent.mkdir(exist_ok=True)
-        DOCUMENT.write_text(report.document(rounds, run))
+        report.write_part(DOCUMENT, report.document(rounds, run), is_first=True)
         say(f"Written to {DOCUMENT}")
+
+
+def measure_statistics(folder: Path) -> None:
+    rounds = int(os.environ.get("ROUNDS") or Options.rounds)
+    sizes = [int(size) for size in (os.environ.get("SIZES") or DEFAULT_SIZES).split(",")]
+    load_before = os.getloadavg()[0]
+    with servers(folder) as urls:
+        sides.set_up_django(urls)
+        from tests.bench import statistics, statistics_report  # noqa: PLC0415, Django must be set up before
+
+        outcome = statistics.measure(folder, sizes, rounds, say)
+        [(postgres,)] = sides.execute(urls["DATABASE_URL"], "SHOW server_version")
+    say(statistics_report.tables(outcome, sizes))
+    command = f"`make bench MODE=statistics ROUNDS={rounds} SIZES={','.join(map(str, sizes))}`"
+    run = {"command": command, **report.circumstances(postgres, load_before)}
+    PLOT.write_text(statistics_report.plot(outcome, sizes))
+    report.write_part(DOCUMENT, statistics_report.section(outcome, sizes, run, PLOT.name), is_first=False)
+    say(f"Written to {DOCUMENT} and {PLOT}")
 
 
 def start(

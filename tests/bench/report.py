@@ -38,6 +38,9 @@ Figures are medians over the rounds. Absolute ones drift with the machine: each 
 same round, and tells more.
 """
 
+# Between the part of ingestion and that of statistics, which are measured apart.
+DIVIDER = "\n<!-- statistics -->\n"
+
 Rounds = Sequence[Mapping[str, Figures]]
 
 
@@ -87,6 +90,14 @@ def document(rounds: Rounds, run: Mapping[str, str]) -> str:
     """docs/benchmarks.md; `run` says of this run what there is to know."""
     facts = "\n".join(f"- {name}: {value}" for name, value in run.items())
     return f"{INTRODUCTION}\n## The last run\n\n{facts}\n\n{tables(rounds)}"
+
+
+def write_part(path: Path, text: str, *, is_first: bool) -> None:
+    """One of the document's two parts, of ingestion and of statistics; the other stays as it is."""
+    parts = path.read_text().split(DIVIDER) if path.exists() else [""]
+    parts = [*parts, ""][:2]
+    parts[0 if is_first else 1] = text
+    path.write_text(DIVIDER.join(parts) if parts[1] else parts[0])
 
 
 def circumstances(postgres: str, load_before: float) -> dict[str, str]:

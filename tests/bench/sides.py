@@ -14,7 +14,9 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import django
 import psycopg2
+from django.core.management import call_command
 
 from config.processes import Command, Supervisor
 from tests.bench.load import Failed
@@ -140,6 +142,20 @@ def run(argv: list[object], env: Mapping[str, str], text: str = "") -> str:
     if done.returncode != 0:
         raise Failed(f"{argv[1]} ended with code {done.returncode}.\n{done.stderr}")
     return done.stdout
+
+
+def set_up_django(urls: Mapping[str, str]) -> None:
+    """In this process, on these servers, with a migrated database."""
+    os.environ.update(urls)
+    os.environ.update(
+        DJANGO_SETTINGS_MODULE="config.settings",
+        SECRET_KEY=secrets.token_urlsafe(32),
+        TOKEN_PEPPER=secrets.token_urlsafe(32),
+        ALLOWED_HOSTS="127.0.0.1",
+        HTTPS="0",
+    )
+    django.setup()
+    call_command("migrate", verbosity=0)
 
 
 def execute(url: str, statement: str, parameters: Mapping[str, object] | None = None) -> list[tuple]:

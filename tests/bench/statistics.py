@@ -1,0 +1,306 @@
+"""Exact statistics of much: the portal beside percentile_cont in the same PostgreSQL, DuckDB and chDB.
+
+Needs Django set up on a migrated database of its own. All answers are compared: figures are of right ones.
+"""
+
+import os
+import random
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from math import isclose
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from django.db import connection
+
+from devices import rollups, statistics, store
+from devices.models import Device, DeviceProfile
+from devices.periods import Period
+from tests.bench.load import Failed
+from tests.bench.sides import PEER_PYTHON, ROOT
+from users.models import User
+
+ENGINE = Path(__file__).with_name("engine.py")
+ENGINES = ("DuckDB", "chDB")
+OURS, SQL = "portal", "percentile_cont"
+PERIODS = {"all time": (0.0, 1.0), "30 %": (0.41, 0.71), "1 day": (0.5, None)}
+BLOCK = 500_000
+FLEET, FLEET_READINGS = 100, 100_000
+SMALL_READINGS = 100
+# More of one device, and sorting in PostgreSQL takes minutes.
+MOST_FOR_SQL = 10_000_000
+INGESTED_A_SECOND = 5000
+CHANNELS = 3
+RAW = np.dtype([("t", "<i8"), ("values", "<f8", (CHANNELS,))])
+
+
+@dataclass
+class Outcome:
+    """Seconds of each round by (what, who); and what building took and needs."""
+
+    seconds: dict[tuple[str, str], list[float]] = field(default_factory=dict)
+    built: dict[int, tuple[float, float, float]] = field(default_factory=dict)
+
+    def note(self, what: str, who: str, seconds: float) -> None:
+        self.seconds.setdefault((what, who), []).append(seconds)
+
+    def median(self, what: str, who: str) -> float | None:
+        found = self.seconds.get((what, who))
+        return median(found) if found else None
+
+    def ratio(self, what: str, who: str) -> float | None:
+        """How many times longer than ours, the median over the rounds."""
+        theirs, ours = self.seconds.get((what, who), []), self.seconds.get((what, OURS), [])
+        ratios = [a / b for a, b in zip(theirs, ours, strict=False)]
+        return median(ratios) if ratios else None
+
+
+def measure(folder: Path, sizes: Sequence[int], rounds: int, say: Callable[[str], None]) -> Outcome:
+    """Raises Failed if two that are asked the same do not agree."""
+    outcome = Outcome()
+    owner = User.objects.create_user("bench", "bench@example.com", name="Bench")
+    profile = DeviceProfile.objects.get(name="xyz")
+    small = filled(owner, profile, SMALL_READINGS, folder / "small.bin")
+    for size in sizes:
+        say(f"{size:,} readings of one device: storing.")
+        file = folder / f"{size}.bin"
+        device = filled(owner, profile, size, file)
+        outcome.built[size] = built(device, size)
+        with ExitStack() as stack:
+            engines = {name: stack.enter_context(engine(name, folder, file)) for name in ENGINES}
+            say(f"{size:,} readings of one device: asking.")
+            contenders = {OURS: ours, SQL: by_sql, **{name: asked(engines[name]) for name in ENGINES}}
+            if size > MOST_FOR_SQL:
+                del contenders[SQL]
+            for _ in range(rounds + 1):
+                one_round(outcome, device, size, contenders)
+        # The first of all is a warm-up.
+        forget_first(outcome)
+        if size <= MOST_FOR_SQL:
+            largest = device
+    say(f"{SMALL_READINGS} readings of one device.")
+    for _ in range(20 * rounds):
+        compare(outcome, f"{SMALL_READINGS} readings", small, Period(), {OURS: ours, SQL: by_sql})
+    say(f"{INGESTED_A_SECOND:,} readings a second come in.")
+    with ingestion(owner, profile):
+        for _ in range(10 * rounds):
+            what = f"{max(s for s in sizes if s <= MOST_FOR_SQL):,} readings, all time, during ingestion"
+            compare(outcome, what, largest, Period(end=end_of(largest)), {OURS: ours})
+    say(f"{FLEET} devices of {FLEET_READINGS:,} readings each.")
+    fleet(outcome, profile, folder, rounds)
+    return outcome
+
+
+def forget_first(outcome: Outcome) -> None:
+    for name, found in outcome.seconds.items():
+        outcome.seconds[name] = found[1:] if len(found) > 1 else found
+
+
+def filled(owner: User, profile: DeviceProfile, size: int, file: Path) -> Device:
+    """A device with a reading a second, of numbers that have nothing in common: the worst to pack."""
+    device = Device.objects.create(owner=owner, profile=profile, name=f"{size:,}")
+    end = datetime.now(UTC) - timedelta(hours=1)
+    last = (end - store.EPOCH) // store.MICROSECOND
+    random_ = np.random.default_rng(size)
+    with file.open("wb") as copy:
+        for first in range(0, size, BLOCK):
+            part = np.empty(min(BLOCK, size - first), RAW)
+            part["t"] = last - (size - first - np.arange(len(part))) * 1_000_000
+            part["values"] = random_.normal(20, 5, (len(part), CHANNELS))
+            store.append(store.encode_many(device.pk, part["t"], part["values"]))
+            part.tofile(copy)
+    return Device.objects.with_channels().get(pk=device.pk)
+
+
+def built(device: Device, size: int) -> tuple[float, float, float]:
+    """Microseconds and bytes a reading, and what rows and segments need together, to rows alone."""
+    query("VACUUM (ANALYZE) devices_reading")
+    before = bytes_of("devices_segment")
+    began = time.perf_counter()
+    progress = rollups.build(device.pk, CHANNELS)
+    seconds = time.perf_counter() - began
+    if progress.readings != size or not progress.is_done:
+        raise Failed(f"{progress} of {size} readings.")
+    query("VACUUM (ANALYZE) devices_segment")
+    segments = bytes_of("devices_segment") - before
+    [(rows,)] = query("SELECT count(*) FROM devices_reading")
+    row_bytes = sum(bytes_of(name) for (name,) in query(PARTITIONS)) / rows
+    return seconds / size * 1e6, segments / size, 1 + segments / size / row_bytes
+
+
+PARTITIONS = "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'devices_reading'::regclass"
+
+
+def bytes_of(table: str) -> int:
+    """With its indexes and what is stored out of line."""
+    return query("SELECT pg_total_relation_size(%s)", [table])[0][0]
+
+
+def query(statement: str, parameters: Sequence[Any] = ()) -> list[tuple]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, list(parameters) or None)
+        return cursor.fetchall() if cursor.description else []
+
+
+# --- Who is asked. Each gives seconds and the medians.
+
+Answer = tuple[float, list[float]]
+Contender = Callable[[Device, Period], Answer]
+
+
+def timed(job: Callable[[], list[float]]) -> Answer:
+    began = time.perf_counter()
+    medians = job()
+    return time.perf_counter() - began, medians
+
+
+def ours(device: Device, period: Period) -> Answer:
+    """All of an answer: other figures and the coverage too."""
+    return timed(
+        lambda: [numbers.median for numbers in statistics.of_device(device, period).channels.values()]
+    )
+
+
+FIGURES = ", ".join(
+    f"min(values[{i}]), max(values[{i}]), count(values[{i}]), sum(values[{i}]),"
+    f" percentile_cont(0.5) WITHIN GROUP (ORDER BY values[{i}])"
+    for i in range(1, CHANNELS + 1)
+)
+
+
+def by_sql(device: Device, period: Period) -> Answer:
+    bounds, parameters = store.conditions(period)
+    query("SET work_mem = '1GB'")
+    statement = f"SELECT {FIGURES} FROM devices_reading WHERE device_id = %s{bounds}"
+    answer = timed(lambda: list(query(statement, [device.pk, *parameters])[0][4::5]))
+    query("RESET work_mem")
+    return answer
+
+
+@contextmanager
+def engine(name: str, folder: Path, file: Path) -> Iterator[subprocess.Popen]:
+    home = folder / f"{name}-{file.stem}"
+    home.mkdir()
+    argv = [str(part) for part in (PEER_PYTHON, ENGINE, name, home, file)]
+    with subprocess.Popen(
+        argv,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"]},
+    ) as process:
+        try:
+            if process.stdout.readline().strip() != "ready":
+                raise Failed(f"{name} did not begin.")
+            yield process
+        finally:
+            process.stdin.close()
+
+
+def asked(process: subprocess.Popen) -> Contender:
+    def ask(device: Device, period: Period) -> Answer:
+        start, end = (
+            default if time_ is None else (time_ - store.EPOCH) // store.MICROSECOND
+            for time_, default in ((period.start, -(2**62)), (period.end, 2**62))
+        )
+        process.stdin.write(f"{start} {end}\n")
+        process.stdin.flush()
+        seconds, *medians = map(float, process.stdout.readline().split())
+        return seconds, medians
+
+    return ask
+
+
+def one_round(outcome: Outcome, device: Device, size: int, contenders: dict[str, Contender]) -> None:
+    first, last = store.first_time([device.pk]), end_of(device)
+    for name, (start, end) in random.sample(list(PERIODS.items()), len(PERIODS)):
+        period = Period(
+            first + start * (last - first),
+            first + start * (last - first) + timedelta(days=1)
+            if end is None
+            else first + end * (last - first),
+        )
+        compare(outcome, f"{size:,} readings, {name}", device, period, contenders)
+
+
+def end_of(device: Device) -> datetime:
+    return store.latest([device.pk])[device.pk].time + timedelta(microseconds=1)
+
+
+def compare(
+    outcome: Outcome, what: str, device: Device, period: Period, contenders: dict[str, Contender]
+) -> None:
+    """One question to all, in an order of its own. Raises Failed."""
+    answers = {}
+    for who in random.sample(list(contenders), len(contenders)):
+        seconds, answers[who] = contenders[who](device, period)
+        outcome.note(what, who, seconds)
+    for who, medians in answers.items():
+        agree = medians == answers[OURS] if who == SQL else all(map(isclose, medians, answers[OURS]))
+        if not agree:
+            raise Failed(f"{what}: {who} has {medians}, the portal {answers[OURS]}.")
+
+
+# --- Many devices, and much at the same time
+
+
+def fleet(outcome: Outcome, profile: DeviceProfile, folder: Path, rounds: int) -> None:
+    owner = User.objects.create_user("fleet", "fleet@example.com", name="Fleet")
+    for _ in range(FLEET):
+        device = filled(owner, profile, FLEET_READINGS, folder / "fleet.bin")
+        rollups.build(device.pk, CHANNELS)
+    query("VACUUM (ANALYZE) devices_reading")
+    query("VACUUM (ANALYZE) devices_segment")
+    devices = list(Device.objects.with_channels().filter(owner=owner))
+    ids = [device.pk for device in devices]
+    what = f"{FLEET} devices of {FLEET_READINGS:,} readings, pooled and each"
+    sql = f"SELECT {FIGURES} FROM devices_reading WHERE device_id = ANY(%s)"
+    for number in range(rounds + 1):
+        answer, medians = timed(
+            lambda: [n.median for n in statistics.of_devices(devices, Period())[0].channels.values()]
+        )
+        outcome.note(what, OURS, answer)
+        if number > max(1, rounds // 2):
+            continue
+        query("SET work_mem = '1GB'")
+        pooled, expected = timed(lambda: list(query(sql, [ids])[0][4::5]))
+        each, _ = timed(lambda: query(f"{sql} GROUP BY device_id", [ids]))
+        query("RESET work_mem")
+        outcome.note(what, SQL, pooled + each)
+        if medians != expected:
+            raise Failed(f"{what}: percentile_cont has {expected}, the portal {medians}.")
+
+
+@contextmanager
+def ingestion(owner: User, profile: DeviceProfile) -> Iterator[None]:
+    """Fresh readings of 50 devices, from a thread of this process."""
+    ids = np.array([Device.objects.create(owner=owner, profile=profile).pk for _ in range(50)])
+    over = threading.Event()
+
+    def ingest() -> None:
+        due = time.monotonic()
+        try:
+            while not over.wait(max(due - time.monotonic(), 0)):
+                due += 0.1
+                size = INGESTED_A_SECOND // 10
+                now = (datetime.now(UTC) - store.EPOCH) // store.MICROSECOND
+                values = np.random.default_rng().normal(20, 5, (size, CHANNELS))
+                store.append(store.encode_many(np.resize(ids, size), now + np.arange(size), values))
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=ingest)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
