@@ -21,7 +21,7 @@ def test_the_main_job_as_written(open_folder: Path):
         script = "set -eu\n" + commands().replace("http://127.0.0.1:8080", running.url)
         done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
-    _setup, _register, post, analyse, fleet, many, bad = done.stdout.split("BLOCK ")[1:]
+    _setup, _register, post, analyse, fleet, many, bad, calculate = done.stdout.split("BLOCK ")[1:]
     assert post.count('{"status":"ok"}') == 3
     assert '"x":2.5' in post
     assert '"x":{"count":3,"min":1.5,"max":8.0,"sum":12.0,"avg":4.0,"median":2.5}' in analyse
@@ -32,3 +32,7 @@ def test_the_main_job_as_written(open_folder: Path):
     assert '"field":"x","message":"Must be a finite number."' in bad
     assert '"field":"y","message":"Must be a number."' in bad
     assert '"field":"z","message":"Is missing."' in bad
+    assert '"name":"Well 7"' in calculate
+    assert '"seed":42' in calculate
+    assert "date,liquid,oil,water,wct\n2026-01-01," in calculate
+    assert "the same table" in calculate
