@@ -17,6 +17,7 @@ from uuid import UUID
 
 from celery import Task, current_app
 from celery.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
+from celery.utils.serialization import UnpickleableExceptionWrapper
 from django.db import DatabaseError, connection, transaction
 from django.db.models import F, Q
 from django.utils import timezone
@@ -172,6 +173,9 @@ def fail(model: type[Run], run_id: UUID | str | None, task_id: str, error: Excep
 def in_words(error: Exception) -> str:
     if isinstance(error, SoftTimeLimitExceeded | TimeLimitExceeded):
         return "It took longer than is allowed and was stopped."
+    if isinstance(error, UnpickleableExceptionWrapper):
+        # What Celery makes of an exception that it cannot carry.
+        return str(error)
     return f"{type(error).__name__}: {error}"
 
 

@@ -15,6 +15,7 @@ from django.db import transaction
 from analytics.activity import storage
 from analytics.activity.events import COMMENT, CREATE_POST, LOGIN, LOGOUT, Event, event_id
 from analytics.activity.models import Blog, Post
+from analytics.calculations_asking import ask, asked_for
 from devices import ingest
 from devices.ingest import Target
 from devices.models import Device, DeviceKey, DeviceProfile
@@ -75,6 +76,23 @@ def seed(now: datetime) -> None:
         )
         if seconds:
             fill(device, now, seconds, random)
+    ask_for_calculations()
+
+
+def ask_for_calculations() -> None:
+    """One of each kernel, for the worker to compute once it is there."""
+    greenhouse = Device.objects.get(name="Greenhouse north")
+    bodies = (
+        {"name": "Well 7", "date_start": "2020-01-01", "date_fin": "2025-12-31", "lag": 7, "seed": SEED},
+        {
+            "name": "Temperature of the greenhouse",
+            "kernel": "forecast",
+            "device": str(greenhouse.uuid),
+            "channel": "temperature",
+        },
+    )
+    for body in bodies:
+        ask(asked_for(body, greenhouse.owner))
 
 
 def fill(device: Device, now: datetime, seconds: int, random: np.random.Generator) -> None:

@@ -20,6 +20,7 @@ from django.utils import timezone
 
 from analytics import calculations, csv_rows, curves, queue
 from analytics.calculations import BLOCK_ROWS, LARGEST_SEED
+from analytics.calculations_asking import serializer_of
 from analytics.kernels import KERNELS
 from analytics.kernels.declaration import MAX_ROWS, Column, Invariant, Kernel, Whole
 from analytics.models import Calculation, CalculationRows, Status
@@ -372,6 +373,24 @@ class TestKernels:
     def test_each_is_in_the_table_under_its_own_name(self):
         assert all(name == kernel.name for name, kernel in KERNELS.items())
         assert {"well", "forecast"} <= KERNELS.keys()
+
+    def test_the_one_that_the_documentation_writes_works(self, monkeypatch):
+        text = (settings.BASE_DIR / "docs" / "calculations.md").read_text()
+        [source] = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+        written: dict[str, Any] = {}
+        exec(source, written)  # noqa: S102
+        declared = written["KERNEL"]
+        serializer = serializer_of(declared)(
+            data=declared.example | {"kernel": "growth"}, context={"asker": None}
+        )
+        serializer.is_valid(raise_exception=True)
+        monkeypatch.setitem(KERNELS, declared.name, declared)
+        calculation = calculations.new(declared, serializer.validated_data["parameters"], seed=1)
+        calculation.save()
+        work()
+        rows = list(calculations.rows(calculation))
+        assert len(rows) == declared.example["years"]
+        assert rows[-1]["date"] == "2045-12-31"
 
     def test_rows_that_break_an_invariant_are_counted(self, monkeypatch):
         calculation = made_up(monkeypatch)

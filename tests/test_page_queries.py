@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django_celery_results.models import TaskResult
 
-from analytics.models import Analysis, Status
+from analytics.models import Analysis, Calculation, Status
 from devices.models import Device
 from tests import factories
 
@@ -109,6 +109,19 @@ def test_analysis_of_a_fleet(queries: Callable[..., int]) -> None:
     for _ in range(MANY - 1):
         Device.objects.filter(pk=add_device().pk).update(owner=owner)
     assert queries(*page, text='"name": "Pump"', times=MANY) == few
+
+
+def test_calculation_list(queries: Callable[..., int]) -> None:
+    def add() -> None:
+        known = {"kernel": "well", "kernel_version": "1", "parameters": {}, "seed": 1}
+        for status in (Status.QUEUED, Status.FINISHED):
+            Calculation.objects.create(**known, status=status, asked_by=factories.owner())
+
+    add()
+    few = queries("analytics:calculation-list", text='"badge queued"', times=1)
+    for _ in range(MANY // 2 - 1):
+        add()
+    assert queries("analytics:calculation-list", text='"badge queued"', times=MANY // 2) == few
 
 
 def test_start_page_of_the_admin(queries: Callable[..., int]) -> None:

@@ -22,7 +22,8 @@ def test_the_main_job_as_written(open_folder: Path):
         done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     blocks = done.stdout.split("BLOCK ")[1:]
-    _setup, _register, post, analyse, days, exclusion, series, fleet, many, bad, activity = blocks
+    _setup, _register, post, analyse, days, exclusion, series, fleet, many, bad, *others = blocks
+    activity, calculate = others
     assert post.count('{"status":"ok"}') == 3
     assert '"x":2.5' in post
     assert '"x":{"count":3,"min":1.5,"max":8.0,"sum":12.0,"avg":4.0,"median":2.5}' in analyse
@@ -40,3 +41,7 @@ def test_the_main_job_as_written(open_folder: Path):
     assert '{"accepted":1,"rejected":[{"index":1,"message":"login: There is no such user."}]}' in activity
     assert '"post_header":"Frost","post_author_login":"ada","total_comments":1' in activity
     assert "2019-05-01,0,0,0" in activity
+    assert '"name":"Well 7"' in calculate
+    assert '"seed":42' in calculate
+    assert "date,liquid,oil,water,wct\n2026-01-01," in calculate
+    assert "the same table" in calculate

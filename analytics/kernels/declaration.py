@@ -31,9 +31,13 @@ Progress = Callable[[int, int], None]
 class Refused(Exception):
     """Parameters that cannot be computed with; `errors` has a message by the parameter's name."""
 
-    def __init__(self, **errors: str) -> None:
-        super().__init__("; ".join(f"{name}: {message}" for name, message in errors.items()))
+    def __init__(self, errors: dict[str, str]) -> None:
+        # As it was called: so it can be pickled on its way from a worker's process to the worker.
+        super().__init__(errors)
         self.errors = errors
+
+    def __str__(self) -> str:
+        return "; ".join(f"{name}: {message}" for name, message in self.errors.items())
 
 
 class DayField(serializers.DateField):

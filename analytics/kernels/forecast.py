@@ -45,16 +45,16 @@ def check(parameters: Values, asker: Any) -> None:
     device = visible_device(parameters, asker)
     names = [channel.name for channel in device.channels]
     if parameters["channel"] not in names:
-        raise Refused(channel=f"The device has no such channel; it has {', '.join(names)}.")
+        raise Refused({"channel": f"The device has no such channel; it has {', '.join(names)}."})
     if parameters["until"] > timezone.now():
-        raise Refused(until="Must not lie ahead.")
+        raise Refused({"until": "Must not lie ahead."})
 
 
 def visible_device(parameters: Values, asker: Any) -> Device:
     devices = Device.objects.visible_to(asker) if asker is not None else Device.objects.none()
     device = devices.with_channels().filter(uuid=parameters["device"]).first()
     if device is None:
-        raise Refused(device="There is no such device.")
+        raise Refused({"device": "There is no such device."})
     return device
 
 

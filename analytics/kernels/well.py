@@ -35,13 +35,11 @@ def point_count(parameters: Values) -> int:
 
 def check(parameters: Values, asker: Any) -> None:
     if parameters["date_fin"] < parameters["date_start"]:
-        raise Refused(date_fin="Must not be before date_start.")
+        raise Refused({"date_fin": "Must not be before date_start."})
     count = point_count(parameters)
     if count > MAX_ROWS:
-        message = f"Makes {count} rows with these dates; at most {MAX_ROWS} are allowed."
-        raise Refused(
-            date_fin=f"With this lag that are {count} rows; at most {MAX_ROWS} are allowed.", lag=message
-        )
+        message = f"From the first day to the last that are {count} rows; at most {MAX_ROWS} are allowed."
+        raise Refused({"date_fin": message, "lag": message})
 
 
 def run(parameters: Values, rng: np.random.Generator, progress: Progress) -> Iterator[Row]:
