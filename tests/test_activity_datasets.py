@@ -11,6 +11,7 @@ from django.http import HttpResponse
 from django.test import Client
 
 from analytics.activity.events import COMMENT, CREATE_POST, DELETE_POST, LOGIN, LOGOUT
+from analytics.activity.models import PendingEvent
 from analytics.activity.storage import Storage
 from tests import factories
 from tests.factories import NOON
@@ -234,6 +235,14 @@ def test_queries_do_not_grow_with_the_rows(ada, django_assert_num_queries):
     for header in ("one", "two", "three"):
         factories.log(ada, COMMENT, of=factories.post(header=header).pk)
     headers = {"Authorization": f"Token {factories.token(factories.colleague())[1]}"}
-    # The token, that it was used, the user; then the posts with their authors.
-    with django_assert_num_queries(4):
+    # The token, that it was used, the user; what waits of theirs; then the posts with their authors.
+    with django_assert_num_queries(5):
         assert len(Client().get("/api/comments/?login=ada", headers=headers).json()["data"]) == 3
+
+
+def test_who_asks_sees_what_still_waits_in_the_outbox(ada, grace):
+    for user in (ada, grace):
+        PendingEvent.note(user.pk, LOGIN)
+    assert [row["logins"] for row in rows("general", "ada")] == [1]
+    assert [waiting.user_id for waiting in PendingEvent.objects.all()] == [grace.pk]
+    assert [row["logins"] for row in rows("general", "ada")] == [1]

@@ -314,6 +314,8 @@ def test_staff_see_the_activity_of_a_person(visit: Visit, admin_account: Account
     page.get_by_role("button", name="7 days").click()
     expect(page.get_by_label("Login")).to_have_value(active.login)
     expect(page.get_by_text("2026-05-04")).to_have_count(0)
+    expect(page.get_by_label("From")).not_to_have_value("2026-05-01")
+    expect(page.get_by_label("To, not included")).to_have_value("")
     page.goto("/portal/activity/?login=nobody")
     expect(page.get_by_text("There is no such user.")).to_be_visible()
 

@@ -23,7 +23,7 @@ def test_the_main_job_as_written(open_folder: Path):
     assert done.returncode == 0, done.stderr
     blocks = done.stdout.split("BLOCK ")[1:]
     _setup, _register, post, analyse, days, exclusion, series, fleet, many, bad, *others = blocks
-    activity, calculate = others
+    calculate, activity = others
     assert post.count('{"status":"ok"}') == 3
     assert '"x":2.5' in post
     assert '"x":{"count":3,"min":1.5,"max":8.0,"sum":12.0,"avg":4.0,"median":2.5}' in analyse

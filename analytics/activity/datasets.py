@@ -5,7 +5,7 @@ from typing import Any
 
 from django.conf import settings
 
-from analytics.activity import storage
+from analytics.activity import delivery, storage
 from analytics.activity.models import Post
 from devices.periods import Period
 from users.models import User
@@ -21,6 +21,7 @@ def comments(user: User, period: Period) -> list[Row]:
 
     Of a post that is gone header and author are None. Raises storage.Unavailable.
     """
+    delivery.catch_up(user.pk)
     totals = storage.current().comments(user.pk, period)
     posts = Post.objects.select_related("author").defer("text").in_bulk([post_id for post_id, _ in totals])
     return [comments_row(user, posts.get(post_id), total) for post_id, total in totals]
@@ -33,6 +34,7 @@ def comments_row(user: User, post: Post | None, total: int) -> Row:
 
 def general(user: User, period: Period) -> list[Row]:
     """A row of GENERAL for each active day of the user in the portal's zone. Raises storage.Unavailable."""
+    delivery.catch_up(user.pk)
     days = storage.current().general(user.pk, period, settings.TIME_ZONE)
     return [day._asdict() for day in days]
 

@@ -26,9 +26,16 @@ def deliver() -> int:
     return total
 
 
+def catch_up(user_id: int) -> None:
+    """Deliver what waits of one user, so that they see at once what they did. Raises storage.Unavailable."""
+    while PendingEvent.objects.filter(user_id=user_id).exists():
+        deliver_batch(user_id=user_id)
+
+
 @transaction.atomic
-def deliver_batch() -> int:
-    pending = list(PendingEvent.objects.all()[:BATCH])
+def deliver_batch(**of: int) -> int:
+    # Locked in one order: two who deliver the same wait for each other, and the second finds it done.
+    pending = list(PendingEvent.objects.filter(**of).select_for_update().order_by("pk")[:BATCH])
     storage.current().append([waiting.event for waiting in pending])
     PendingEvent.objects.filter(pk__in=[waiting.pk for waiting in pending]).delete()
     return len(pending)

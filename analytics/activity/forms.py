@@ -50,6 +50,8 @@ class ActivityForm(forms.Form):
             self.bounds = {name: fields[name] for name in ("start", "end") if fields.get(name)}
         else:
             self.bounds = {"start": self.days_ago(days - 1)} if days else {}
+            # The fields show what a button stands for.
+            self.data = {**self.data.dict(), "start": "", "end": "", **self.bounds}
         try:
             self.period: Period = parse_period(self.bounds, timezone.get_default_timezone())
         except BadPeriod as error:

@@ -30,9 +30,9 @@ class PendingEvent(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     # Ids, as in the logs: the user may be gone before the event is delivered.
-    user_id = models.BigIntegerField()
+    user_id = models.BigIntegerField(db_index=True)
     name = models.CharField("event", max_length=20)
-    at = models.DateTimeField(db_index=True)
+    at = models.DateTimeField()
     object_id = models.BigIntegerField(null=True)
 
     class Meta:

@@ -22,9 +22,9 @@ class Migration(migrations.Migration):
                     "id",
                     models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False),
                 ),
-                ("user_id", models.BigIntegerField()),
+                ("user_id", models.BigIntegerField(db_index=True)),
                 ("name", models.CharField(max_length=20, verbose_name="event")),
-                ("at", models.DateTimeField(db_index=True)),
+                ("at", models.DateTimeField()),
                 ("object_id", models.BigIntegerField(null=True)),
             ],
             options={

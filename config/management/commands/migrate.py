@@ -11,6 +11,7 @@ from config.routers import ALIAS as ACTIVITY
 
 # Any constant: two replicas that start together ask for the same one.
 LOCK = 7_586_201
+APP = "activity"
 
 
 class Command(MigrateCommand):
@@ -35,10 +36,13 @@ class Command(MigrateCommand):
         return None
 
     def migrate_activity(self, *args: Any, **options: Any) -> None:
+        """No other app has anything there."""
+        if options["app_label"] not in (None, APP):
+            return
         if not settings.ACTIVITY_URL:
             create_if_missing(connections[ACTIVITY].settings_dict["NAME"])
         with locked(ACTIVITY):
-            super().handle(*args, database=ACTIVITY, **options)
+            super().handle(*args, **options | {"database": ACTIVITY, "app_label": APP})
 
 
 @contextmanager
