@@ -5,10 +5,14 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
+import numpy as np
+
 from devices import exclusions, store
 from devices.exclusions import Extent
 from devices.ingest import microseconds
 from devices.models import Device, DeviceProfile, Exclusion
+from devices.periods import Period
+from devices.spans import Span
 from users.models import Role, Token, User
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -79,3 +83,8 @@ def exclusion(
     """Of an hour, unless the test says what."""
     extent = Extent(start, end, values)
     return exclusions.make(sender, extent, reason="Cleaning", by="colleague", now=NOON)
+
+
+def stored_values(device_id: int, period: Period, channels: int) -> np.ndarray:
+    """Of shape (channels, readings)."""
+    return store.read([Span.of(device_id, period)], channels)[0][1]
