@@ -612,7 +612,11 @@ def build(
             return builder.visit(until)
         except (OperationalError, IntegrityError, Gone) as error:
             logger.info("Segments of device %d are left for later: %s", device_id, error)
-            return Progress(builder.readings, False, 0.0)
+        except ValueError as error:
+            # Of another number of values than its profile has channels: nobody but a hand in the database.
+            logger.warning("Device %d cannot have segments: %s", device_id, error)
+            builder.note_visit(builder.state(), LATEST_SECONDS)
+        return Progress(builder.readings, False, 0.0)
 
 
 # --- Maintenance

@@ -329,10 +329,6 @@ def read(
     return [(rows["time"].astype(np.int64), rows["items"]["value"].astype(np.float64).T) for rows in tables]
 
 
-def values(device_id: int, period: Period, channel_count: int) -> np.ndarray:
-    return read([Span.of(device_id, period)], channel_count)[0][1]
-
-
 def by_span(table: np.ndarray, spans: int) -> list[np.ndarray]:
     """The rows of each span in the order of time; as they come they nearly always are in it."""
     number, time = table["device"], table["time"]

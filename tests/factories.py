@@ -6,6 +6,8 @@ from itertools import count
 from typing import Any
 from uuid import uuid4
 
+import numpy as np
+
 from analytics.activity import storage
 from analytics.activity.events import KINDS, Event
 from analytics.activity.models import Blog, EventType, Post, SpaceType
@@ -13,6 +15,8 @@ from devices import exclusions, store
 from devices.exclusions import Extent
 from devices.ingest import microseconds
 from devices.models import Device, DeviceProfile, Exclusion
+from devices.periods import Period
+from devices.spans import Span
 from users.models import Role, Token, User
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -111,3 +115,8 @@ def event_types() -> None:
         for kind_name, kind in KINDS.items():
             if kind.space == name:
                 EventType.objects.get_or_create(id=kind.number, defaults={"name": kind_name, "space": space})
+
+
+def stored_values(device_id: int, period: Period, channels: int) -> np.ndarray:
+    """Of shape (channels, readings)."""
+    return store.read([Span.of(device_id, period)], channels)[0][1]

@@ -52,7 +52,7 @@ def faulty_fields(body: bytes | str) -> list[str]:
 
 
 def stored(device) -> list[list[float]]:
-    return store.values(device.pk, Period(), len(device.channels)).T.tolist()
+    return factories.stored_values(device.pk, Period(), len(device.channels)).T.tolist()
 
 
 @pytest.mark.parametrize(

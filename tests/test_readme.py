@@ -19,7 +19,9 @@ def commands() -> str:
 def test_the_main_job_as_written(open_folder: Path):
     with demo(open_folder / "data", free_port()) as running:
         script = "set -eu\n" + commands().replace("http://127.0.0.1:8080", running.url)
-        done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            ["bash", "-c", script], capture_output=True, text=True, timeout=240, check=False
+        )
     assert done.returncode == 0, done.stderr
     blocks = done.stdout.split("BLOCK ")[1:]
     _setup, _register, post, analyse, days, exclusion, series, fleet, many, bad, *others = blocks

@@ -14,7 +14,7 @@ from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from devices import cover, statistics, store
+from devices import cover, statistics
 from devices.columns import find
 from devices.cover import Part
 from devices.periods import Period
@@ -157,7 +157,7 @@ def test_a_thousand_stored_sets_agree_with_postgresql_to_the_last_bit():
     assert len(answers) == sum(map(bool, sets()))
     for i, (low, high, count, median) in answers.items():
         numbers = sets()[i]
-        summary = summarize(store.values(i, Period(), 1)[0])
+        summary = summarize(factories.stored_values(i, Period(), 1)[0])
         expected = median if math.isfinite(median) else halfway_beyond_postgresql(numbers)
         assert summary.count == count
         for name, answer in (("min", low), ("max", high), ("median", expected)):

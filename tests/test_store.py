@@ -53,7 +53,7 @@ class TestRoundTrip:
         device_id = next(numbers)
         factories.append((device_id, NOON, row) for row in rows)
         by_page = [row.values for row in store.page([device_id], Period(), limit=len(rows))]
-        by_channel = store.values(device_id, Period(), 3).T.tolist()
+        by_channel = factories.stored_values(device_id, Period(), 3).T.tolist()
         expected = sorted(map(str, rows))
         assert sorted(map(str, by_page)) == expected
         assert sorted(map(str, by_channel)) == expected
@@ -86,7 +86,7 @@ class TestRoundTrip:
         device_id = next(numbers)
         factories.append([(device_id, NOON, [1.0, 2.0])])
         with pytest.raises(ValueError, match="3 values"):
-            store.values(device_id, Period(), 3)
+            factories.stored_values(device_id, Period(), 3)
 
 
 class TestAppend:
@@ -243,7 +243,7 @@ class TestReading:
     @given(readings, periods)
     def test_values_are_those_of_the_device_and_the_period(self, rows, period):
         ids, everything = sent(rows)
-        [got] = store.values(ids[0], period, 1)
+        [got] = factories.stored_values(ids[0], period, 1)
         expected = [
             number for time, device, number in everything if device == ids[0] and within(period, time)
         ]
