@@ -15,6 +15,8 @@ GROUPS = {
     "analyses,maintenance": settings.WORKER_PROCESSES,
     "calculations": settings.CALCULATION_PROCESSES,
 }
+# The processes are the threads; and sums of several threads differ in their last digits from run to run.
+SINGLE_THREADED = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 # Orchestrators kill what has not stopped after 120 s.
 GRACE_SECONDS = 110
 
@@ -59,7 +61,7 @@ def worker(queues: str, processes: int) -> Process:
     return Process(
         name=f"worker of {queues}",
         argv=[*argv, f"--queues={queues}", f"--processes={processes}"],
-        env=os.environ,
+        env={**SINGLE_THREADED, **os.environ},
         folder=settings.BASE_DIR,
         grace_seconds=GRACE_SECONDS,
     )
