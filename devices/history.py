@@ -12,7 +12,7 @@ from devices.periods import Period
 def hourly_means(device: Device, channel: int, period: Period) -> list[tuple[datetime, float]]:
     """Hours (UTC) that have readings, in order, each with the mean of the channel at this position.
 
-    The same readings give the same means to the last bit: they are summed in the order of their stamps.
+    Excluded readings are left out. The same readings give the same means to the last bit: they are summed in the order of their stamps.
     """
     bounds, parameters = store.conditions(period)
     with connection.cursor() as cursor:
@@ -20,7 +20,13 @@ def hourly_means(device: Device, channel: int, period: Period) -> list[tuple[dat
             f"""
             SELECT date_trunc('hour', time, 'UTC') AS hour, sum(value ORDER BY time, value) / count(*)
             FROM (
-                SELECT time, values[%s] AS value FROM {store.TABLE} WHERE device_id = %s{bounds}
+                SELECT time, values[%s] AS value FROM {store.TABLE} AS r WHERE device_id = %s{bounds}
+                AND NOT EXISTS (
+                    SELECT FROM devices_exclusion AS e
+                    WHERE e.device_id = r.device_id AND e.lifted_at IS NULL
+                        AND r.time >= e.start_time AND r.time < e.end_time
+                        AND (e.values IS NULL OR e.values = r.values)
+                )
             ) AS readings
             GROUP BY hour ORDER BY hour
             """,

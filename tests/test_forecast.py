@@ -11,7 +11,7 @@ from django.utils import timezone
 from analytics import calculations, queue
 from analytics.kernels import forecast
 from analytics.models import Calculation, Status
-from devices import history
+from devices import exclusions, history
 from devices.models import Device
 from devices.periods import Period
 from tests import factories
@@ -160,6 +160,16 @@ class TestHourlyMeans:
         device = factories.device(time_zone="Asia/Kolkata")
         factories.append([(device.pk, END + HOUR / 2, (1.0, 1.0, 1.0))])
         assert history.hourly_means(device, 0, Period(END, END + DAY)) == [(END, 1.0)]
+
+    def test_excluded_readings_are_left_out(self):
+        device = factories.device()
+        times = [END, END + HOUR / 2, END + HOUR, END + 2 * HOUR]
+        factories.append([(device.pk, time, (1.0 + i, 0.0, 0.0)) for i, time in enumerate(times)])
+        whole = factories.exclusion(device, END + HOUR / 2, END + HOUR)
+        factories.exclusion(device, END + HOUR, END + 3 * HOUR, [3.0, 0.0, 0.0])
+        assert history.hourly_means(device, 0, Period(END, END + DAY)) == [(END, 1.0), (END + 2 * HOUR, 4.0)]
+        exclusions.lift(whole, by="colleague", now=END)
+        assert history.hourly_means(device, 0, Period(END, END + HOUR)) == [(END, 1.5)]
 
     def test_the_order_of_arrival_makes_no_difference(self):
         values = list(np.random.default_rng(1).normal(1e9, 1, 200))
