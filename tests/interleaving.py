@@ -57,19 +57,19 @@ class Interleaving:
 
     def step(self) -> None:
         steps: Sequence[tuple[Callable[[], None], int]] = (
-            (self.append, 6),
-            (self.append_block, 3),
-            (self.ingest, 3),
-            (self.flush, 3),
-            (self.build, 8),
-            (self.exclude, 2),
-            (self.exclude_one, 1),
-            (self.lift, 2),
+            (self.append, 8),
+            (self.append_block, 8),
+            (self.ingest, 5),
+            (self.flush, 5),
+            (self.build, 24),
+            (self.exclude, 3),
+            (self.exclude_one, 2),
+            (self.lift, 4),
             (self.clear, 1),
-            (self.compact, 1),
-            (self.ask, 14),
-            (self.ask_all, 4),
-            (self.ask_again, 4),
+            (self.compact, 2),
+            (self.ask, 30),
+            (self.ask_all, 8),
+            (self.ask_again, 8),
         )
         functions, weights = zip(*steps, strict=True)
         [step] = self.random.choices(functions, weights)
