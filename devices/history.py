@@ -12,7 +12,8 @@ from devices.periods import Period
 def hourly_means(device: Device, channel: int, period: Period) -> list[tuple[datetime, float]]:
     """Hours (UTC) that have readings, in order, each with the mean of the channel at this position.
 
-    Excluded readings are left out. The same readings give the same means to the last bit: they are summed in the order of their stamps.
+    Excluded readings are left out. The same readings give the same means to the last bit: they are summed in
+    the order of their stamps.
     """
     bounds, parameters = store.conditions(period)
     with connection.cursor() as cursor:

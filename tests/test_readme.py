@@ -19,21 +19,11 @@ def commands() -> str:
 def test_the_main_job_as_written(open_folder: Path):
     with demo(open_folder / "data", free_port()) as running:
         script = "set -eu\n" + commands().replace("http://127.0.0.1:8080", running.url)
-<<<<<<< HEAD
-        done = subprocess.run(
-            ["bash", "-c", script], capture_output=True, text=True, timeout=240, check=False
-        )
-    assert done.returncode == 0, done.stderr
-    blocks = done.stdout.split("BLOCK ")[1:]
-    _setup, _register, post, analyse, days, exclusion, series, fleet, many, bad, *others = blocks
-    calculate, activity = others
-=======
         shell = ["bash", "-c", script]
         done = subprocess.run(shell, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
     _setup, _register, *shown = done.stdout.split("BLOCK ")[1:]
-    post, analyse, days, exclusion, series, fleet, many, bad = shown
->>>>>>> issue4
+    post, analyse, days, exclusion, series, fleet, many, bad, calculate, activity = shown
     assert post.count('{"status":"ok"}') == 3
     assert '"x":2.5' in post
     assert '"x":{"count":3,"min":1.5,"max":8.0,"sum":12.0,"avg":4.0,"median":2.5}' in analyse
