@@ -66,11 +66,15 @@ def wait_until_running(portal: Portal, run_id: str, attempt: int = 1) -> None:
     eventually(lambda: row(portal, run_id) == ("running", attempt), seconds=RUN_SECONDS)
 
 
+def calculation_workers(portal: Portal) -> list[psutil.Process]:
+    """The worker of calculations; there is one."""
+    worker = psutil.Process(portal.child("worker").process.pid)
+    return [child for child in worker.children() if "--queues=calculations" in child.cmdline()]
+
+
 def calculators(portal: Portal) -> list[psutil.Process]:
     """The processes that calculations run in."""
-    worker = psutil.Process(portal.child("worker").process.pid)
-    mains = [child for child in worker.children() if "--queues=calculations" in child.cmdline()]
-    return [process for main in mains for process in main.children()]
+    return [process for worker in calculation_workers(portal) for process in worker.children()]
 
 
 def assert_whole(run: dict) -> None:
@@ -180,6 +184,20 @@ def test_run_of_a_killed_worker_is_taken_up_before_those_behind_it(portal: Porta
     for run in done:
         assert_whole(run)
     assert row(portal, second) == ("finished", 1)
+
+
+def test_worker_of_calculations_is_started_again_when_it_dies(portal: Portal, owner: Person) -> None:
+    run_id = ask(portal, owner, pause=2)
+    wait_until_running(portal, run_id)
+    [worker] = calculation_workers(portal)
+    worker.kill()
+    portal.query(
+        "UPDATE analytics_calculation SET heartbeat_at = now() - interval '1 hour' WHERE id = %s", run_id
+    )
+    run = over(portal, owner, run_id)
+    assert_whole(run)
+    assert run["attempts"] == 2
+    assert calculation_workers(portal)[0].pid != worker.pid
 
 
 def test_run_that_kills_every_worker_fails_after_three_attempts(portal: Portal, owner: Person) -> None:

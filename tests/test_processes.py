@@ -89,6 +89,14 @@ def is_alive(child: Child) -> bool:
     return child.process is not None and child.process.poll() is None
 
 
+def test_without_a_folder_of_logs_children_print_where_we_do(capfd: pytest.CaptureFixture[str]) -> None:
+    with Supervisor(None) as supervisor:
+        supervisor.run_once(shell("once", "echo here; echo there >&2"))
+        with pytest.raises(GaveUp, match=r"twice ended with code 7\."):
+            supervisor.run_once(shell("twice", "exit 7"))
+    assert capfd.readouterr() == ("here\n", "there\n")
+
+
 def test_large_log_is_set_aside_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "LOG_BYTES", 10)
     (tmp_path / "once.log").write_text("a long story\n")
