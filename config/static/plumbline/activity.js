@@ -18,7 +18,8 @@
 
   function line({ label }, place) {
     const color = css(`--series-${place + 1}`);
-    return { label, stroke: color, width: 1.5, points: { size: 4, fill: color, show: days.length < 100 } };
+    const value = (_plot, count) => count ?? "";
+    return { label, value, stroke: color, width: 1.5, points: { size: 4, fill: color, show: days.length < 100 } };
   }
 
   function options() {

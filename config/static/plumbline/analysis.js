@@ -130,6 +130,8 @@
       statistics.querySelector("thead tr").append(head);
     }
     statistics.querySelector("table").append(...parts.map(part));
+    const columns = statistics.querySelector("thead tr").cells.length;
+    for (const title of statistics.querySelectorAll("[data-title] th")) title.colSpan = columns;
     return statistics;
   }
 
