@@ -36,7 +36,7 @@ def ask_for_analysis(
     )
     ids = device_ids(analysis)
     is_open = question.bucket and question.period.start is None
-    check_size(question, store.first_time(ids) if is_open else None, now)
+    check_size(question, store.first_time(ids) if is_open else None, now, max(1, len(ids)))
     asked = alike(analysis)
     if asked is not None and still_holds(asked, now):
         return asked

@@ -44,7 +44,7 @@ class Run(models.Model):
     heartbeat_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
     # The Celery task that works on it: another that was sent in its place may not write the outcome.
-    claimed_by = models.CharField(max_length=36, blank=True)
+    claimed_by = models.CharField(max_length=36, blank=True, db_index=True)
     task_result = models.ForeignKey(TaskResult, models.SET_NULL, null=True, blank=True, related_name="+")
 
     class Meta:

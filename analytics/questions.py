@@ -16,6 +16,10 @@ from devices.periods import Period, parse_period
 
 OPTIONS = ("start", "end", "percentiles", "bucket", "time_zone")
 MOST_PERCENTILES = 20
+# A bucket of a fleet asks each device for each percentile: more would keep others waiting for minutes.
+MOST_FIGURES = 300_000
+# Names that are no place: one is whatever the host has, the other stands for none.
+NO_PLACES = ("localtime", "Factory")
 MOST_BUCKETS = 10_000
 PERCENTILE = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,10})?")
 # The shortest of each kind that the calendar has; clocks that change do not matter here.
@@ -98,6 +102,8 @@ def parse_zone(asked: Any, bucket: str | None, default: tzinfo) -> str:
         return str(default) if bucket else ""
     if not bucket:
         raise BadQuestion("time_zone", "Says where buckets begin: only with bucket.")
+    if asked in NO_PLACES:
+        raise BadQuestion("time_zone", "Must be an IANA time zone, such as Europe/Berlin.")
     try:
         known_zone(asked)
     except (ValidationError, TypeError) as error:
@@ -105,13 +111,18 @@ def parse_zone(asked: Any, bucket: str | None, default: tzinfo) -> str:
     return asked
 
 
-def check_size(question: Question, first: datetime | None, now: datetime) -> None:
+def check_size(question: Question, first: datetime | None, now: datetime, devices: int = 1) -> None:
     """Raises BadQuestion if there would be too many buckets; `first` is the stamp of the first reading."""
     start, end = question.period.start or first, question.period.end or now
     if not question.bucket or not start:
         return
     if (end - start) / BUCKETS[question.bucket] > MOST_BUCKETS:
         raise BadQuestion("bucket", f"More than {MOST_BUCKETS:,} of this length; ask for longer ones.")
+    figures = 1 + len(question.percentiles.split(",")) if question.percentiles else 1
+    if (end - start) / BUCKETS[question.bucket] * devices * figures > MOST_FIGURES:
+        raise BadQuestion(
+            "bucket", f"Too much work for {devices} devices; ask for longer ones, or a shorter period."
+        )
     # Beside these, clocks of some zones show no year that there is.
     if start < EARLIEST or end > LATEST:
         raise BadQuestion("bucket", f"Only from {EARLIEST.date()} to {LATEST.date()}.")

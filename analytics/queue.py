@@ -92,6 +92,11 @@ def claim_next(model: type[Run], task_id: str) -> Run | None:
     return None
 
 
+def is_used(model: type[Run], task_id: str) -> bool:
+    """Whether this task has a run already, or had one."""
+    return model.objects.filter(claimed_by=task_id).exists()
+
+
 def owned(model: type[Run], run_id: UUID | str | None, task_id: str):
     """The run as long as this task is the one that works on it."""
     return model.objects.filter(pk=run_id, status=Status.RUNNING, claimed_by=task_id)

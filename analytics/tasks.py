@@ -24,6 +24,10 @@ class RunTask(Task):
 
     def work(self, job: Callable[[Any, Callable[[int], None]], Any]) -> Any:
         """What the job returns for the run. Raises Ignore if there is none, or if it was lost on the way."""
+        # A message that comes again, from a broker restored to an older state, must not have a second run:
+        # its outcome would take the place of the first one's.
+        if queue.is_used(self.model, self.request.id):
+            raise Ignore
         run = queue.claim_next(self.model, self.request.id)
         if run is None:
             raise Ignore

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from django.db import connection
 
-from devices.spans import Span, array, arrays
+from devices.spans import INFINITY, Span, array, arrays
 
 # Readings with older stamps are late. Segments are made of readings that are older by far (rollups.SETTLED):
 # all that is to be fresh for one and settled for the other must happen between.
@@ -68,10 +68,11 @@ def late_before(cursor: Any) -> int:
 
 
 def note(span: Span) -> None:
-    """In the transaction that changes something of the span. The span's end, which is not part of it, counts
-    as well: that is no harm."""
+    """In the transaction that changes something of the span."""
+    # The log names the last time that is touched.
+    last = span.end if span.end == INFINITY else span.end - 1
     with connection.cursor() as cursor:
-        write(cursor, [span])
+        write(cursor, [span._replace(end=last)])
 
 
 def note_readings(cursor: Any, device_ids: np.ndarray, times: np.ndarray) -> None:

@@ -16,7 +16,7 @@ from django.conf import settings
 
 MANAGE = [sys.executable, str(settings.BASE_DIR / "manage.py")]
 REQUIRED = ("SECRET_KEY", "TOKEN_PEPPER", "DATABASE_URL", "REDIS_URL", "ALLOWED_HOSTS")
-READY_SECONDS = 60
+READY_SECONDS = 180
 PROCESSES = (
     "bin/postgres",
     "bin/redis-server",

@@ -6,7 +6,6 @@ A pytest plugin (see conftest.py) with the fixture `portal`. It shares nothing w
 import io
 import os
 import secrets
-import signal
 import socket
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
+import psutil
 import psycopg2
 import pytest
 import requests
@@ -157,13 +157,16 @@ class Portal:
 
     @contextmanager
     def frozen(self, name: Name) -> Iterator[None]:
-        """It hangs: its socket takes connections and bytes, and nothing comes back."""
-        process = self.child(name).process
-        process.send_signal(signal.SIGSTOP)
+        """It hangs with all that it started: sockets take connections and bytes, and nothing comes back."""
+        process = psutil.Process(self.child(name).process.pid)
+        stopped = [process, *process.children(recursive=True)]
+        for each in stopped:
+            each.suspend()
         try:
             yield
         finally:
-            process.send_signal(signal.SIGCONT)
+            for each in stopped:
+                each.resume()
 
     def start_all(self) -> None:
         for child in self.supervisor.children:

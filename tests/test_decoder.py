@@ -284,8 +284,8 @@ def test_what_was_sent_is_what_postgresql_holds_bit_for_bit(readings):
     store.append(ingest.take_batch(target, json.dumps(items).encode(), NOW).rows)
     store.append(ingest.take_one(target, json.dumps(items[0]).encode(), NOW).rows)
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT time, values FROM devices_reading WHERE device_id = %s ORDER BY ctid", [target.device_id]
-        )
+        cursor.execute("SELECT time, values FROM devices_reading WHERE device_id = %s", [target.device_id])
         stored = [(time, list(map(float.hex, values))) for time, values in cursor.fetchall()]
-    assert stored == [(time, list(map(float.hex, values))) for values, time in [*readings, readings[0]]]
+    sent = [(time, list(map(float.hex, values))) for values, time in [*readings, readings[0]]]
+    # Rows take whatever room there is: their place tells nothing of their order.
+    assert sorted(stored) == sorted(sent)

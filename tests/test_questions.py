@@ -233,3 +233,19 @@ def test_buckets_cover_the_period_without_gap_or_overlap_and_end_where_the_clock
     assert all(one.end == other.start for one, other in pairwise(found))
     longest = {"hour": 2 * HOUR, "day": 26 * HOUR, "week": 170 * HOUR, "month": 746 * HOUR}[bucket]
     assert max(hours(found)) <= longest / HOUR
+
+
+def test_buckets_of_a_large_fleet_are_bounded_by_what_they_cost() -> None:
+    period = Period(datetime(2025, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC))
+    question = Question(period, percentiles="5,95", bucket="hour")
+    check_size(question, None, period.end, devices=11)
+    with pytest.raises(BadQuestion, match="12 devices") as refused:
+        check_size(question, None, period.end, devices=12)
+    assert refused.value.field == "bucket"
+
+
+@pytest.mark.parametrize("name", ["localtime", "Factory"])
+def test_a_zone_that_is_no_place_is_refused(name) -> None:
+    with pytest.raises(BadQuestion) as refused:
+        parse_question({"bucket": "day", "time_zone": name}, UTC)
+    assert refused.value.field == "time_zone"

@@ -200,6 +200,11 @@ class TestWork:
         analysis = work(analysis, "task")
         assert (analysis.attempts, analysis.finished_at) == (1, finished_at)
 
+    def test_a_message_that_comes_again_takes_no_other_run(self):
+        finished, waiting = work(queued(), "task"), queued()
+        assert work(finished, "task").status == Status.FINISHED
+        assert fresh(waiting).status == Status.QUEUED
+
     def test_only_the_claimant_may_finish(self):
         analysis = running()
         work(queued(), "second")

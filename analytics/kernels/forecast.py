@@ -37,6 +37,10 @@ MODEL = "statsmodels.tsa.exponential_smoothing.ets.ETSModel"
 SERIES = "pandas.Series"
 
 
+# Its history begins in a year that there is.
+EARLIEST_YEAR = 10
+
+
 class TooLittleHistory(ValueError):
     """The message says how much there is and how much is needed."""
 
@@ -48,6 +52,8 @@ def check(parameters: Values, asker: Any) -> None:
         raise Refused({"channel": f"The device has no such channel; it has {', '.join(names)}."})
     if parameters["until"] > timezone.now():
         raise Refused({"until": "Must not lie ahead."})
+    if parameters["until"].year < EARLIEST_YEAR:
+        raise Refused({"until": f"Must not lie before {EARLIEST_YEAR}."})
 
 
 def visible_device(parameters: Values, asker: Any) -> Device:

@@ -22,9 +22,9 @@ from analytics.kernels.declaration import (
 )
 
 LOWEST_LEVEL, HIGHEST_LEVEL = 5, 104
-# More than there are days from year 1 to 9999.
-LONGEST_LAG = 4_000_000
-LONGEST_PAUSE_SECONDS = 3600
+# The largest whole number that every JSON parser reads as it is.
+LONGEST_LAG = 2**53 - 1
+LONGEST_PAUSE_SECONDS = 1800
 # While it pauses it looks so often whether anybody still waits for it.
 STEP_SECONDS = 0.2
 

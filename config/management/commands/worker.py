@@ -10,9 +10,11 @@ from config.celery import app
 from config.processes import Command as Process
 from config.processes import GaveUp, Stopped, Supervisor
 
-# Calculations have processes of their own: long ones hold up neither analyses nor maintenance.
+# Each has processes of its own: long ones of one kind hold up no other, least of all what takes up lost runs.
 GROUPS = {
-    "analyses,maintenance": settings.WORKER_PROCESSES,
+    # A long job, and beside it the short ones.
+    "maintenance": 2,
+    "analyses": settings.WORKER_PROCESSES,
     "calculations": settings.CALCULATION_PROCESSES,
 }
 # The processes are the threads; and sums of several threads differ in their last digits from run to run.
