@@ -56,7 +56,7 @@ WHOLE = {
     "object": {"days": 1},
     "401 digits": 10**400,
 }
-LAGS = WHOLE | {"zero": 0, "negative": -1, "longer than all time": 4_000_001}
+LAGS = WHOLE | {"zero": 0, "negative": -1, "no longer exact in every parser": 2**53}
 SEEDS = WHOLE | {"negative": -1, "no longer exact in every parser": 2**53, "beyond 64 bits": 2**64}
 PAUSES = {
     "negative": -0.1,

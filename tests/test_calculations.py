@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from datetime import date, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import redis
@@ -73,8 +74,9 @@ def owner() -> Caller:
     return Caller(factories.owner())
 
 
-def work(task_id: str = "task") -> None:
+def work(task_id: str = "") -> None:
     """What a worker's process does with one message."""
+    task_id = task_id or str(uuid4())
     trace = build_tracer(run_calculation.name, run_calculation, app=run_calculation.app)
     trace(task_id, ["any"], {}, {"id": task_id})
 
