@@ -17,6 +17,7 @@ from analytics.calculations_api import CalculationFilter
 from analytics.calculations_asking import DEFAULT_KERNEL, Conflict, ask, asked_again
 from analytics.calculations_forms import CalculationForm
 from analytics.kernels import KERNELS
+from analytics.kernels.declaration import Kernel
 from analytics.models import Calculation, Status
 from devices.templatetags.figures import span
 
@@ -201,11 +202,22 @@ def compare_calculations(request: HttpRequest, pk: UUID) -> HttpResponse:
         "second": second,
         "columns": KERNELS[first.kernel].columns,
         "comparison": compared,
+        "inputs": labelled(compared.inputs, KERNELS[first.kernel]),
         "page": Paginator(range(compared.differences), ROWS_A_PAGE).get_page(number),
         "pairs": [cells(pair, KERNELS[first.kernel].columns) for pair in compared.shown],
         "zone": timezone.get_default_timezone(),
     }
     return render(request, "analytics/calculation_compare.html", context)
+
+
+def labelled(inputs: dict[str, tuple[Any, Any]], kernel: Kernel) -> list[tuple[str, Any, Any]]:
+    """What went into both, as the kernel's form names it and in its order; then the rest."""
+    labels = {
+        parameter.name: f"{parameter.label}, {parameter.unit}" if parameter.unit else parameter.label
+        for parameter in kernel.parameters
+    }
+    names = [*(name for name in labels if name in inputs), *(name for name in inputs if name not in labels)]
+    return [(labels.get(name, name), *inputs[name]) for name in names]
 
 
 def cells(pair: comparison.Pair, columns: Any) -> tuple[str, list[tuple[Any, Any, bool]]]:
