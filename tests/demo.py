@@ -17,6 +17,8 @@ from django.conf import settings
 MANAGE = [sys.executable, str(settings.BASE_DIR / "manage.py")]
 REQUIRED = ("SECRET_KEY", "TOKEN_PEPPER", "DATABASE_URL", "REDIS_URL", "ALLOWED_HOSTS")
 READY_SECONDS = 180
+# A worker that is told to stop while it starts may take all the time that it is given, 110 s.
+STOP_SECONDS = 150
 PROCESSES = (
     "bin/postgres",
     "bin/redis-server",
@@ -112,4 +114,4 @@ def demo(data: Path, port: int, *under: str) -> Iterator[Demo]:
         yield running
     finally:
         running.process.terminate()
-        running.process.wait(timeout=30)
+        running.process.wait(timeout=STOP_SECONDS)

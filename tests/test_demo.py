@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from config.embedded import socket_path
-from tests.demo import MANAGE, PROCESSES, REQUIRED, Demo, demo, environment, free_port
+from tests.demo import MANAGE, PROCESSES, REQUIRED, STOP_SECONDS, Demo, demo, environment, free_port
 from tests.servers import make_open_folder
 
 # Waits for the demo and does nothing more, as make does.
@@ -49,7 +49,7 @@ def kept() -> Iterator[Kept]:
 
 def end(running: Demo, how: signal.Signals) -> None:
     running.process.send_signal(how)
-    running.process.wait(timeout=30)
+    running.process.wait(timeout=STOP_SECONDS)
 
 
 def assert_kept(kept: Kept, running: Demo) -> None:
