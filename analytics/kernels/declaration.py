@@ -3,6 +3,7 @@
 import datetime
 import re
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -90,7 +91,7 @@ class NumberField(serializers.FloatField):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parameter:
+class Parameter(ABC):
     """An input by its name. Left out it takes the default, which may be a function without arguments."""
 
     name: str
@@ -119,11 +120,13 @@ class Parameter:
     def described(self) -> str:
         return f"{self.label}{f' ({self.unit})' if self.unit else ''}. {self.help}".strip()
 
+    @abstractmethod
     def make_api_field(self, **options: Any) -> serializers.Field:
-        raise NotImplementedError
+        """What takes the value from JSON."""
 
+    @abstractmethod
     def make_form_field(self, *, asker: Any, **options: Any) -> forms.Field:
-        raise NotImplementedError
+        """What takes the value from a form."""
 
 
 @dataclass(frozen=True, kw_only=True)
