@@ -117,8 +117,8 @@ class Gate:
         grant, is_due = access.kept.look(question)
         if grant is None:
             return await self.unknown(post, scope, receive, send)
-        if is_due:
-            self.renew()
+        if is_due and not self.lookups.is_busy:
+            self.lookups.ask(question)
         return await self.limited(post, grant, scope, receive, send)
 
     async def unknown(self, post: Post, scope: dict, receive: Receive, send: Send) -> None:
@@ -182,8 +182,8 @@ class Gate:
         grant, is_due = access.kept.look(question)
         if grant is None:
             return False
-        if is_due:
-            self.renew()
+        if is_due and not self.lookups.is_busy:
+            self.lookups.ask(question)
         try:
             taken = take(post, grant.target, body, datetime.now(UTC))
             rate = self.limiter.spend(grant.holder)
@@ -240,11 +240,6 @@ class Gate:
         if allowed and len(self.known_hosts) < MAX_KNOWN_HOSTS:
             self.known_hosts.add(host)
         return allowed
-
-    def renew(self) -> None:
-        """What is still in use is looked up before it runs out: nobody waits for it."""
-        for question in access.kept.due():
-            self.lookups.ask(question)
 
     async def look_up(self, questions: list[Question]) -> None:
         try:
