@@ -68,6 +68,14 @@ Outcome = dict[str, Any] | Exception
 Settle = Callable[[Outcome], None]
 
 
+@dataclass(slots=True)
+class Later:
+    """What a view that must not wait leaves to be stored before its answer is sent."""
+
+    taken: Taken | None = None
+    once: Once | None = None
+
+
 @dataclass(slots=True, eq=False)
 class Request:
     taken: Taken
