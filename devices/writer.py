@@ -34,8 +34,8 @@ SLOW_COMMIT_SECONDS = 0.004
 # What a byte of rows costs beside the commit, about.
 COPY_SECONDS = 50e-9
 FLUSHERS = 2
-# So much is worth a second COPY at the same time. Of large requests several must wait for it: PostgreSQL spends
-# up to a quarter of a COPY of 1,000 rows on bookkeeping that further rows do not need again.
+# So much is worth a second COPY at the same time. Of large requests several must wait for it: up to a quarter
+# of a COPY of 1,000 rows is bookkeeping that further rows do not need again.
 LARGE_BYTES = 100 * 1024
 # A connection that lay idle for longer is tried before readings are entrusted to it.
 IDLE_SECONDS = 0.5

@@ -27,12 +27,12 @@ on one machine and one PostgreSQL with its default durability, and has them take
 - **pgbench**: one-row inserts into the portal's table, prepared, 64 clients, no web server.
 - **psql COPY**: one stream of text into the portal's table.
 
-Readings come from 200 devices; batches have 1,000 readings and come over 4 and 16 connections. The load
-comes from the same machine and is in everybody's figures. “1000 a second” is offered evenly, whether the server keeps up
-or not: the rate tells how many were taken, and latencies count from when a request was due. All others are
-wrk's, which sends the next request when it has an answer. In each round everybody takes one turn, in a
-shuffled order, with all earlier writes on disk and, but for the measure of growth, an empty table. After each
-turn the rows stored must be exactly those acknowledged, and every answer 201, or there is no result.
+Readings come from 200 devices; batches have 1,000 readings and come over 4 and 16 connections. The load comes
+from the same machine and is in everybody's figures. “1000 a second” is offered evenly, whether the server
+keeps up or not: the rate tells how many were taken, and latencies count from when a request was due. All
+others are wrk's, which sends the next request when it has an answer. In each round everybody takes one turn,
+in a shuffled order, with all earlier writes on disk and, but for the measure of growth, an empty table. After
+each turn the rows stored must be exactly those acknowledged, and every answer 201, or there is no result.
 
 Figures are medians over the rounds. Absolute ones drift with the machine: each ratio is of two figures of the
 same round, and tells more.
