@@ -240,6 +240,11 @@ def current() -> Storage:
     return opened(settings.READINGS_URL)
 
 
+def is_own_table() -> bool:
+    """Whether Django's model of a reading has its rows: for Django admin."""
+    return settings.READINGS_URL in ("", "postgresql")
+
+
 @cache
 def opened(url: str) -> Storage:
     return import_string(ENGINES.get(url.partition(":")[0], POSTGRESQL))(url)

@@ -19,7 +19,7 @@ class Command(BaseCommand):
 
     def handle(self, *, cluster: str, **_: Any) -> None:
         kept = []
-        if settings.READINGS_URL not in ("", "postgresql"):
+        if not readings.is_own_table():
             kept.append(("the readings", readings.current()))
         if "activity" not in settings.DATABASES:
             kept.append(("the logs of activity", activity.current()))
