@@ -231,8 +231,11 @@ class Storage(Protocol):
     def rows_of(self, span: Span) -> Rows:
         """The device's readings of a span that has both bounds."""
 
-    def remove(self, span: Span) -> None:
-        """Delete these of a span that has both bounds, without telling the change log."""
+    def take_over(self, rows: Rows) -> None:
+        """Store what another storage has already: only what is derived from it here needs to know."""
+
+    def remove(self, spans: Sequence[Span]) -> None:
+        """Delete the readings of spans that have both bounds, which another storage has no more."""
 
 
 def current() -> Storage:

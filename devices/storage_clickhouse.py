@@ -54,6 +54,8 @@ DAY = 24 * HOUR
 # Readings are looked for in the last hour first: devices send now, and there is no index on time alone.
 LOOK_BACK = (HOUR, DAY, 30 * DAY)
 ATTEMPTS = 5
+# To be deleted by one statement, whose length is bounded.
+SPANS_AT_ONCE = 500
 PLACE = re.compile(r"[0-9]{1,9}")
 
 # Partitions as PostgreSQL has them: months only since the product is there, and one at either end of time.
@@ -458,9 +460,13 @@ class ClickHouse(Server):
             )
         return Rows(b"".join(part.payload for part in parts), [t for part in parts for t in part.times])
 
-    def remove(self, span: Span) -> None:
-        start, end = since_1970(span.start), since_1970(span.end)
-        self.delete(f"device_id = {span.device_id} AND time >= {start} AND time < {end}")
+    def take_over(self, rows: Rows) -> None:
+        self.insert([rows], uuid4().hex)
+
+    def remove(self, spans: Sequence[Span]) -> None:
+        # Each deletion is a mutation, which takes its time however little there is to delete.
+        for i in range(0, len(spans), SPANS_AT_ONCE):
+            self.delete(" OR ".join(map(within_span, spans[i : i + SPANS_AT_ONCE])))
 
 
 def schema(cluster: str) -> list[str]:
@@ -530,6 +536,11 @@ def bounds(period: Period) -> tuple[int, int]:
 def within(device_ids: Sequence[int], period: Period) -> dict[str, Any]:
     start, end = bounds(period)
     return {"devices": list(device_ids), "start": start, "end": end}
+
+
+def within_span(span: Span) -> str:
+    start, end = since_1970(span.start), since_1970(span.end)
+    return f"(device_id = {span.device_id} AND time >= {start} AND time < {end})"
 
 
 def looking_back(low: int, high: int) -> Iterator[int]:

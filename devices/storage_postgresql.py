@@ -121,8 +121,12 @@ class PostgreSQL:
     def rows_of(self, span: Span) -> Rows:
         return store.rows(span)
 
-    def remove(self, span: Span) -> None:
-        store.remove(span)
+    def take_over(self, rows: Rows) -> None:
+        store.append(rows)
+
+    def remove(self, spans: Sequence[Span]) -> None:
+        for span in spans:
+            store.remove(span)
 
 
 def answer(

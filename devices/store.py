@@ -491,8 +491,9 @@ def rows(span: Span) -> Rows:
 
 
 def remove(span: Span) -> None:
-    """Delete them; the change log is not told."""
-    with connection.cursor() as cursor:
+    """Delete the readings of a span that has both bounds."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        journal.note(span)
         cursor.execute(
             f"DELETE FROM {TABLE} WHERE device_id = %s AND time >= %s AND time < %s",
             [span.device_id, literal(span.start), literal(span.end)],

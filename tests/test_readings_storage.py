@@ -182,7 +182,7 @@ class TestDeleting:
     def test_a_stretch_is_removed_alone(self, kept):
         device_id = next(numbers)
         send(device_id, *(NOON + i * SECOND for i in range(5)))
-        kept.remove(Span.of(device_id, Period(NOON + SECOND, NOON + 3 * SECOND)))
+        kept.remove([Span.of(device_id, Period(NOON + SECOND, NOON + 3 * SECOND))])
         assert [time for time, _ in stored(device_id)] == [NOON, NOON + 3 * SECOND, NOON + 4 * SECOND]
 
 
