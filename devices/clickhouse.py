@@ -29,10 +29,18 @@ class Server:
 
     @cached_property
     def client(self) -> Client:
+        return self.connect(timeout_seconds=60)
+
+    @cached_property
+    def patient_client(self) -> Client:
+        """For what may take as long as a task."""
+        return self.connect(timeout_seconds=3600)
+
+    def connect(self, *, timeout_seconds: int) -> Client:
         return clickhouse_connect.get_client(
             dsn=self.url,
             connect_timeout=5,
-            send_receive_timeout=60,
+            send_receive_timeout=timeout_seconds,
             # Threads share the client, and a session takes one question at a time.
             autogenerate_session_id=False,
             # Thousands of ids don't fit into a URL.
@@ -46,17 +54,17 @@ class Server:
         for statement in statements:
             self.asked(lambda client, text=statement: client.command(text, settings=settings))
 
-    def rows(self, statement: str, **parameters: Any) -> list[tuple]:
+    def rows(self, statement: str, *, is_patient: bool = False, **parameters: Any) -> list[tuple]:
         """Raises Unavailable."""
-        return [
-            tuple(row)
-            for row in self.asked(lambda client: client.query(statement, parameters=parameters)).result_rows
-        ]
+        found = self.asked(
+            lambda client: client.query(statement, parameters=parameters), is_patient=is_patient
+        )
+        return [tuple(row) for row in found.result_rows]
 
-    def asked(self, ask: Callable[[Client], Any]) -> Any:
+    def asked(self, ask: Callable[[Client], Any], *, is_patient: bool = False) -> Any:
         """Raises Unavailable."""
         try:
-            return ask(self.client)
+            return ask(self.patient_client if is_patient else self.client)
         except OperationalError as error:
             raise Unavailable(f"ClickHouse does not answer: {error}") from error
         except DatabaseError as error:

@@ -8,6 +8,7 @@ Once only: an insert has a token, by which ClickHouse knows one that comes again
 and of an import are always the same; all others are random, for the client's own second tries.
 """
 
+import heapq
 import re
 import threading
 import time
@@ -56,6 +57,8 @@ LOOK_BACK = (HOUR, DAY, 30 * DAY)
 ATTEMPTS = 5
 # To be deleted by one statement, whose length is bounded.
 SPANS_AT_ONCE = 500
+# Ids, or cells, in one question: a server takes parameters of up to 128 KiB (http_max_field_value_size).
+DEVICES_AT_ONCE, CELLS_AT_ONCE = 10_000, 5000
 PLACE = re.compile(r"[0-9]{1,9}")
 
 # Partitions as PostgreSQL has them: months only since the product is there, and one at either end of time.
@@ -108,7 +111,7 @@ REST_OF_STAMP = f"""
 """
 LATEST = f"SELECT device_id, time, values FROM readings WHERE {WITHIN} {NEWEST} LIMIT 1 BY device_id"
 SENDERS = f"SELECT DISTINCT device_id FROM readings WHERE {WITHIN}"
-FIRST = f"SELECT count(), min(time) FROM readings WHERE {WITHIN}"
+FIRST = f"SELECT min(time) FROM readings WHERE {WITHIN} HAVING count() > 0"
 COUNTS = f"SELECT device_id, count() FROM readings WHERE {WITHIN} GROUP BY device_id"
 FROM_BITS = "arrayMap(bits -> reinterpretAsFloat64(bits), {bits})"
 HAS = f"""
@@ -312,8 +315,10 @@ class ClickHouse(Server):
             if after.device_id in device_ids and low <= position["time"] < high:
                 found = self.rows(REST_OF_STAMP, **position, seen=int(after.place), limit=limit)
         for start in looking_back(low, high):
-            wanted = {"devices": list(device_ids), "start": start, "end": high}
-            behind = self.rows(PAGE, **wanted, **position, limit=limit - len(found)) if device_ids else []
+            wanted = {"start": start, "end": high, **position, "limit": limit - len(found)}
+            behind = self.of_devices(PAGE, device_ids, **wanted)
+            if len(device_ids) > DEVICES_AT_ONCE:
+                behind = heapq.nlargest(limit - len(found), behind, key=newest)
             if start == low or len(found) + len(behind) >= limit:
                 return placed(found + behind, after)
         return placed(found, after)
@@ -328,23 +333,34 @@ class ClickHouse(Server):
             missing = [device_id for device_id in device_ids if device_id not in found]
             if not missing:
                 break
-            rows = self.rows(LATEST, devices=missing, start=start, end=high)
+            rows = self.of_devices(LATEST, missing, start=start, end=high)
             found |= {reading.device_id: reading for reading in placed(rows, None)}
         return found
 
     def sent_since(self, device_ids: Sequence[int], time: datetime) -> set[int]:
-        return {row[0] for row in self.rows(SENDERS, **within(device_ids, Period(time)))}
+        start, end = bounds(Period(time))
+        return {row[0] for row in self.of_devices(SENDERS, device_ids, start=start, end=end)}
 
     def first_time(self, device_ids: Sequence[int]) -> datetime | None:
-        [(count, first)] = self.rows(FIRST, **within(device_ids, Period()))
-        return time_of(first) if count else None
+        start, end = bounds(Period())
+        found = self.of_devices(FIRST, device_ids, start=start, end=end)
+        return time_of(min(first for (first,) in found)) if found else None
 
     def has(self, device_id: int, time: datetime, values: Sequence[float]) -> bool:
         at = {"devices": [device_id], "start": microseconds(time), "end": microseconds(time) + 1}
         return self.rows(HAS, **at, bits=bits(values)) == [(1,)]
 
     def counts(self, device_ids: Sequence[int], period: Period) -> dict[int, int]:
-        return dict.fromkeys(device_ids, 0) | dict(self.rows(COUNTS, **within(device_ids, period)))
+        start, end = bounds(period)
+        return dict.fromkeys(device_ids, 0) | dict(self.of_devices(COUNTS, device_ids, start=start, end=end))
+
+    def of_devices(self, statement: str, device_ids: Sequence[int], **parameters: Any) -> list[tuple]:
+        """The rows of as many devices as there may be."""
+        return [
+            row
+            for i in range(0, len(device_ids), DEVICES_AT_ONCE)
+            for row in self.rows(statement, devices=list(device_ids[i : i + DEVICES_AT_ONCE]), **parameters)
+        ]
 
     # Asking for figures
 
@@ -370,7 +386,8 @@ class ClickHouse(Server):
             state = journal.snapshot()
             found: dict[int, Figures] = {}
             for layer in layers(asked):
-                rows = self.rows(FIGURES, **parameters_of([asked[i] for i in layer]), shares=list(shares))
+                parameters = parameters_of([asked[i] for i in layer])
+                rows = self.rows(FIGURES, is_patient=True, **parameters, shares=list(shares))
                 by_cell = {(device_id, cell): row for device_id, cell, *row in rows}
                 for i in layer:
                     row = by_cell.get((asked[i].span.device_id, since_1970(asked[i].span.start)))
@@ -395,6 +412,7 @@ class ClickHouse(Server):
         kinds = list(dict.fromkeys(numbers))
         rows = self.rows(
             POOLS,
+            is_patient=True,
             **parameters_of(asked),
             shares=list(shares),
             pools=[list(kind) for kind in kinds],
@@ -440,7 +458,9 @@ class ClickHouse(Server):
     # Copying
 
     def days(self, device_id: int) -> dict[int, Day]:
-        return {day: Day(count, total) for day, count, total in self.rows(DAYS, device=device_id)}
+        return {
+            day: Day(count, total) for day, count, total in self.rows(DAYS, is_patient=True, device=device_id)
+        }
 
     def rows_of(self, span: Span) -> Rows:
         wanted = {
@@ -533,11 +553,6 @@ def bounds(period: Period) -> tuple[int, int]:
     )
 
 
-def within(device_ids: Sequence[int], period: Period) -> dict[str, Any]:
-    start, end = bounds(period)
-    return {"devices": list(device_ids), "start": start, "end": end}
-
-
 def within_span(span: Span) -> str:
     start, end = since_1970(span.start), since_1970(span.end)
     return f"(device_id = {span.device_id} AND time >= {start} AND time < {end})"
@@ -548,6 +563,12 @@ def looking_back(low: int, high: int) -> Iterator[int]:
     end = min(high, microseconds(datetime.now(UTC)))
     yield from (start for length in LOOK_BACK if (start := end - length) > low)
     yield low
+
+
+def newest(row: tuple) -> tuple:
+    """To sort by, as NEWEST."""
+    device_id, time, values = row
+    return time, device_id, values
 
 
 def placed(rows: Sequence[tuple], after: Position | None) -> list[StoredReading]:
@@ -581,7 +602,11 @@ def layers(asked: Sequence[Asked]) -> list[list[int]]:
                 break
         else:
             found.append((devices, end, numbers))
-    return [numbers for _, _, numbers in found]
+    return [
+        numbers[i : i + CELLS_AT_ONCE]
+        for _, _, numbers in found
+        for i in range(0, len(numbers), CELLS_AT_ONCE)
+    ]
 
 
 def parameters_of(asked: Sequence[Asked]) -> dict[str, Any]:

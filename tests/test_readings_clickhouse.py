@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from devices.importer import Job
 from devices.ingest import Target, microseconds, take_one
 from devices.models import Device, Erasure, IdempotencyKey, Reading
 from devices.periods import Period
+from devices.spans import Span
 from devices.storage import Unavailable
 from devices.storage_clickhouse import ClickHouse, schema
 from devices.writer import Flusher, KeyConflict, Once, Request
@@ -365,6 +367,47 @@ def test_the_schema_of_a_cluster_is_valid_and_sharded_by_device(clickhouse_readi
         clickhouse_readings.client.command(f"EXPLAIN AST {statement}")
     assert "ReplicatedMergeTree" in statements[0]
     assert "Distributed(main, currentDatabase(), readings_local, cityHash64(device_id))" in statements[1]
+
+
+def test_all_questions_work_over_shards(device, clickhouse_readings, settings):
+    """Two that have the same readings: what PostgreSQL says of each of them stored twice."""
+    other = factories.device(device.owner, profile=factories.profile("pair", ("x", "b")))
+    rows = {
+        each: [[i % 7 + 0.1, -i, i / 3][: len(each.channels)] for i in range(300)] for each in (device, other)
+    }
+    for each, values in rows.items():
+        factories.readings(each, values)
+    factories.exclusion(device, NOON, NOON + MINUTE)
+    whole = "remote('127.0.0.1,localhost', currentDatabase(), 'readings')"
+    clickhouse_readings.run(["DROP DATABASE IF EXISTS sharded", "CREATE DATABASE sharded"])
+    clickhouse_readings.run([f"CREATE TABLE sharded.readings AS {whole}"])
+    settings.READINGS_URL = "postgresql"
+    for each, values in rows.items():
+        for _ in range(2):
+            factories.readings(each, values)
+    ours = answers([device, other])
+    settings.READINGS_URL = f"{clickhouse_readings.url}?database=sharded"
+    assert storage.current().rows("SELECT count() FROM readings") == [(1200,)]
+    assert answers([device, other]) == ours
+
+
+def answers(devices: list[Device]) -> list[Any]:
+    ids, kept = [device.pk for device in devices], storage.current()
+    period = Period(NOON, NOON + 10 * MINUTE)
+    pooled, each = statistics.of_devices(devices, EVER, percentiles=["5", "99.9"])
+    parts = statistics.of_periods(devices[0], [EVER, period, Period(NOON - MINUTE, NOON)])
+    series = kept.series(ids[0], 3, period, 50)
+    return [
+        *(replace(found, snapshot="", segments_used=0) for found in (pooled, *each.values(), *parts)),
+        [reading[:3] for reading in kept.page(ids, EVER, limit=50)],
+        {pk: reading.time for pk, reading in kept.latest(ids).items()},
+        (kept.sent_since(ids, NOON + MINUTE), kept.first_time(ids), kept.counts(ids, period)),
+        kept.has(ids[0], NOON, [0.1, 0, 0]),
+        [array.tolist() for array in (series.starts, series.ends, series.counts, series.lows, series.highs)],
+        series.means.round(9).tolist(),
+        [kept.days(pk) for pk in ids],
+        sorted(kept.rows_of(Span.of(ids[0], period)).times),
+    ]
 
 
 def test_a_name_that_can_be_no_clusters_is_refused():
