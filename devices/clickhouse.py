@@ -21,6 +21,15 @@ PASSING = re.compile(
 CLUSTER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
+OF_CLUSTERS = {
+    # An answer means that the shards have it.
+    "distributed_foreground_insert": 1,
+    # All ask the same replica of a shard, while it lives: it has what was stored a moment ago.
+    "load_balancing": "in_order",
+    "prefer_localhost_replica": 0,
+}
+
+
 class Server:
     """By `clickhouse://user:password@host:8123/database`; `?secure=true` for TLS."""
 
@@ -45,8 +54,7 @@ class Server:
             autogenerate_session_id=False,
             # Thousands of ids don't fit into a URL.
             form_encode_query_params=True,
-            # Of a cluster: an answer means that the shards have it.
-            settings={"distributed_foreground_insert": 1},
+            settings=OF_CLUSTERS,
         )
 
     def run(self, statements: Iterable[str], **settings: Any) -> None:

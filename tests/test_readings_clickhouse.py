@@ -387,6 +387,9 @@ def test_all_questions_work_over_shards(device, clickhouse_readings, settings):
             factories.readings(each, values)
     ours = answers([device, other])
     settings.READINGS_URL = f"{clickhouse_readings.url}?database=sharded"
+    for client in (storage.current().client, storage.current().patient_client):
+        # Else it would look for itself behind a socket.
+        client.set_client_setting("prefer_localhost_replica", 1)
     assert storage.current().rows("SELECT count() FROM readings") == [(1200,)]
     assert answers([device, other]) == ours
 
