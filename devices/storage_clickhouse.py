@@ -644,9 +644,11 @@ def parameters_of(asked: Sequence[Asked]) -> dict[str, Any]:
 
 
 def is_whole(row: Sequence[Any]) -> bool:
-    """Whether times and values are of as many readings."""
-    n, channels = row[0], row[-1]
-    return all(count == n for _, count, *_ in channels)
+    """Whether times and values are of the same readings, as many as can be told."""
+    n, _, narrowest, widest, *_, channels = row
+    if narrowest != widest:
+        return True  # and no statistic
+    return len(channels) == (widest if n else 0) and all(count == n for _, count, *_ in channels)
 
 
 def figures_of(asked: Asked, row: Sequence[Any] | None, shares: Sequence[float]) -> Figures:
