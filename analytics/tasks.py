@@ -5,6 +5,7 @@ from celery import Task, shared_task
 from celery.exceptions import Ignore
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
+from django.db.models import Subquery
 from django.utils import timezone
 from django_celery_results.models import TaskResult
 
@@ -24,13 +25,10 @@ class RunTask(Task):
 
     def work(self, job: Callable[[Any, Callable[[int], None]], Any]) -> Any:
         """What the job returns for the run. Raises Ignore if there is none, or if it was lost on the way."""
-        # A message that comes again, from a broker restored to an older state, must not have a second run:
-        # its outcome would take the place of the first one's.
-        if queue.is_used(self.model, self.request.id):
-            raise Ignore
-        run = queue.claim_next(self.model, self.request.id)
+        run = queue.claim(self.model, self.request.id)
         if run is None:
             raise Ignore
+        self.request.run_id = run.pk
         try:
             with queue.heartbeat(run) as report:
                 return job(run, report)
@@ -49,9 +47,8 @@ class AnalysisTask(RunTask):
     model = Analysis
 
     def on_success(self, retval: dict, task_id: str, args: tuple, kwargs: dict) -> None:
-        run_id = queue.claimed_run(Analysis, task_id)
-        result = TaskResult.objects.get(task_id=task_id)
-        queue.finish(Analysis, run_id, task_id, task_result=result, **self.request.outcome)
+        result = Subquery(TaskResult.objects.filter(task_id=task_id).values("pk"))
+        queue.finish(Analysis, self.request.run_id, task_id, task_result_id=result, **self.request.outcome)
 
 
 class CalculationTask(RunTask):

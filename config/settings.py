@@ -282,7 +282,6 @@ CELERY_RESULT_BACKEND = "django-db"
 # A result lives as long as the analysis that points to it; Celery's own expiry would delete it after a day.
 CELERY_RESULT_EXPIRES = None
 CELERY_RESULT_EXTENDED = True
-CELERY_TASK_TRACK_STARTED = True
 CELERY_TASK_DEFAULT_QUEUE = "maintenance"
 CELERY_TASK_ROUTES = {
     "analytics.tasks.run_analysis": {"queue": "analyses"},
@@ -292,6 +291,8 @@ CELERY_TASK_ROUTES = {
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_DISABLE_PREFETCH = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+# As the web server's threads a worker keeps its database connection, and checks it before each task.
+CELERY_DB_REUSE_MAX = 10**9
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 # A dead broker must not hold a request up: the row waits, and the reconciler sends it later.
 CELERY_TASK_PUBLISH_RETRY = False

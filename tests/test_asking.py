@@ -34,7 +34,7 @@ def ask(target: Device | User, now: datetime = NOW, **question: Any) -> Analysis
 def finished(analysis: Analysis, now: datetime = NOW) -> Analysis:
     """As a worker leaves it."""
     task = str(analysis.pk)
-    queue.claim(Analysis, analysis.pk, task)
+    assert queue.claim(Analysis, task) == analysis
     computed = analyses.compute(analysis, now, lambda _: None)
     queue.owned(Analysis, analysis.pk, task).update(
         readings=computed.readings, snapshot=computed.snapshot, counts=computed.counts
@@ -177,7 +177,7 @@ def test_a_queued_one_is_still_to_come(device: Device) -> None:
 
 def test_a_running_one_holds_unless_something_changed_since_it_was_asked_for(device: Device) -> None:
     running = ask(device)
-    queue.claim(Analysis, running.pk, "a-task")
+    assert queue.claim(Analysis, "a-task") == running
     assert ask(device).pk == running.pk
     late(device)
     assert ask(device).pk != running.pk
