@@ -238,8 +238,8 @@ class TaskDetail(APIView):
         `stale` turns true when readings in its period come late, are deleted or excluded, and without an end
         when new ones come. The result stays; asking the same again then gives a new task.
         """
-        run = get_object_or_404(Analysis.objects.visible_to(request.user).with_target(), pk=pk)
-        return Response(TaskSerializer(run).data)
+        visible = Analysis.objects.visible_to(request.user).select_related("task_result")
+        return Response(TaskSerializer(get_object_or_404(visible, pk=pk)).data)
 
 
 def asked_points(request: Request) -> int:
