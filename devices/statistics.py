@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-import numpy as np
 from django.db import connection, transaction
 
 from devices import cover, journal
@@ -18,7 +17,7 @@ from devices.columns import Column, Found, Gone, find
 from devices.cover import Part
 from devices.models import Device
 from devices.periods import Period
-from devices.segments import between, fraction, rounded, values_of
+from devices.segments import between, fraction, rounded, value_of
 from devices.spans import Span, microseconds, stamp
 
 # Devices are looked at so many at a time: what their unsegmented rows need in memory stays bounded.
@@ -295,7 +294,7 @@ def numbers_of(column: Column, found: Sequence[Found], shares: Mapping[str, floa
 
 
 def value_at(found: Found) -> float:
-    low, high = values_of(np.array([found.low, found.high], np.uint64)).tolist()
+    low, high = value_of(found.low), value_of(found.high)
     # From -0.0 to itself would be 0.0.
     return low if found.is_single else between(low, high, found.part)
 
