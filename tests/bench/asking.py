@@ -12,6 +12,8 @@ from tests.bench import sides
 from tests.bench.load import Failed
 
 READINGS = 500
+ASKED = f"{READINGS} readings, asked over HTTP"
+ASKS = 60
 WARM_UP = 20
 POLL_SECONDS = 0.005
 PATIENCE_SECONDS = 10
