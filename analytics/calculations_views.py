@@ -189,11 +189,15 @@ def reason(error: ValidationError | Conflict) -> str:
 
 
 def compare_calculations(request: HttpRequest, pk: UUID) -> HttpResponse:
-    """Two of one kernel, the other by `with`: what differs, and both lines in one chart."""
+    """Two of one kernel, the other by `with`: what differs, and both lines in one chart.
+
+    Of two that can't be compared the first one's page says why.
+    """
     first, second = found(request, pk), found(request, request.GET.get("with", ""))
-    is_comparable = first.kernel == second.kernel and first.kernel in KERNELS
-    if not is_comparable or {first.status, second.status} != {Status.FINISHED}:
-        raise Http404
+    obstacle = not_comparable(first, second)
+    if obstacle:
+        messages.error(request, f"They can't be compared: {obstacle}")
+        return redirect("analytics:calculation", pk=first.pk)
     number = int(text) if (text := request.GET.get("page", "1")).isdecimal() and len(text) < 7 else 1
     start = max(0, number - 1) * ROWS_A_PAGE
     compared = comparison.compare(first, second, start, start + ROWS_A_PAGE)
@@ -208,6 +212,18 @@ def compare_calculations(request: HttpRequest, pk: UUID) -> HttpResponse:
         "zone": timezone.get_default_timezone(),
     }
     return render(request, "analytics/calculation_compare.html", context)
+
+
+def not_comparable(first: Calculation, second: Calculation) -> str:
+    """Why not; empty if they can be compared."""
+    for run in (first, second):
+        if run.status != Status.FINISHED:
+            return f"{run} is {run.status} and has no rows."
+        if run.kernel not in KERNELS:
+            return f"the kernel {run.kernel} is no more."
+    if first.kernel != second.kernel:
+        return f"{first} is of the kernel {first.kernel}, {second} of {second.kernel}."
+    return ""
 
 
 def labelled(inputs: dict[str, tuple[Any, Any]], kernel: Kernel) -> list[tuple[str, Any, Any]]:

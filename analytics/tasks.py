@@ -10,7 +10,9 @@ from django.utils import timezone
 from django_celery_results.models import TaskResult
 
 from analytics import analyses, calculations, queue
+from analytics.kernels.declaration import NoResult, Refused
 from analytics.models import Analysis, Calculation, Run
+from analytics.questions import BadQuestion
 from devices.upkeep import single_run
 
 RECONCILE_LOCK = 7_586_204
@@ -55,7 +57,14 @@ class CalculationTask(RunTask):
     model = Calculation
 
 
-@shared_task(bind=True, base=AnalysisTask)
+@shared_task(
+    bind=True,
+    base=AnalysisTask,
+    soft_time_limit=settings.ANALYSIS_SECONDS,
+    time_limit=settings.ANALYSIS_SECONDS + KILL_AFTER_SECONDS,
+    # Told on the run; for whoever reads the log it is a line, not a fault with a traceback.
+    throws=(BadQuestion,),
+)
 def run_analysis(self: AnalysisTask, analysis_id: str) -> dict:
     computed = self.work(lambda analysis, report: analyses.compute(analysis, timezone.now(), report))
     # For `on_success`: what belongs to the row, and not into the result.
@@ -72,6 +81,7 @@ def run_analysis(self: AnalysisTask, analysis_id: str) -> dict:
     base=CalculationTask,
     # Its rows are stored with the end of the run, in one transaction.
     ignore_result=True,
+    throws=(NoResult, Refused),
     soft_time_limit=settings.CALCULATION_SECONDS,
     time_limit=settings.CALCULATION_SECONDS + KILL_AFTER_SECONDS,
 )

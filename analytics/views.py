@@ -12,8 +12,9 @@ from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_http_methods, require_POST
 
+from analytics import queue
 from analytics.asking import ask_for_analysis, is_stale
 from analytics.forms import FleetForm, QuestionForm
 from analytics.models import Analysis
@@ -118,6 +119,14 @@ def analysis(request: HttpRequest, pk: UUID) -> HttpResponse:
         "zone": zone(analysis),
     }
     return render(request, "analytics/analysis.html", context)
+
+
+@require_POST
+def cancel_analysis(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """One that is over stays as it is, and its page says so."""
+    analysis = get_object_or_404(Analysis.objects.visible_to(request.user), pk=pk)
+    queue.cancel(analysis)
+    return redirect("analytics:analysis", pk=analysis.pk)
 
 
 def bucket_file(request: HttpRequest, pk: UUID) -> HttpResponse:

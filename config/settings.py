@@ -72,7 +72,8 @@ PORT = whole_number("PORT", 8080, at_least=1, at_most=65535)
 WEB_PROCESSES = whole_number("WEB_PROCESSES", 2, at_least=1, at_most=1000)
 WORKER_PROCESSES = whole_number("WORKER_PROCESSES", 2, at_least=1, at_most=1000)
 CALCULATION_PROCESSES = whole_number("CALCULATION_PROCESSES", 1, at_least=1, at_most=1000)
-# A calculation that takes longer is stopped and has failed.
+# What takes longer is stopped and has failed.
+ANALYSIS_SECONDS = whole_number("ANALYSIS_SECONDS", 600, at_least=1, at_most=7 * 86400)
 CALCULATION_SECONDS = whole_number("CALCULATION_SECONDS", 3600, at_least=1, at_most=7 * 86400)
 DATA = Path(os.environ.get("DATA", BASE_DIR / ".demo"))
 LOG_LEVEL = os.environ.get("LOG_LEVEL", "INFO").upper()

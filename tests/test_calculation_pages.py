@@ -277,6 +277,22 @@ def test_pages_of_others_are_not_found(portal: Portal, visit: Visit, owner_accou
         assert page.goto(f"/portal/calculations/{nonsense}").status == 404
 
 
+def test_what_cannot_be_compared_says_why(
+    portal: Portal, visit: Visit, owner: Person, owner_account: Account
+) -> None:
+    done, waiting = finished(portal, owner, name="Done"), ask(portal, owner, name="Waiting", pause=600)
+    page = visit(owner_account)
+    page.goto(f"/portal/calculations/{done}/compare/?with={waiting}")
+    assert page.url.endswith(f"/{done}/")
+    expect(page.get_by_text(re.compile("can't be compared: Waiting is (queued|running)"))).to_be_visible()
+    cancel(portal, owner, waiting)
+    portal.query(
+        "UPDATE analytics_calculation SET status = 'finished', kernel = 'forecast' WHERE id = %s", waiting
+    )
+    page.goto(f"/portal/calculations/{done}/compare/?with={waiting}")
+    expect(page.get_by_text("Done is of the kernel well, Waiting of forecast.")).to_be_visible()
+
+
 def test_pages_fit_a_narrow_screen(
     portal: Portal, visit: Visit, owner: Person, owner_account: Account
 ) -> None:

@@ -41,6 +41,11 @@ class Refused(Exception):
         return "; ".join(f"{name}: {message}" for name, message in self.errors.items())
 
 
+class NoResult(Exception):
+    """What `run` raises where the data that it needs give no result: an outcome, which the message explains,
+    and no fault."""
+
+
 class DayField(serializers.DateField):
     """YYYY-MM-DD; REST framework's own field takes 2026-1-2 as well."""
 

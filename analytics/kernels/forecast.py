@@ -14,6 +14,7 @@ from analytics.kernels.declaration import (
     Invariant,
     Kernel,
     Moment,
+    NoResult,
     Number,
     Progress,
     Refused,
@@ -41,7 +42,7 @@ SERIES = "pandas.Series"
 EARLIEST_YEAR = 10
 
 
-class TooLittleHistory(ValueError):
+class TooLittleHistory(NoResult):
     """The message says how much there is and how much is needed."""
 
 

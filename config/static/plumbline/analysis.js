@@ -79,6 +79,8 @@
     const progress = run.querySelector("[data-progress]");
     progress.value = task.progress;
     progress.hidden = name !== "queued" && name !== "running";
+    const cancel = run.querySelector("[data-cancel]");
+    if (cancel) cancel.hidden = progress.hidden;
     fail(run, task.error ?? "");
     showStale(run, task.stale);
     if (!task.result) return;
@@ -114,8 +116,10 @@
     put("[data-first]", result.first ? figures.stamp(result.first, zone) : "—");
     put("[data-final]", result.last ? figures.stamp(result.last, zone) : "—");
     put("[data-note]", figures.note(result) || "—");
-    put("[data-how=rows_read]", figures.number(result.rows_read));
-    put("[data-how=segments_used]", figures.number(result.segments_used));
+    for (const [name, word] of [["rows_read", "row"], ["segments_used", "segment"]]) {
+      put(`[data-how=${name}]`, figures.number(result[name]));
+      put(`[data-word=${name}]`, result[name] === 1 ? word : `${word}s`);
+    }
     return list;
   }
 
