@@ -123,8 +123,8 @@ def calculation(request: HttpRequest, pk: UUID) -> HttpResponse:
         "run": run,
         "state": states([run])[run.pk],
         "kernel": kernel,
-        "inputs": inputs(run),
-        "columns": kernel.columns if kernel else (),
+        "inputs": inputs(run, request.user),
+        "columns": kernel.columns_of(run.parameters) if kernel else (),
         "page": page,
         "rows": rows_of_page(run, page) if has_rows else [],
         "has_rows": has_rows,
@@ -142,13 +142,14 @@ def rows_of_page(run: Calculation, page: Any) -> list[list[Any]]:
     ]
 
 
-def inputs(run: Calculation) -> list[tuple[str, Any, str]]:
+def inputs(run: Calculation, asker: Any) -> list[tuple[str, Any, str]]:
     """Label, value and unit of each parameter, in the kernel's order; then those that it no longer has."""
     kernel = KERNELS.get(run.kernel)
     declared = kernel.parameters if kernel else ()
-    known = [(p.label, run.parameters[p.name], p.unit) for p in declared if p.name in run.parameters]
+    stored = run.parameters
+    known = [(p.label, p.shown(stored[p.name], asker), p.unit) for p in declared if p.name in stored]
     names = {parameter.name for parameter in declared}
-    return known + [(name, value, "") for name, value in run.parameters.items() if name not in names]
+    return known + [(name, value, "") for name, value in stored.items() if name not in names]
 
 
 def others(request: HttpRequest, run: Calculation) -> list[Calculation]:
@@ -204,9 +205,9 @@ def compare_calculations(request: HttpRequest, pk: UUID) -> HttpResponse:
     context = {
         "first": first,
         "second": second,
-        "columns": KERNELS[first.kernel].columns,
+        "columns": KERNELS[first.kernel].columns_of(first.parameters),
         "comparison": compared,
-        "inputs": labelled(compared.inputs, KERNELS[first.kernel]),
+        "inputs": labelled(compared.inputs, KERNELS[first.kernel], request.user),
         "page": Paginator(range(compared.differences), ROWS_A_PAGE).get_page(number),
         "pairs": [cells(pair, KERNELS[first.kernel].columns) for pair in compared.shown],
         "zone": timezone.get_default_timezone(),
@@ -226,14 +227,18 @@ def not_comparable(first: Calculation, second: Calculation) -> str:
     return ""
 
 
-def labelled(inputs: dict[str, tuple[Any, Any]], kernel: Kernel) -> list[tuple[str, Any, Any]]:
+def labelled(inputs: dict[str, tuple[Any, Any]], kernel: Kernel, asker: Any) -> list[tuple[str, Any, Any]]:
     """What went into both, as the kernel's form names it and in its order; then the rest."""
-    labels = {
-        parameter.name: f"{parameter.label}, {parameter.unit}" if parameter.unit else parameter.label
-        for parameter in kernel.parameters
-    }
-    names = [*(name for name in labels if name in inputs), *(name for name in inputs if name not in labels)]
-    return [(labels.get(name, name), *inputs[name]) for name in names]
+    declared = [parameter for parameter in kernel.parameters if parameter.name in inputs]
+    known = [
+        (
+            f"{parameter.label}, {parameter.unit}" if parameter.unit else parameter.label,
+            *(parameter.shown(value, asker) for value in inputs[parameter.name]),
+        )
+        for parameter in declared
+    ]
+    names = {parameter.name for parameter in declared}
+    return known + [(name, *values) for name, values in inputs.items() if name not in names]
 
 
 def cells(pair: comparison.Pair, columns: Any) -> tuple[str, list[tuple[Any, Any, bool]]]:

@@ -233,13 +233,14 @@ def test_forecast_of_an_own_device_with_its_band(
     assert portal.request("POST", path, token=owner.token, json=hours).status_code == 201
     page = visit(owner_account)
     page.goto("/portal/calculations/new/?kernel=forecast")
-    page.get_by_label("Device").select_option("Greenhouse")
-    page.get_by_label("Channel").fill("value")
+    page.get_by_label("Device").select_option("Greenhouse: value")
+    page.get_by_label("Channel").select_option("value")
     page.get_by_label("Days ahead").fill("2")
     with page.expect_navigation():
         page.get_by_role("button", name="Calculate").click()
     expect(page.get_by_role("status").first).to_contain_text("Finished", timeout=60_000)
     expect(page.locator("table.readings tbody tr")).to_have_count(48)
+    expect(page.locator("dl.facts").get_by_text("Greenhouse", exact=True)).to_be_visible()
     expect(page.get_by_text("Drag to zoom in")).to_be_visible()
     assert is_drawn(page)
 

@@ -120,6 +120,26 @@ def test_too_little_history_fails_and_says_so(days, every, reason, caplog):
     assert run.row_count == 0
 
 
+def test_its_columns_have_the_unit_of_the_channel():
+    profile = factories.profile("greenhouse", ["temperature", "moisture"])
+    profile.channels.filter(name="temperature").update(unit="°C")
+    device = factories.device(profile=profile)
+    stored = {"device": str(device.uuid), "channel": "temperature"}
+    units = [column.unit for column in forecast.KERNEL.columns_of(stored)]
+    assert units == ["", "°C", "°C", "°C"]
+    assert {column.unit for column in forecast.KERNEL.columns_of(stored | {"channel": "gone"})} == {""}
+
+
+def test_its_form_offers_the_devices_and_channels_of_who_asks():
+    device, foreign = factories.device(name="Mast"), factories.device(factories.stranger())
+    fields = {p.name: p.form_field(device.owner) for p in forecast.KERNEL.parameters}
+    assert fields["device"].choices == [(str(device.uuid), "Mast: x, y, z")]
+    assert [name for name, _ in fields["channel"].choices] == ["x", "y", "z"]
+    [shown] = [p.shown for p in forecast.KERNEL.parameters if p.name == "device"]
+    assert shown(str(device.uuid), device.owner) == "Mast"
+    assert shown(str(foreign.uuid), device.owner) == str(foreign.uuid)
+
+
 def test_who_may_no_longer_see_the_device_gets_no_forecast():
     device = device_with_past()
     run = calculations.new(forecast.KERNEL, parameters(device), asked_by=device.owner)
