@@ -35,7 +35,7 @@ LATEST_EXCLUSIONS = 5
 # That touch the readings in the table: each reading could have its own, and more than one.
 MOST_COVERING = 1000
 PAGE_SIZE = 50
-MOST_BUCKETS_SHOWN = 400
+BUCKETS_A_PAGE = 400
 BUCKET_BOUNDS = ("start", "end", "seconds")
 STATISTICS = ("count", "min", "max", "sum", "avg", "median")
 
@@ -104,6 +104,7 @@ def analysis(request: HttpRequest, pk: UUID) -> HttpResponse:
         except BadQuestion as error:
             refusal = str(error)
     result = analysis.result
+    page = Paginator((result or {}).get("buckets", []), BUCKETS_A_PAGE).get_page(request.GET.get("page"))
     described = labels(analysis.devices.with_channels())
     context = {
         "analysis": analysis,
@@ -111,7 +112,8 @@ def analysis(request: HttpRequest, pk: UUID) -> HttpResponse:
         "refusal": refusal,
         "parts": parts(result, described) if result else [],
         "facts": facts(result) if result else None,
-        "buckets": bucket_parts(result, described) if result else [],
+        "page": page,
+        "buckets": bucket_parts(page, described),
         "bucket_zone": ZoneInfo(analysis.time_zone) if analysis.time_zone else None,
         "percentiles": list(analysis.question.fractions()),
         "used": bounds(result) if result else None,
@@ -240,8 +242,8 @@ def parts(result: dict, labels: dict[str, dict]) -> list[dict[str, Any]]:
     ]
 
 
-def bucket_parts(result: dict, labels: dict[str, dict]) -> list[dict[str, Any]]:
-    """The first buckets, likewise; the file has all of them."""
+def bucket_parts(buckets: Iterable[dict], labels: dict[str, dict]) -> list[dict[str, Any]]:
+    """Likewise."""
     units = all_units(labels)
     return [
         {
@@ -249,7 +251,7 @@ def bucket_parts(result: dict, labels: dict[str, dict]) -> list[dict[str, Any]]:
             "note": f"{exact(bucket['seconds'] / 3600)} h",
             "rows": rows(channels_of(bucket), units),
         }
-        for bucket in result.get("buckets", [])[:MOST_BUCKETS_SHOWN]
+        for bucket in buckets
     ]
 
 

@@ -5,7 +5,7 @@
   const FIRST_WAIT_MS = 20;
   const LONGEST_WAIT_MS = 3000;
   const STALE_WAIT_MS = 5000;
-  const MOST_BUCKETS_SHOWN = 400;
+  const BUCKETS_A_PAGE = 400;
   const STATUS = {
     PENDING: ["queued", "Queued"],
     STARTED: ["running", "Running"],
@@ -106,7 +106,8 @@
     const buckets = document.querySelector("[data-buckets]");
     if (!buckets || !result.buckets) return;
     buckets.querySelector("[data-bucket-actions]").hidden = false;
-    const rows = result.buckets.slice(0, MOST_BUCKETS_SHOWN).map((bucket) => bucketPart(bucket, buckets.dataset.zone));
+    const rows = result.buckets.slice(0, BUCKETS_A_PAGE).map((bucket) => bucketPart(bucket, buckets.dataset.zone));
+    buckets.querySelector("[data-more-buckets]").hidden = result.buckets.length <= BUCKETS_A_PAGE;
     buckets.querySelector("[data-bucket-table]").replaceChildren(table(rows));
   }
 
