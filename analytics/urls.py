@@ -24,6 +24,7 @@ urlpatterns = [
     ),
     path("portal/devices/<uuid:uuid>/", views.device, name="device"),
     path("portal/analyses/", views.analysis_list, name="analysis-list"),
+    path("portal/analyses/stale/", views.stale_analyses, name="analysis-stale"),
     path("portal/analyses/<uuid:pk>/", views.analysis, name="analysis"),
     path("portal/analyses/<uuid:pk>/cancel/", views.cancel_analysis, name="analysis-cancel"),
     path("portal/analyses/<uuid:pk>/buckets.csv", views.bucket_file, name="bucket-file"),

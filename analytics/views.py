@@ -8,8 +8,9 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
+from django.core.exceptions import BadRequest
 from django.core.paginator import Paginator
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST
@@ -121,6 +122,18 @@ def analysis(request: HttpRequest, pk: UUID) -> HttpResponse:
         "zone": zone(analysis),
     }
     return render(request, "analytics/analysis.html", context)
+
+
+def stale_analyses(request: HttpRequest) -> JsonResponse:
+    """{stale: [id]}: those of the analyses named by `id`, again and again, whose results no longer hold."""
+    try:
+        ids = [UUID(text) for text in request.GET.getlist("id")[:PAGE_SIZE]]
+    except ValueError as error:
+        raise BadRequest from error
+    now = timezone.now()
+    # Each asks the database: too long for a list to wait for.
+    found = Analysis.objects.visible_to(request.user).filter(pk__in=ids)
+    return JsonResponse({"stale": [str(analysis.pk) for analysis in found if is_stale(analysis, now)]})
 
 
 @require_POST

@@ -341,6 +341,7 @@ def test_public_pages_need_no_credential(portal: Portal, path: str) -> None:
         "/portal/devices/{device}/exclusions/",
         "/portal/analyses/",
         "/portal/analyses/{task}/",
+        "/portal/analyses/stale/",
         "/portal/calculations/",
         "/portal/calculations/new/",
         "/portal/calculations/states/",
