@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from analytics.models import Analysis
 from analytics.questions import Question, buckets, check_size
-from devices import statistics, store
+from devices import journal, statistics, storage
 from devices.models import Device
 from devices.periods import Period
 from devices.statistics import Channel, Coverage, Numbers, Statistics
@@ -37,9 +37,9 @@ def compute(analysis: Analysis, now: datetime, report: Report) -> Computed:
     pool all readings. Raises BadQuestion if late readings have made it too many buckets.
     """
     devices, question = list(analysis.devices.with_channels()), analysis.question
-    with statistics.one_state():
+    with journal.one_state():
         period = Period(question.period.start, question.period.end or now)
-        first = None if period.start else store.first_time([device.pk for device in devices])
+        first = None if period.start else storage.current().first_time([device.pk for device in devices])
         check_size(question, first, now)
         parts = bucket_periods(question, period, first)
         if analysis.user is None:

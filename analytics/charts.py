@@ -4,10 +4,9 @@ from datetime import datetime
 from typing import Any
 
 from analytics.analyses import stamp
-from devices import spans, store
+from devices import spans, storage
 from devices.models import Device
 from devices.periods import Period
-from devices.series import series
 
 
 def series_body(device: Device, period: Period, points: int, now: datetime) -> dict[str, Any]:
@@ -16,7 +15,7 @@ def series_body(device: Device, period: Period, points: int, now: datetime) -> d
 
     Open bounds are the first reading and `now`.
     """
-    period = Period(period.start or store.first_time([device.pk]), period.end or now)
+    period = Period(period.start or storage.current().first_time([device.pk]), period.end or now)
     names = [channel.name for channel in device.channels]
     body = {
         "device_id": str(device.uuid),
@@ -27,7 +26,7 @@ def series_body(device: Device, period: Period, points: int, now: datetime) -> d
     if period.start is None or period.start >= period.end:
         nothing = {"min": [], "mean": [], "max": []}
         return body | {"starts": [], "ends": [], "count": [], "channels": dict.fromkeys(names, nothing)}
-    found = series(device, period, points)
+    found = storage.current().series(device.pk, len(names), period, points)
     return body | {
         "starts": [stamp(spans.stamp(time)) for time in found.starts.tolist()],
         "ends": [stamp(spans.stamp(time)) for time in found.ends.tolist()],

@@ -13,6 +13,7 @@ from analytics import analyses, calculations, queue
 from analytics.kernels.declaration import NoResult, Refused
 from analytics.models import Analysis, Calculation, Run
 from analytics.questions import BadQuestion
+from devices.storage import Unavailable
 from devices.upkeep import single_run
 
 RECONCILE_LOCK = 7_586_204
@@ -39,7 +40,7 @@ class RunTask(Task):
 
     def on_failure(self, exc: Exception, task_id: str, args: tuple, kwargs: dict, einfo: Any) -> None:
         # Without the database nothing can be written: the row stays as it is and is taken up again.
-        if not isinstance(exc, OperationalError | InterfaceError):
+        if not isinstance(exc, OperationalError | InterfaceError | Unavailable):
             queue.fail(self.model, queue.claimed_run(self.model, task_id), task_id, exc)
 
 

@@ -20,12 +20,12 @@ from analytics.asking import ask_for_analysis, is_stale
 from analytics.forms import FleetForm, QuestionForm
 from analytics.models import Analysis
 from analytics.questions import BadQuestion
-from devices import store
+from devices import storage
 from devices.forms import ExclusionForm
 from devices.models import Device, Exclusion
 from devices.periods import Period
 from devices.serializers import is_online, reading_body, stamp_text
-from devices.store import StoredReading
+from devices.storage import StoredReading
 from devices.templatetags.figures import duration, exact
 from devices.views import channel_values
 from users.models import User
@@ -51,7 +51,7 @@ def device(request: HttpRequest, uuid: UUID) -> HttpResponse:
         asked = ask_and_show(request, form, device)
         if asked is not None:
             return asked
-    readings = store.page([device.pk], Period(), limit=LATEST_READINGS)
+    readings = storage.current().page([device.pk], Period(), limit=LATEST_READINGS)
     latest = readings[0] if readings else None
     shown = Period(readings[-1].time) if readings else Period()
     covering = list(device.exclusions.in_force().touching(shown)[:MOST_COVERING])

@@ -11,8 +11,8 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
-from analytics.activity.storage import Unavailable
 from devices.ingest import Refused
+from devices.storage import Unavailable
 
 # Of either database, whichever storage stands behind it.
 AWAY = (OperationalError, InterfaceError, Unavailable)

@@ -178,6 +178,15 @@ elif not is_clickhouse(ACTIVITY_URL):
         "ACTIVITY_URL must be of the form clickhouse://user:password@host:port/database."
     )
 
+# The readings. Without a URL they are in the portal's database.
+READINGS_URL = os.environ.get("READINGS_URL", "")
+if READINGS_URL not in ("", "postgresql") and not (
+    READINGS_URL.startswith("clickhouse://") and is_clickhouse(READINGS_URL)
+):
+    raise ImproperlyConfigured(
+        "READINGS_URL must be of the form clickhouse://user:password@host:port/database, or postgresql."
+    )
+
 REDIS_URL = required("REDIS_URL", "redis://localhost")
 if not REDIS_URL.startswith(("redis://", "rediss://", "unix://")):
     raise ImproperlyConfigured("REDIS_URL must start with redis://, rediss:// or unix://.")

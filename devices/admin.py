@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.functional import cached_property
 from django.utils.html import format_html
 
-from devices import exclusions
+from devices import exclusions, storage
 from devices.models import Channel, Device, DeviceKey, DeviceProfile, Exclusion, Import, Reading
 from users.admin import CredentialAdmin, HolderAdmin
 
@@ -80,6 +80,8 @@ class DeviceAdmin(HolderAdmin):
     def readings(self, device: Device) -> str:
         if device.pk is None:
             return "-"
+        if not storage.is_own_table():
+            return format_html('<a href="{}">show</a>', reverse("analytics:device", args=[device.uuid]))
         url = reverse("admin:devices_reading_changelist")
         return format_html('<a href="{}?device__id__exact={}">show</a>', url, device.pk)
 
@@ -156,7 +158,6 @@ class ImportAdmin(LookedAt):
     search_fields = ("name", "options", "digest")
 
 
-@admin.register(Reading)
 class ReadingAdmin(LookedAt):
     """The readings of one device, newest first, to look at. The API pages through all of them."""
 
@@ -183,6 +184,11 @@ class ReadingAdmin(LookedAt):
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         return lookup == "device__id__exact" or super().lookup_allowed(lookup, value, request)
+
+
+# Elsewhere there is nothing that Django could list.
+if storage.is_own_table():
+    admin.site.register(Reading, ReadingAdmin)
 
 
 def is_in_use(profile: DeviceProfile | None) -> bool:

@@ -21,7 +21,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from devices import access, bodies, exclusions, ingest, limits, statistics, store
+from devices import access, bodies, exclusions, ingest, limits, statistics, storage
 from devices.access import Grant, OwnSensors
 from devices.authentication import PostsReadings
 from devices.filters import DeviceFilter, ExclusionFilter
@@ -80,7 +80,7 @@ class DeviceList(generics.ListCreateAPIView):
 
     def list(self, request: Request) -> Response:
         devices = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
-        latest = store.latest([device.pk for device in devices])
+        latest = storage.current().latest([device.pk for device in devices])
         context = {"request": request, "latest": latest}
         return self.get_paginated_response(DeviceSerializer(devices, many=True, context=context).data)
 
@@ -109,7 +109,7 @@ class DeviceDetail(APIView):
     def found(self, uuid: UUID, *, lock: bool = False) -> tuple[Device, dict]:
         """The device, and the context that its serializer needs."""
         device = visible_device(self.request, uuid, lock=lock)
-        return device, {"request": self.request, "latest": store.latest([device.pk])}
+        return device, {"request": self.request, "latest": storage.current().latest([device.pk])}
 
     @extend_schema(operation_id="device_read", responses=DeviceSerializer)
     def get(self, request: Request, uuid: UUID) -> Response:

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from django.db import transaction
 
-from devices import journal
-from devices.models import Device, Exclusion, Reading
+from devices import journal, storage
+from devices.models import Device, Exclusion
 from devices.periods import Period
 from devices.spans import Span
 
@@ -35,7 +35,7 @@ def of_reading(device: Device, time: datetime, values: list[float]) -> Extent:
         end = time + MICROSECOND
     except OverflowError as error:
         raise NoSuchReading("There is no such reading.") from error
-    if not Reading.objects.filter(device=device, time=time, values=values).exists():
+    if not storage.current().has(device.pk, time, values):
         raise NoSuchReading("There is no such reading.")
     return Extent(time, end, values)
 

@@ -7,7 +7,7 @@ from django_filters import rest_framework as filters
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 
-from devices import store
+from devices import storage
 from devices.models import Device, DeviceProfile, DeviceQuerySet, Exclusion, ExclusionQuerySet
 from users.filters import TrueOrFalseFilter
 
@@ -30,7 +30,7 @@ class DeviceFilter(filters.FilterSet):
 
     def by_online(self, devices: DeviceQuerySet, _: str, online: bool) -> DeviceQuerySet:
         since = timezone.now() - timedelta(seconds=settings.DEVICE_ONLINE_SECONDS)
-        ids = store.sent_since(list(devices.values_list("pk", flat=True)), since)
+        ids = storage.current().sent_since(list(devices.values_list("pk", flat=True)), since)
         return devices.filter(pk__in=ids) if online else devices.exclude(pk__in=ids)
 
     def by_text(self, devices: DeviceQuerySet, _: str, text: str) -> DeviceQuerySet:

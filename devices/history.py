@@ -5,11 +5,10 @@ from datetime import datetime
 from django.db import connection
 
 from devices import store
-from devices.models import Device
 from devices.periods import Period
 
 
-def hourly_means(device: Device, channel: int, period: Period) -> list[tuple[datetime, float]]:
+def hourly_means(device_id: int, channel: int, period: Period) -> list[tuple[datetime, float]]:
     """Hours (UTC) that have readings, in order, each with the mean of the channel at this position.
 
     Excluded readings are left out. The same readings give the same means to the last bit: they are summed in
@@ -31,6 +30,6 @@ def hourly_means(device: Device, channel: int, period: Period) -> list[tuple[dat
             ) AS readings
             GROUP BY hour ORDER BY hour
             """,
-            [channel + 1, device.pk, *parameters],
+            [channel + 1, device_id, *parameters],
         )
         return cursor.fetchall()

@@ -16,12 +16,12 @@ import numpy as np
 from django.db import transaction
 from django.utils import timezone
 
-from devices import ingest, store
+from devices import ingest, storage
 from devices.access import Kept, OwnSensors
 from devices.ingest import Directory, Taken, Target
 from devices.models import Device, DeviceProfile, Import
 from devices.records import CannotImport, Fault, RecordFile, keys
-from devices.store import Rows
+from devices.storage import Rows
 from users.models import User
 
 FORMATS = {".csv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson"}
@@ -243,7 +243,7 @@ class Importer:
         with transaction.atomic():
             if not Import.objects.filter(pk=progress.pk, line=before).update(**done):
                 raise CannotImport("Another process is importing this file.")
-            store.append(chunk.rows)
+            storage.current().append(chunk.rows, token=f"import {progress.pk} {before}")
 
     def chunks(self, directory: Directory | None) -> Iterator[Chunk]:
         """The rest of the file, checked; sensors are looked for in the `directory`."""

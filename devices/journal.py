@@ -6,11 +6,12 @@ stale. Fresh readings leave none: nothing is built of them, and they are noticed
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from django.db import connection
+from django.db import connection, transaction
 
 from devices.spans import INFINITY, Span, array, arrays
 
@@ -108,6 +109,21 @@ def write(cursor: Any, touched: Sequence[Span]) -> None:
         """,
         [*arrays(touched), array(span.start // HOUR != span.end // HOUR for span in touched)],
     )
+
+
+@contextmanager
+def one_state() -> Iterator[None]:
+    """All statements within see the same state of the portal's database.
+
+    Within somebody's transaction it is that one's state, which may move on between two statements.
+    """
+    if connection.in_atomic_block:
+        yield
+        return
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield
 
 
 def snapshot() -> str:

@@ -15,7 +15,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 
-from devices import store
+from devices import storage
 from devices.periods import Period
 from users.models import Credential
 
@@ -175,7 +175,7 @@ class Device(models.Model):
 
     def clear(self) -> None:
         """Delete all readings at once: whoever asks afterwards sees none of them."""
-        store.clear(self.pk)
+        storage.current().clear(self.pk)
 
     def erase(self) -> None:
         """Forget the device at once; its readings are out of sight with it and deleted in the background."""
@@ -257,7 +257,7 @@ class Exclusion(models.Model):
     def is_in_force(self) -> bool:
         return self.lifted_at is None
 
-    def covers(self, reading: store.StoredReading) -> bool:
+    def covers(self, reading: storage.StoredReading) -> bool:
         is_within = self.start_time <= reading.time < self.end_time
         return is_within and (self.values is None or self.values == reading.values)
 
@@ -300,7 +300,7 @@ class Import(models.Model):
 
 
 class Reading(models.Model):
-    """A row of the readings table, for Django admin. Everything else goes through `devices.store`.
+    """A row of the readings table, for Django admin. Everything else goes through `devices.storage`.
 
     The table has no key at all: two readings with the same stamp are two readings, and nothing looks one up.
     """

@@ -14,7 +14,7 @@ from devices import exclusions
 from devices.exclusions import Extent, NoSuchReading
 from devices.models import Channel, Device, DeviceKey, DeviceProfile, Exclusion, known_zone
 from devices.periods import BadStamp, parse_stamp
-from devices.store import StoredReading
+from devices.storage import StoredReading
 from users.models import User
 from users.serializers import Stamp, StrictFields, Text, TrueOrFalse, WholeNumber
 

@@ -1,15 +1,15 @@
-"""A device's readings thinned for a chart: minimum, mean and maximum of so many columns."""
+"""A device's readings thinned for a chart: minimum, mean and maximum of so many columns.
 
-from dataclasses import dataclass
+Columns are as wide as was asked for, but that a run of a segment is in one whole.
+"""
 
 import numpy as np
 
-from devices import cover, store
-from devices.models import Device
+from devices import cover, journal, store
 from devices.periods import Period
 from devices.rollups import run_type
 from devices.spans import Span
-from devices.statistics import one_state
+from devices.storage import Series
 
 # Whether a segment's runs are no longer than a column, on average: a gap within one makes its column wider,
 # and the column says so. Elsewhere rows are read.
@@ -20,28 +20,12 @@ FINE_ENOUGH = """
 """
 
 
-@dataclass(frozen=True)
-class Series:
-    """Columns with readings, in order, each of `counts` readings from `starts` to `ends`, both included, in
-    microseconds since 2000. `lows`, `means`, `highs`: float64 of shape (channels, columns).
-
-    Columns are as wide as was asked for, but that a run of a segment is in one whole.
-    """
-
-    starts: np.ndarray
-    ends: np.ndarray
-    counts: np.ndarray
-    lows: np.ndarray
-    means: np.ndarray
-    highs: np.ndarray
-
-
-def series(device: Device, period: Period, points: int) -> Series:
+def series(device_id: int, channels: int, period: Period, points: int) -> Series:
     """The readings of a period with both bounds in `points` columns at most, without excluded ones."""
-    span, channels = Span.of(device.pk, period), len(device.channels)
+    span = Span.of(device_id, period)
     run = run_type(channels)
     seconds = (span.end - span.start) / points / 1_000_000
-    with one_state():
+    with journal.one_state():
         fine_enough = FINE_ENOUGH.format(run_bytes=run.itemsize, seconds=seconds)
         held, runs_held = cover.find_runs(span, fine_enough)
         holes = held.holes(span)

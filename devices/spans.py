@@ -32,6 +32,9 @@ def microseconds(time: datetime) -> int:
     return (time - START) // MICROSECOND
 
 
+LAST = microseconds(datetime.max.replace(tzinfo=UTC))
+
+
 def stamp(time: int) -> datetime:
     """In UTC."""
     return START + time * MICROSECOND
@@ -39,8 +42,11 @@ def stamp(time: int) -> datetime:
 
 def literal(time: int) -> str:
     """As SQL reads a timestamptz."""
-    if time in (INFINITY, MINUS_INFINITY):
-        return "infinity" if time > 0 else "-infinity"
+    # Also where the last day of year 9999 ends.
+    if time > LAST:
+        return "infinity"
+    if time == MINUS_INFINITY:
+        return "-infinity"
     return stamp(time).isoformat()
 
 

@@ -1,32 +1,20 @@
-"""Statistics of devices over a period: exact, from sorted segments where there are, from rows elsewhere.
+"""Statistics of devices over a period: exact, whichever storage has the readings.
 
 Everything about readings that is a figure comes from here. `docs/statistics.md` explains the method.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-from django.db import connection, transaction
-
-from devices import cover, journal
-from devices.columns import Column, Found, Gone, find
-from devices.cover import Part
+from devices import journal, storage
 from devices.models import Device
 from devices.periods import Period
-from devices.segments import between, fraction, rounded, value_of
+from devices.segments import fraction, rounded
 from devices.spans import Span, microseconds, stamp
-
-# Devices are looked at so many at a time: what their unsegmented rows need in memory stays bounded.
-DEVICES_AT_ONCE = 100
-MICROSECONDS = 1_000_000
-# An interval longer than so many expected ones is a gap.
-GAP = 2
-MEDIAN = 0.5
-ATTEMPTS = 5
+from devices.storage import GAP, MEDIAN, MICROSECONDS, Amounts, Asked, Figures
 
 Channel = tuple[str, str]  # name, unit
 Report = Callable[[int], None]
@@ -140,9 +128,7 @@ def of_devices(
 
 def count(device_ids: Sequence[int], period: Period) -> dict[int, int]:
     """How many readings each device has stored in the period, excluded ones too."""
-    spans = [Span.of(device_id, period) for device_id in device_ids]
-    with one_state():
-        return dict(zip(device_ids, cover.counts(spans), strict=True))
+    return storage.current().counts(device_ids, period)
 
 
 def changed_since(device_ids: Sequence[int], period: Period, snapshot: str) -> set[int]:
@@ -162,21 +148,6 @@ def snapshot() -> str:
 # --- How it is answered
 
 
-@contextmanager
-def one_state() -> Iterator[None]:
-    """All statements within see the same state of the data.
-
-    Within somebody's transaction it is that one's state, which may move on between two statements.
-    """
-    if connection.in_atomic_block:
-        yield
-        return
-    with transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        yield
-
-
 def answers(
     questions: Sequence[Question],
     percentiles: Sequence[float | str],
@@ -185,85 +156,63 @@ def answers(
     is_pooled: bool = False,
 ) -> tuple[Statistics | None, list[Statistics]]:
     shares = {str(percentile): fraction(percentile) for percentile in percentiles}
-    for _ in range(ATTEMPTS):
-        # Outside of a state that stays a segment may be replaced between finding and reading it.
-        with suppress(Gone):
-            return answers_once(questions, shares, report, is_pooled=is_pooled)
-    raise Gone
-
-
-def answers_once(
-    questions: Sequence[Question],
-    shares: Mapping[str, float],
-    report: Report | None,
-    *,
-    is_pooled: bool,
-) -> tuple[Statistics | None, list[Statistics]]:
-    parts: list[Part] = []
-    each: list[Statistics] = []
-    if len(questions) == 1 and not is_pooled:
-        [(device, channels, period)] = questions
-        few = cover.few_rows(Span.of(device.pk, period), len(channels))
-        if few is not None:
-            return None, answer_each(questions, [few[1]], shares, few[0])
-    with one_state():
-        state = snapshot()
-        for i in range(0, len(questions), DEVICES_AT_ONCE):
-            chosen = questions[i : i + DEVICES_AT_ONCE]
-            spans = [Span.of(question.device.pk, question.period) for question in chosen]
-            gathered = cover.gather(spans, [len(question.channels) for question in chosen])
-            each += answer_each(chosen, gathered, shares, state)
-            parts += gathered if is_pooled else []
-            if report is not None:
-                report(90 * len(each) // len(questions))
-        pooled = answer_pooled(questions, parts, shares, state) if is_pooled else None
-    return pooled, each
-
-
-def answer_each(
-    questions: Sequence[Question], parts: Sequence[Part], shares: Mapping[str, float], state: str
-) -> list[Statistics]:
-    columns = [column for part in parts for column in (*part.columns, part.intervals)]
-    wanted = [[*shares.values(), MEDIAN]] * len(columns)
-    found = iter(find(columns, wanted))
-    numbers = [
-        ([numbers_of(column, next(found), shares) for column in part.columns], rhythm(next(found)))
-        for part in parts
-    ]
-    coverages = covered(questions, parts, [seconds for _, seconds in numbers])
-    return [
-        statistics([part], dict(zip(question.channels, of_channels, strict=True)), state, seconds, coverage)
-        for question, part, (of_channels, seconds), coverage in zip(
-            questions, parts, numbers, coverages, strict=True
+    pools = channel_pools(questions) if is_pooled else {}
+    asked = [
+        Asked(
+            Span.of(question.device.pk, question.period),
+            len(question.channels),
+            question.device.profile.expected_interval_seconds,
         )
+        for question in questions
     ]
-
-
-def answer_pooled(
-    questions: Sequence[Question], parts: Sequence[Part], shares: Mapping[str, float], state: str
-) -> Statistics:
-    pools: dict[Channel, list[Column]] = defaultdict(list)
-    for question, part in zip(questions, parts, strict=True):
-        for channel, column in zip(question.channels, part.columns, strict=True):
-            pools[channel].append(column)
-    columns = [Column.pooled(pool) for pool in pools.values()]
-    found = find(columns, [[*shares.values(), MEDIAN]] * len(columns))
+    found = storage.current().figures(
+        asked,
+        [*shares.values(), MEDIAN],
+        list(pools.values()),
+        report and (lambda done: report(90 * done // len(asked))),
+    )
+    each = [
+        of_one(question, figures, shares, found.snapshot)
+        for question, figures in zip(questions, found.each, strict=True)
+    ]
+    if not is_pooled:
+        return None, each
     numbers = {
-        channel: numbers_of(column, places, shares)
-        for channel, column, places in zip(pools, columns, found, strict=True)
+        channel: numbers_of(amounts, shares) for channel, amounts in zip(pools, found.pooled, strict=True)
     }
-    return statistics(parts, numbers, state, None, None)
+    return statistics(found.each, numbers, found.snapshot, None, None), each
+
+
+def channel_pools(questions: Sequence[Question]) -> dict[Channel, list[tuple[int, int]]]:
+    """By name and unit: number of the question, place of the channel."""
+    pools: dict[Channel, list[tuple[int, int]]] = defaultdict(list)
+    for number, question in enumerate(questions):
+        for place, channel in enumerate(question.channels):
+            pools[channel].append((number, place))
+    return pools
+
+
+def of_one(question: Question, figures: Figures, shares: Mapping[str, float], state: str) -> Statistics:
+    seconds = None if figures.interval is None else figures.interval / MICROSECONDS
+    numbers = [numbers_of(amounts, shares) for amounts in figures.channels]
+    return statistics(
+        [figures],
+        dict(zip(question.channels, numbers, strict=True)),
+        state,
+        seconds,
+        coverage(question.period, figures, question.device.profile.expected_interval_seconds or seconds),
+    )
 
 
 def statistics(
-    parts: Sequence[Part],
+    parts: Sequence[Figures],
     numbers: dict[Channel, Numbers],
     state: str,
     interval_seconds: float | None,
     coverage: Coverage | None,
 ) -> Statistics:
-    firsts = [part.first for part in parts if part.readings]
-    lasts = [part.last for part in parts if part.readings]
+    firsts = [part.first for part in parts if part.first is not None]
+    lasts = [part.last for part in parts if part.last is not None]
     return Statistics(
         channels=numbers,
         readings=sum(part.readings for part in parts),
@@ -278,68 +227,40 @@ def statistics(
     )
 
 
-def numbers_of(column: Column, found: Sequence[Found], shares: Mapping[str, float]) -> Numbers:
-    if not column.count:
+def numbers_of(amounts: Amounts, shares: Mapping[str, float]) -> Numbers:
+    """`amounts` with a quantile for each share, and the median last."""
+    if not amounts.count:
         return Numbers(0, None, None, 0.0, None, None, dict.fromkeys(shares))
-    values = [value_at(place) for place in found]
     return Numbers(
-        count=column.count,
-        min=column.low,
-        max=column.high,
-        sum=rounded(column.total),
-        avg=rounded(column.total, column.count),
-        median=values[-1],
-        percentiles=dict(zip(shares, values, strict=False)),
+        count=amounts.count,
+        min=amounts.low,
+        max=amounts.high,
+        sum=rounded(amounts.total),
+        avg=rounded(amounts.total, amounts.count),
+        median=amounts.quantiles[-1],
+        percentiles=dict(zip(shares, amounts.quantiles, strict=False)),
     )
-
-
-def value_at(found: Found) -> float:
-    low, high = value_of(found.low), value_of(found.high)
-    # From -0.0 to itself would be 0.0.
-    return low if found.is_single else between(low, high, found.part)
 
 
 # --- Coverage
 
 
-def rhythm(found: Sequence[Found]) -> float | None:
-    """The median interval in seconds."""
-    if not found:
-        return None
-    return between(found[-1].low, found[-1].high, found[-1].part) / MICROSECONDS
-
-
-def covered(
-    questions: Sequence[Question], parts: Sequence[Part], rhythms: Sequence[float | None]
-) -> list[Coverage]:
-    expected = [
-        question.device.profile.expected_interval_seconds or seconds
-        for question, seconds in zip(questions, rhythms, strict=True)
-    ]
-    limits = [None if seconds is None else GAP * seconds * MICROSECONDS for seconds in expected]
-    gaps = cover.long_intervals(parts, limits)
-    return [
-        coverage(question.period, part, seconds, number, length)
-        for question, part, seconds, (number, length) in zip(questions, parts, expected, gaps, strict=True)
-    ]
-
-
-def coverage(period: Period, part: Part, expected: float | None, gaps: int, gap_length: int) -> Coverage:
-    """`gaps`: intervals between readings that are too long, together `gap_length` microseconds."""
+def coverage(period: Period, figures: Figures, expected: float | None) -> Coverage:
     bounds = [None if time is None else microseconds(time) for time in (period.start, period.end)]
-    if not part.readings:
+    if not figures.readings:
         return coverage_of_nothing(bounds, expected)
     if expected is None:
         return Coverage(None, None, None, None)
-    start, end = part.first if bounds[0] is None else bounds[0], part.last if bounds[1] is None else bounds[1]
-    edges = [(start, part.first), (part.last, end)]
+    start = figures.first if bounds[0] is None else bounds[0]
+    end = figures.last if bounds[1] is None else bounds[1]
+    edges = [(start, figures.first), (figures.last, end)]
     too_long = [edge for edge in edges if edge[1] - edge[0] > GAP * expected * MICROSECONDS]
-    gaps += len(too_long)
-    gap_length += sum(stop - begin for begin, stop in too_long)
+    gaps = figures.gaps + len(too_long)
+    gap_length = figures.gap_length + sum(stop - begin for begin, stop in too_long)
     lacking = gap_length / MICROSECONDS - gaps * expected
     length = (end - start) / MICROSECONDS
     percent = 100 * (1 - lacking / length) if length else 100.0
-    longest = max([part.longest, *edges], key=lambda edge: edge[1] - edge[0])
+    longest = max([figures.longest, *edges], key=lambda edge: edge[1] - edge[0])
     return Coverage(expected, min(max(percent, 0.0), 100.0), gaps, stretch(*longest) if gaps else None)
 
 

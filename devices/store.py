@@ -6,7 +6,6 @@ partitioned by month, has a B-tree on (device, time), and no key: rows come and 
 """
 
 import io
-import statistics
 import struct
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,11 +14,12 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from django.db import DatabaseError, DataError, connection, transaction
+from django.db import DatabaseError, connection, transaction
 
 from devices import journal
 from devices.periods import Period
 from devices.spans import INFINITY, MINUS_INFINITY, Span, arrays, literal, microseconds
+from devices.storage import Day, Position, Rows, StoredReading
 
 TABLE = "devices_reading"
 PARTITION_LOCK = 7_586_202
@@ -38,32 +38,6 @@ PG_EPOCH = 946_684_800_000_000
 FIRST_YEAR = datetime(2000, 1, 1, tzinfo=UTC)
 FIRST_MONTH = datetime(2026, 1, 1, tzinfo=UTC)
 END_OF_MONTHS = datetime(2100, 1, 1, tzinfo=UTC)
-
-
-class Rows(NamedTuple):
-    """Readings ready to be stored: rows of PostgreSQL's binary COPY, and their stamps for the partitions."""
-
-    payload: bytes
-    times: Sequence[int]  # microseconds since 1970
-
-
-class StoredReading(NamedTuple):
-    device_id: int
-    time: datetime
-    values: list[float]
-    place: str
-
-    @property
-    def position(self) -> "Position":
-        return Position(self.time, self.device_id, self.place)
-
-
-class Position(NamedTuple):
-    """Where a page of readings ended: readings are ordered by these three, newest first."""
-
-    time: datetime
-    device_id: int
-    place: str
 
 
 def encode(device_id: int, time: int, values: Sequence[float]) -> Rows:
@@ -150,17 +124,22 @@ def note_late(cursor: Any, group: Sequence[Rows]) -> None:
 
 def senders(payload: bytes) -> tuple[np.ndarray, np.ndarray]:
     """Device ids and times, in microseconds since 2000, of the rows that `encode` or `encode_many` made."""
-    layouts, place = [], 0
+    found = tables(payload)
+    device_ids = [rows["device"].astype(np.int64) for rows in found]
+    return np.concatenate(device_ids), np.concatenate([rows["time"].astype(np.int64) for rows in found])
+
+
+def tables(payload: bytes) -> list[np.ndarray]:
+    """The same rows in `row_type`s: each as many of them as follow each other with one number of values."""
+    found, place = [], 0
     while place < len(payload):
-        # As many rows as have one number of values.
         count = int.from_bytes(payload[place + 38 : place + 42], "big")
         layout = row_type(count)
         rows = np.frombuffer(payload, layout, (len(payload) - place) // layout.itemsize, place)
         same = np.cumprod((rows["fields"] == 3) & (rows["l3"] == 20 + 12 * count)).astype(bool)
-        layouts.append(rows[same])
-        place += int(same.sum()) * layout.itemsize
-    device_ids = [rows["device"].astype(np.int64) for rows in layouts]
-    return np.concatenate(device_ids), np.concatenate([rows["time"].astype(np.int64) for rows in layouts])
+        found.append(rows[same])
+        place += len(found[-1]) * layout.itemsize
+    return found
 
 
 def copy_file(payloads: Iterable[bytes]) -> io.BytesIO:
@@ -280,6 +259,16 @@ def count(device_ids: Sequence[int], period: Period) -> int:
             f"SELECT count(*) FROM {TABLE} WHERE device_id = ANY(%s){bounds}", [list(device_ids), *parameters]
         )
         return cursor.fetchone()[0]
+
+
+def has(device_id: int, time: datetime, values: Sequence[float]) -> bool:
+    """Whether there is a reading of exactly this stamp and these values."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT FROM {TABLE} WHERE device_id = %s AND time = %s AND values = %s::float8[] LIMIT 1",
+            [device_id, time, list(values)],
+        )
+        return cursor.rowcount == 1
 
 
 def first_time(device_ids: Sequence[int]) -> datetime | None:
@@ -461,26 +450,6 @@ def counts(spans: Sequence[Span]) -> list[int]:
         return [row[0] for row in cursor.fetchall()]
 
 
-def scalar_summary(device_id: int) -> tuple[datetime | None, int, float]:
-    """Largest stamp, count and mean of the first channel of all readings; 0.0 is the mean of none."""
-    try:
-        # Not avg(): that squares on its way, which is too much for numbers of more than 154 digits.
-        last, count, mean = summarised(device_id, "sum(values[1]) / count(*)")
-    except DataError:
-        # The sum is beyond the largest double, which the mean never is.
-        last, count, numbers = summarised(device_id, "array_agg(values[1])")
-        mean = statistics.mean(numbers)
-    return last, count, mean or 0.0
-
-
-def summarised(device_id: int, aggregate: str) -> tuple[datetime | None, int, Any]:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT max(time), count(*), {aggregate} FROM {TABLE} WHERE device_id = %s", [device_id]
-        )
-        return cursor.fetchone()
-
-
 def clear(device_id: int) -> None:
     """Delete all readings of a device in one step."""
     with transaction.atomic(), connection.cursor() as cursor:
@@ -501,6 +470,39 @@ def erase(device_id: int) -> int:
             total += cursor.rowcount
             if cursor.rowcount <= ERASE_BATCH:
                 return total
+
+
+def days(device_id: int) -> dict[int, Day]:
+    """By days since 1970, in UTC; see `storage.Storage.days`."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            SELECT (time AT TIME ZONE 'UTC')::date - '1970-01-01', count(*), sum(
+                ('x' || left(md5(timestamptz_send(time) || array_send(values)), 16))::bit(64)::bigint
+            )
+            FROM {TABLE} WHERE device_id = %s GROUP BY 1
+            """,
+            [device_id],
+        )
+        return {day: Day(count, int(total) % 2**64) for day, count, total in cursor.fetchall()}
+
+
+def rows(span: Span) -> Rows:
+    """The device's readings of a span that has both bounds."""
+    query = f"SELECT device_id, time, values FROM {TABLE} WHERE device_id = %s AND time >= %s AND time < %s"
+    data = binary_copy(query, [span.device_id, literal(span.start), literal(span.end)])
+    payload = bytes(data[19:-2])
+    return Rows(payload, senders(payload)[1] + PG_EPOCH if payload else ())
+
+
+def remove(span: Span) -> None:
+    """Delete the readings of a span that has both bounds."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        journal.note(span)
+        cursor.execute(
+            f"DELETE FROM {TABLE} WHERE device_id = %s AND time >= %s AND time < %s",
+            [span.device_id, literal(span.start), literal(span.end)],
+        )
 
 
 def conditions(period: Period) -> tuple[str, list]:

@@ -1,7 +1,7 @@
 from celery import shared_task
 from django.utils import timezone
 
-from devices import rollups, upkeep
+from devices import rollups, storage, upkeep
 
 # Of each minute: the rest is for others.
 BUILD_SECONDS = 30
@@ -9,7 +9,7 @@ BUILD_SECONDS = 30
 
 @shared_task(ignore_result=True)
 def make_partitions() -> list[str]:
-    return upkeep.make_partitions_ahead(timezone.now())
+    return storage.current().prepare(timezone.now())
 
 
 @shared_task(ignore_result=True)
@@ -24,7 +24,7 @@ def forget_keys() -> int:
 
 @shared_task(ignore_result=True)
 def build_rollups() -> int:
-    return rollups.build_due(BUILD_SECONDS)
+    return storage.current().build(BUILD_SECONDS)
 
 
 @shared_task(ignore_result=True)

@@ -6,10 +6,9 @@ from datetime import datetime, timedelta
 
 from django.db import connection
 
-from devices import journal, store
+from devices import journal, storage
 from devices.models import Erasure
 
-MONTHS_AHEAD = 3
 ERASE_LOCK = 7_586_203
 # A request that had passed the door when its device was erased may still store a reading.
 LATE_REQUESTS = timedelta(minutes=10)
@@ -19,20 +18,12 @@ KEY_BATCH = 10_000
 COMPACT_LOCK = 7_586_206
 
 
-def make_partitions_ahead(now: datetime) -> list[str]:
-    """The partitions of this month and the three after it; returns the names of the new ones."""
-    months = [now.replace(day=1)]
-    for _ in range(MONTHS_AHEAD):
-        months.append(store.month_after(months[-1]))
-    return store.make_partitions(months)
-
-
 def erase_readings(now: datetime) -> int:
     """Delete what erased devices have left behind; returns the number of readings."""
     total = 0
     with single_run(ERASE_LOCK) as is_ours:
         for erasure in Erasure.objects.all() if is_ours else ():
-            total += store.erase(erasure.device_id)
+            total += storage.current().erase(erasure.device_id)
             if erasure.asked_at < now - LATE_REQUESTS:
                 erasure.delete()
     return total

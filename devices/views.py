@@ -10,13 +10,13 @@ from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_http_methods, require_POST
 
-from devices import exclusions, importer, store
+from devices import exclusions, importer, storage
 from devices.filters import DeviceFilter
 from devices.forms import ExclusionForm, ImportForm
 from devices.importer import CannotImport
 from devices.models import Channel, Device
 from devices.serializers import is_online
-from devices.store import StoredReading
+from devices.storage import StoredReading
 
 PAGE_SIZE = 50
 
@@ -25,7 +25,7 @@ def device_list(request: HttpRequest) -> HttpResponse:
     """Devices with search, online or not, and the last reading of each."""
     search = DeviceFilter(request.GET, Device.objects.visible_to(request.user).with_channels())
     page = Paginator(search.qs, PAGE_SIZE).get_page(request.GET.get("page"))
-    latest = store.latest([device.pk for device in page])
+    latest = storage.current().latest([device.pk for device in page])
     context = {
         "rows": [device_row(device, latest.get(device.pk)) for device in page],
         "page": page,

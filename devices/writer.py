@@ -22,7 +22,7 @@ import msgspec
 import psycopg2
 from django.db import DatabaseError, close_old_connections, connection, transaction
 
-from devices import journal, store
+from devices import journal, storage, store
 from devices.ingest import Taken
 
 logger = logging.getLogger(__name__)
@@ -57,6 +57,11 @@ class Once(NamedTuple):
     def of(cls, holder: str, key: str, path: str, body: bytes) -> "Once":
         return cls(holder, key, hashlib.sha256(path.rstrip("/").encode() + b"\0" + body).digest())
 
+    @property
+    def token(self) -> str:
+        """For a storage that cannot store the rows in the transaction that keeps the key."""
+        return hashlib.sha256(b"\0".join((self.holder.encode(), self.key.encode(), self.digest))).hexdigest()
+
 
 def is_key(text: str) -> bool:
     """Whether the text may be an Idempotency-Key."""
@@ -76,6 +81,8 @@ class Request:
 
 
 Outcomes = list[Outcome]
+# Of the portal's database, or of where the readings are.
+AWAY = (psycopg2.OperationalError, psycopg2.InterfaceError, DatabaseError, storage.Unavailable)
 
 
 class Flusher:
@@ -91,7 +98,7 @@ class Flusher:
         try:
             self.connect()
             outcomes = self.write(requests)
-        except (psycopg2.OperationalError, psycopg2.InterfaceError, DatabaseError) as error:
+        except AWAY as error:
             # Whether the rows were stored nobody can know, so they are never sent again from here.
             logger.warning("A group of %d requests was not stored: %s", len(requests), error)
             self.disconnect()
@@ -112,12 +119,12 @@ class Flusher:
             with self.connection.cursor() as cursor:
                 late = late_rows(cursor, requests)
                 if not late:
-                    copy(cursor, requests)
+                    put(cursor, requests)
             if late:
                 # Begins a transaction: late readings are noted in the one that stores them.
                 with self.connection, self.connection.cursor() as cursor:
                     store.note_late(cursor, late)
-                    copy(cursor, requests)
+                    put(cursor, requests)
         except psycopg2.IntegrityError as error:
             if store.lacks_partition(error):
                 make_partitions(requests)
@@ -178,9 +185,8 @@ class Flusher:
         self.connection = None
 
 
-def copy(cursor: Any, requests: Sequence[Request]) -> None:
-    file = store.copy_file(request.taken.rows.payload for request in requests)
-    cursor.copy_expert(store.COPY_IN, file, store.COPY_PIECE_BYTES)
+def put(cursor: Any, requests: Sequence[Request], tokens: Sequence[str] | None = None) -> None:
+    storage.current().put(cursor, [request.taken.rows for request in requests], tokens)
 
 
 def late_rows(cursor: Any, requests: Sequence[Request]) -> list[store.Rows]:
@@ -212,7 +218,7 @@ def write_once(cursor: Any, requests: Sequence[Request]) -> Outcomes:
     new = set(cursor.fetchall())
     stored = [request for at, request in first.items() if at in new]
     store.note_late(cursor, late_rows(cursor, stored))
-    copy(cursor, stored)
+    put(cursor, stored, [request.once.token for request in stored])
     cursor.execute(
         "SELECT holder, key, digest, receipt FROM devices_idempotencykey WHERE (holder, key) IN %s",
         [tuple(first)],
@@ -335,9 +341,9 @@ def store_now(taken: Taken, once: Once | None = None) -> dict[str, Any]:
     if current is not None:
         return current.store_from_thread(taken, once)
     if once is None:
-        store.append(taken.rows)
+        storage.current().append(taken.rows)
         return taken.receipt
-    store.make_partitions_for(taken.rows.times)
+    storage.current().expect(taken.rows)
     with transaction.atomic(), connection.cursor() as cursor:
         outcome = write_once(cursor, [Request(taken, once)])[0]
     if isinstance(outcome, Exception):

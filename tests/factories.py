@@ -12,6 +12,7 @@ from analytics.activity import storage
 from analytics.activity.events import KINDS, Event
 from analytics.activity.models import Blog, EventType, Post, SpaceType
 from devices import exclusions, store
+from devices import storage as readings_storage
 from devices.exclusions import Extent
 from devices.ingest import microseconds
 from devices.models import Device, DeviceProfile, Exclusion
@@ -75,7 +76,7 @@ def append(readings: Iterable[tuple[int, datetime, Sequence[float]]]) -> None:
     """Stored readings as (device's integer id, time, values), in one COPY."""
     rows = [store.encode(device_id, microseconds(time), values) for device_id, time, values in readings]
     payload = b"".join(row.payload for row in rows)
-    store.append(store.Rows(payload, [time for row in rows for time in row.times]))
+    readings_storage.current().append(store.Rows(payload, [time for row in rows for time in row.times]))
 
 
 def exclusion(

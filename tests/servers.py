@@ -35,7 +35,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[None]
         ALLOWED_HOSTS="testserver,localhost,127.0.0.1",
         HTTPS="0",
     )
-    for name in ("PLUMBLINE_DEMO", "ACTIVITY_URL"):
+    for name in ("PLUMBLINE_DEMO", "ACTIVITY_URL", "READINGS_URL"):
         os.environ.pop(name, None)
     return (yield)
 

@@ -12,9 +12,10 @@ from django.test import Client
 from analytics.activity import delivery, storage
 from analytics.activity.events import LOGIN, Event, event_id
 from analytics.activity.models import PendingEvent
-from analytics.activity.storage import Storage, Unavailable
+from analytics.activity.storage import Storage
 from analytics.activity.storage_clickhouse import COLUMNS, ClickHouse, schema
 from devices.periods import Period
+from devices.storage import Unavailable
 from tests import factories
 from tests.factories import NOON
 

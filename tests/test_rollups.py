@@ -93,7 +93,7 @@ def test_writers_builders_and_questions_at_the_same_time():
         return own_connection(run)
 
     def ask(interleaving: Interleaving) -> None:
-        with statistics.one_state():
+        with journal.one_state():
             interleaving.ask()
 
     jobs = [
@@ -320,7 +320,7 @@ class TestSeries:
             of, Extent(start, start + 30 * SECOND), reason="Test.", by="tester", now=timezone.now()
         )
         period = Period(start, start + 2900 * SECOND)
-        found = series(of, period, points)
+        found = series(of.pk, len(of.channels), period, points)
         answer = right(of, period)
         assert found.counts.sum() == answer.readings == 2870
         assert len(found.counts) <= points
@@ -333,7 +333,7 @@ class TestSeries:
 
     def test_of_no_readings_there_are_no_columns(self):
         now = timezone.now()
-        assert series(make_device(), Period(now, now + SECOND), 100).counts.tolist() == []
+        assert series(make_device().pk, 2, Period(now, now + SECOND), 100).counts.tolist() == []
 
 
 def test_what_late_readings_touch_is_a_stretch_for_each_device_and_hour():

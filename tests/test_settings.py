@@ -103,6 +103,10 @@ def test_without_what_is_required_it_refuses_to_start_and_names_it(name):
         ("ACTIVITY_URL", "clickhouse://localhost"),
         ("ACTIVITY_URL", "clickhouse:///activity"),
         ("ACTIVITY_URL", "clickhouse://localhost:many/activity"),
+        ("READINGS_URL", "nonsense"),
+        ("READINGS_URL", "postgresql://localhost/readings"),
+        ("READINGS_URL", "clickhouse://localhost"),
+        ("READINGS_URL", "clickhouse://localhost:many/readings"),
         ("REDIS_URL", "localhost:6379"),
         ("REDIS_URL", "amqp://localhost"),
     ],
@@ -119,7 +123,7 @@ def refused(name: str, value: str | None) -> None:
     assert name in last
 
 
-@pytest.mark.parametrize("name", ["DATABASE_URL", "ACTIVITY_URL"])
+@pytest.mark.parametrize("name", ["DATABASE_URL", "ACTIVITY_URL", "READINGS_URL"])
 def test_a_password_is_not_shown(name):
     done = check(**{name: "postgresql://someone:hush@localhost:many/plumbline"})
     assert "hush" not in done.stdout + done.stderr

@@ -19,6 +19,7 @@ from devices.columns import find
 from devices.cover import Part
 from devices.periods import Period
 from devices.statistics import MEDIAN, Numbers
+from devices.storage_postgresql import amounts_of
 from tests import factories
 
 SETS = 1000
@@ -84,7 +85,7 @@ def summarize(values: np.ndarray) -> Numbers:
     """As of the rows of a device with one channel."""
     part = Part(cover.NOTHING, np.arange(len(values)), values[None, :], len(values))
     [column] = part.columns
-    return statistics.numbers_of(column, find([column], [[MEDIAN]])[0], {})
+    return statistics.numbers_of(amounts_of(column, find([column], [[MEDIAN]])[0]), {})
 
 
 def test_of_no_values_count_and_sum_are_zero_and_the_rest_is_null():

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from devices import store, upkeep
+from devices import storage, store
 from devices.periods import Period
 from tests import factories
 from tests.concurrency import at_the_same_time
@@ -181,13 +181,13 @@ class TestPartitions:
     def test_those_ahead_are_made_once(self):
         now = datetime(2029, 11, 30, 23, tzinfo=UTC)
         names = [f"devices_reading_{month}" for month in ("2029_11", "2029_12", "2030_01", "2030_02")]
-        assert upkeep.make_partitions_ahead(now) == names
-        assert upkeep.make_partitions_ahead(now) == []
+        assert storage.current().prepare(now) == names
+        assert storage.current().prepare(now) == []
 
     @pytest.mark.django_db(transaction=True)
     def test_two_that_make_them_at_the_same_time_share_the_work(self):
         now = datetime(2031, 5, 17, tzinfo=UTC)
-        made = at_the_same_time(lambda: upkeep.make_partitions_ahead(now), times=4)
+        made = at_the_same_time(lambda: storage.current().prepare(now), times=4)
         names = [f"devices_reading_2031_0{month}" for month in (5, 6, 7, 8)]
         assert sorted(chain.from_iterable(made)) == names
 

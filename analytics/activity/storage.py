@@ -20,10 +20,6 @@ ENGINES = {"clickhouse": CLICKHOUSE, "chdb": CLICKHOUSE}
 POSTGRESQL = "analytics.activity.storage_postgresql.PostgreSQL"
 
 
-class Unavailable(Exception):
-    """The storage does not answer, or its schema is not there yet: it may in a moment."""
-
-
 class Day(NamedTuple):
     """What somebody did on an active day; one on which they only commented counts zeros."""
 
@@ -34,7 +30,8 @@ class Day(NamedTuple):
 
 
 class Storage(Protocol):
-    """Each method raises Unavailable. Periods are half open; open ends reach to the first and last log."""
+    """Each method raises `devices.storage.Unavailable`. Periods are half open; open ends reach to the first
+    and last log."""
 
     def append(self, events: Sequence[Event]) -> int:
         """Store each event once by its id; returns how many are new. Committed when it returns."""

@@ -4,26 +4,21 @@ Once only: an append looks first which of its events are there, alone of all app
 know of them yet, the engine still keeps one row for each event of a user, and questions read with FINAL.
 """
 
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from functools import cached_property
 from typing import Any
 
-import clickhouse_connect
-from clickhouse_connect.driver import Client
-from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
 from django.db import connection
 
 from analytics.activity.events import BLOG_ACTIONS, COMMENT, EARLIEST, LATEST, LOGIN, LOGOUT, Event
-from analytics.activity.storage import Day, Unavailable
+from analytics.activity.storage import Day
+from devices.clickhouse import Server, cluster_name
 from devices.periods import Period
 
 APPEND_LOCK = 7_586_207
 MICROSECOND = timedelta(microseconds=1)
 COLUMNS = ("event_id", "user_id", "event", "at", "object_id")
-NOT_THERE = re.compile(r"\(UNKNOWN_TABLE\)|\(UNKNOWN_DATABASE\)")
 # Ids in one question: they travel as its text.
 LOOK_UP = 5000
 
@@ -43,7 +38,6 @@ DISTRIBUTED = """
     CREATE TABLE IF NOT EXISTS activity_log ON CLUSTER {cluster} AS activity_log_local
     ENGINE = Distributed({cluster}, currentDatabase(), activity_log_local, cityHash64(user_id))
 """
-CLUSTER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 KNOWN = "SELECT event_id FROM activity_log WHERE event_id IN {ids:Array(UUID)}"
 OF_USER = """
@@ -63,30 +57,10 @@ GENERAL = f"""
 COUNTS = f"SELECT event, count() FROM {OF_USER} GROUP BY event"
 
 
-class ClickHouse:
-    """By `clickhouse://user:password@host:8123/database`; `?secure=true` for TLS."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-
-    @cached_property
-    def client(self) -> Client:
-        return clickhouse_connect.get_client(
-            dsn=self.url,
-            connect_timeout=5,
-            send_receive_timeout=60,
-            # Threads share the client, and a session takes one question at a time.
-            autogenerate_session_id=False,
-            # Thousands of ids don't fit into a URL.
-            form_encode_query_params=True,
-            # Of a cluster: an answer means that the shards have it.
-            settings={"distributed_foreground_insert": 1},
-        )
-
+class ClickHouse(Server):
     def create_schema(self, cluster: str = "") -> None:
         """One table; of a cluster a replicated one on each shard, and one over all. Raises Unavailable."""
-        for statement in schema(cluster):
-            self.asked(lambda client, text=statement: client.command(text))
+        self.run(schema(cluster))
 
     def append(self, events: Sequence[Event]) -> int:
         first: dict[Any, Event] = {}
@@ -114,31 +88,12 @@ class ClickHouse:
     def counts(self, user_id: int, period: Period) -> dict[str, int]:
         return dict(self.rows(COUNTS, **of_user(user_id, period)))
 
-    def rows(self, statement: str, **parameters: Any) -> list[tuple]:
-        return [
-            tuple(row)
-            for row in self.asked(lambda client: client.query(statement, parameters=parameters)).result_rows
-        ]
-
-    def asked(self, ask: Callable[[Client], Any]) -> Any:
-        """Raises Unavailable."""
-        try:
-            return ask(self.client)
-        except OperationalError as error:
-            raise Unavailable(f"ClickHouse does not answer: {error}") from error
-        except DatabaseError as error:
-            if not NOT_THERE.search(str(error)):
-                raise
-            raise Unavailable("ClickHouse has no schema yet: run manage.py clickhouse_schema.") from error
-
 
 def schema(cluster: str) -> list[str]:
     """The statements that make it. Raises ValueError for a name that can be no cluster's."""
     if not cluster:
         return [TABLE.format(name="activity_log", engine="ReplacingMergeTree")]
-    if not CLUSTER.fullmatch(cluster):
-        raise ValueError(f"{cluster!r} is no name of a cluster: letters, digits and _ only.")
-    local = TABLE.format(name=f"activity_log_local ON CLUSTER {cluster}", engine=REPLICATED)
+    local = TABLE.format(name=f"activity_log_local ON CLUSTER {cluster_name(cluster)}", engine=REPLICATED)
     return [local, DISTRIBUTED.format(cluster=cluster)]
 
 

@@ -7,8 +7,9 @@ from typing import Any
 from django.db import InterfaceError, OperationalError, ProgrammingError, connections
 
 from analytics.activity.events import BLOG_ACTIONS, COMMENT, KINDS, LOGIN, LOGOUT, Event
-from analytics.activity.storage import Day, Unavailable
+from analytics.activity.storage import Day
 from devices.periods import Period
+from devices.storage import Unavailable
 
 ALIAS = "activity"
 UNDEFINED_TABLE = "42P01"

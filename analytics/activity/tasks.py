@@ -3,7 +3,7 @@ import logging
 from celery import shared_task
 
 from analytics.activity import delivery
-from analytics.activity.storage import Unavailable
+from devices.storage import Unavailable
 
 logger = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ from analytics.kernels.declaration import (
     Values,
     Whole,
 )
-from devices import history
+from devices import storage
 from devices.models import Channel, Device
 from devices.periods import Period
 
@@ -91,9 +91,8 @@ def hourly_past(parameters: Values) -> tuple[datetime, np.ndarray]:
     device = Device.objects.with_channels().get(uuid=parameters["device"])
     names = [channel.name for channel in device.channels]
     start = parameters["until"] - timedelta(days=parameters["history"])
-    means = history.hourly_means(
-        device, names.index(parameters["channel"]), Period(start, parameters["until"])
-    )
+    channel = names.index(parameters["channel"])
+    means = storage.current().hourly_means(device.pk, channel, Period(start, parameters["until"]))
     if not means:
         raise TooLittleHistory(f"The device has no reading in the {parameters['history']} days before.")
     first, last = means[0][0], means[-1][0]

@@ -3,7 +3,9 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from analytics.activity import storage
+from analytics.activity import storage as activity
+from devices import storage as readings
+from devices.storage import Unavailable
 
 
 class Command(BaseCommand):
@@ -16,10 +18,18 @@ class Command(BaseCommand):
         )
 
     def handle(self, *, cluster: str, **_: Any) -> None:
-        if "activity" in settings.DATABASES:
-            raise CommandError("Nothing is kept in ClickHouse: set ACTIVITY_URL to clickhouse://…")
+        kept = []
+        if not readings.is_own_table():
+            kept.append(("the readings", readings.current()))
+        if "activity" not in settings.DATABASES:
+            kept.append(("the logs of activity", activity.current()))
+        if not kept:
+            raise CommandError(
+                "Nothing is kept in ClickHouse: set READINGS_URL or ACTIVITY_URL to clickhouse://…"
+            )
         try:
-            storage.current().create_schema(cluster)
-        except (ValueError, storage.Unavailable) as error:
+            for name, storage in kept:
+                storage.create_schema(cluster)
+                self.stdout.write(f"ClickHouse is ready for {name}.")
+        except (ValueError, Unavailable) as error:
             raise CommandError(str(error)) from error
-        self.stdout.write("ClickHouse is ready for the logs of activity.")

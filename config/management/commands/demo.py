@@ -20,8 +20,8 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 READY_SECONDS = 60
 BANNER = "DEMO MODE: everything is open without credentials to whoever reaches this address."
 FOR_COMMANDS = (
-    *("SECRET_KEY", "TOKEN_PEPPER", "ALLOWED_HOSTS", "DATABASE_URL", "ACTIVITY_URL", "REDIS_URL"),
-    *("PLUMBLINE_DEMO", "HOST", "PORT", "DATA"),
+    *("SECRET_KEY", "TOKEN_PEPPER", "ALLOWED_HOSTS", "DATABASE_URL", "ACTIVITY_URL", "READINGS_URL"),
+    *("REDIS_URL", "PLUMBLINE_DEMO", "HOST", "PORT", "DATA"),
 )
 
 

@@ -3,12 +3,12 @@ from typing import Any
 from django.core.management.base import BaseCommand
 from django.utils import timezone
 
-from devices import upkeep
+from devices import storage
 
 
 class Command(BaseCommand):
     help = "Make the readings table's monthly partitions of this month and the three after it."
 
     def handle(self, **_: Any) -> None:
-        made = upkeep.make_partitions_ahead(timezone.now())
+        made = storage.current().prepare(timezone.now())
         self.stdout.write("\n".join(made) or "Nothing to do.")

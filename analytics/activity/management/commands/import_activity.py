@@ -5,9 +5,9 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import InterfaceError, OperationalError
 
 from analytics.activity import importer
-from analytics.activity.storage import Unavailable
 from devices.management.commands.import_readings import GOES_ON, Bar
 from devices.records import CannotImport
+from devices.storage import Unavailable
 
 
 class Command(BaseCommand):

@@ -1,0 +1,71 @@
+from datetime import date, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from django.db import InterfaceError, OperationalError
+
+from devices import copying, storage
+from devices.copying import Difference
+from devices.management.commands.import_readings import GOES_ON, Bar
+from devices.models import Device
+from devices.storage import Storage, Unavailable
+
+OWN = "postgresql"
+SHOWN = 100
+
+
+class Command(BaseCommand):
+    help = (
+        "Copy all readings to another storage, or back: what differs, by device and day, verified by counts"
+        " and checksums. Killed or repeated, it goes on where it stopped. See docs/scaling.md."
+    )
+
+    def add_arguments(self, parser: Any) -> None:
+        parser.add_argument("--to", required=True, metavar="URL", help=f"clickhouse://… or {OWN}")
+        parser.add_argument("--from", metavar="URL", help="instead of READINGS_URL, or of the other one")
+        parser.add_argument("--device", type=UUID, help="the id of one device")
+        parser.add_argument("--check", action="store_true", help="copy nothing, only compare")
+
+    def handle(self, *, to: str, device: UUID | None, check: bool, **options: Any) -> None:
+        current = settings.READINGS_URL or OWN
+        source_url = options["from"] or (OWN if to == current else current)
+        if source_url == to:
+            raise CommandError("The readings are there already: say --from where they are to come.")
+        devices = Device.objects.order_by("pk")
+        if device is not None and not (devices := devices.filter(uuid=device)):
+            raise CommandError("There is no such device.")
+        bar = Bar(self.stderr)
+        try:
+            source, target = opened(source_url), opened(to)
+            if check:
+                left = copying.compare(source, target, devices, bar.show)
+            else:
+                left = copying.copy(source, target, devices, bar.show, is_live=to == current)
+        except (OperationalError, InterfaceError, Unavailable) as error:
+            raise CommandError(f"A storage went away: {error} {GOES_ON}") from error
+        except KeyboardInterrupt as error:
+            raise CommandError(f"Stopped. {GOES_ON}", returncode=130) from error
+        finally:
+            bar.clear()
+        for difference in left[:SHOWN]:
+            self.stderr.write(in_words(difference))
+        if left:
+            raise CommandError(f"Days of devices that differ: {len(left):,}.")
+        self.stdout.write(f"The same on both sides, to the last bit: {len(devices):,} devices.")
+
+
+def opened(url: str) -> Storage:
+    """Raises CommandError."""
+    if url != OWN and url.partition("://")[0] not in storage.ENGINES:
+        raise CommandError(f"Must be clickhouse://user:password@host:port/database, or {OWN}.")
+    return storage.opened(url)
+
+
+def in_words(difference: Difference) -> str:
+    day = date(1970, 1, 1) + timedelta(days=difference.day)
+    counts = f"{difference.source.count:,} here, {difference.target.count:,} there"
+    if difference.source.count == difference.target.count:
+        counts = f"{difference.source.count:,} on both sides, but not the same"
+    return f"{difference.device.uuid} {day}: {counts}"

@@ -1,0 +1,710 @@
+"""Readings in ClickHouse, for what outgrows one machine. The same answers as PostgreSQL, to the last bit.
+
+Figures are computed there and are exact: values are sorted for their ranks (`quantileExactInclusive` adds 1
+before it takes the fraction, and so differs from percentile_cont in the last digits), and sums are taken of
+whole mantissas by exponent. Nothing is looked up by a row's id: equal readings are interchangeable.
+
+Once only: an insert has a token, by which ClickHouse knows one that comes again. Those of an Idempotency-Key
+and of an import are always the same; all others are random, for the client's own second tries.
+"""
+
+import heapq
+import re
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+from django.db import connection, transaction
+
+from devices import journal, store
+from devices.clickhouse import Server, cluster_name
+from devices.periods import Period
+from devices.segments import between, rank, rounded
+from devices.spans import INFINITY, MINUS_INFINITY, START, Span
+from devices.storage import (
+    GAP,
+    MICROSECONDS,
+    NO_AMOUNTS,
+    Amounts,
+    Answer,
+    Asked,
+    Day,
+    Figures,
+    Pool,
+    Position,
+    Report,
+    Rows,
+    Series,
+    StoredReading,
+    Unavailable,
+)
+
+# Between inserts of one process, of the readings of whichever requests: each makes a part to be merged.
+INSERT_EVERY_SECONDS = 0.05
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+# The table counts microseconds from 1970 on, spans from 2000.
+SHIFT = (START - EPOCH) // MICROSECOND
+HOUR = 3600 * MICROSECONDS
+DAY = 24 * HOUR
+# Readings are looked for in the last hour first: devices send now, and there is no index on time alone.
+LOOK_BACK = (HOUR, DAY, 30 * DAY)
+ATTEMPTS = 5
+# To be deleted by one statement, whose length is bounded.
+SPANS_AT_ONCE = 500
+# Ids, or cells, in one question: a server takes parameters of up to 128 KiB (http_max_field_value_size).
+DEVICES_AT_ONCE, CELLS_AT_ONCE = 10_000, 5000
+PLACE = re.compile(r"[0-9]{1,9}")
+
+# Partitions as PostgreSQL has them: months only since the product is there, and one at either end of time.
+TABLE = """
+    CREATE TABLE IF NOT EXISTS {name} (
+        device_id Int32,
+        time Int64 COMMENT 'microseconds since 1970' CODEC(Delta, ZSTD),
+        values Array(Float64) CODEC(ZSTD),
+        at DateTime64(6, 'UTC') ALIAS fromUnixTimestamp64Micro(time, 'UTC'),
+        CONSTRAINT values_finite CHECK notEmpty(values) AND arrayAll(v -> isFinite(v), values)
+    )
+    ENGINE = {engine} ORDER BY (device_id, time)
+    PARTITION BY multiIf(
+        time < 946684800000000, 0,
+        time < 1767225600000000, toYear(fromUnixTimestamp64Micro(time, 'UTC')) * 100,
+        time < 4102444800000000, toYYYYMM(fromUnixTimestamp64Micro(time, 'UTC')),
+        210000
+    )
+    SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, {deduplication}
+"""
+# Of inserts: the tokens that are remembered.
+WINDOW = "non_replicated_deduplication_window = 100000"
+WINDOW_REPLICATED = (
+    "replicated_deduplication_window = 100000, replicated_deduplication_window_seconds = 604800"
+)
+REPLICATED = "ReplicatedMergeTree('/clickhouse/tables/{shard}/{database}/readings', '{replica}')"
+DISTRIBUTED = """
+    CREATE TABLE IF NOT EXISTS readings ON CLUSTER {cluster} AS readings_local
+    ENGINE = Distributed({cluster}, currentDatabase(), readings_local, cityHash64(device_id))
+"""
+OF_CLUSTER = re.compile(r"Distributed\('?([A-Za-z_][A-Za-z0-9_]*)")
+INSERT_SETTINGS = {
+    "async_insert": 0,
+    "insert_deduplicate": 1,
+    # A batch may hold stamps of any age.
+    "max_partitions_per_insert_block": 0,
+}
+DELETE_SETTINGS = {"lightweight_deletes_sync": 2, "mutations_sync": 2}
+
+WITHIN = "device_id IN {devices:Array(Int32)} AND time >= {start:Int64} AND time < {end:Int64}"
+NEWEST = "ORDER BY time DESC, device_id DESC, values DESC"
+PAGE = f"""
+    SELECT device_id, time, values FROM readings
+    WHERE {WITHIN} AND (time < {{time:Int64}} OR (time = {{time:Int64}} AND device_id < {{device:Int64}}))
+    {NEWEST} LIMIT {{limit:UInt32}}
+"""
+REST_OF_STAMP = f"""
+    SELECT device_id, time, values FROM readings WHERE device_id = {{device:Int64}} AND time = {{time:Int64}}
+    {NEWEST} LIMIT {{limit:UInt32}} OFFSET {{seen:UInt32}}
+"""
+LATEST = f"SELECT device_id, time, values FROM readings WHERE {WITHIN} {NEWEST} LIMIT 1 BY device_id"
+SENDERS = f"SELECT DISTINCT device_id FROM readings WHERE {WITHIN}"
+FIRST = f"SELECT min(time) FROM readings WHERE {WITHIN} HAVING count() > 0"
+COUNTS = f"SELECT device_id, count() FROM readings WHERE {WITHIN} GROUP BY device_id"
+FROM_BITS = "arrayMap(bits -> reinterpretAsFloat64(bits), {bits})"
+HAS = f"""
+    SELECT 1 FROM readings WHERE {WITHIN} AND values = {FROM_BITS.format(bits="{bits:Array(UInt64)}")}
+    LIMIT 1
+"""
+
+# Readings by cell, the last of some boundaries that is not behind them, and whether they count.
+SOURCE = f"""
+    SELECT device_id, time, values, roundDown(time, {{cells:Array(Int64)}}) AS cell,
+        NOT (
+            arrayExists(
+                (d, s, e) -> device_id = d AND time >= s AND time < e,
+                {{rule_devices:Array(Int32)}}, {{rule_starts:Array(Int64)}}, {{rule_ends:Array(Int64)}}
+            )
+            OR arrayExists(
+                (d, s, e, only) -> device_id = d AND time >= s AND time < e
+                    AND values = {FROM_BITS.format(bits="only")},
+                {{single_devices:Array(Int32)}}, {{single_starts:Array(Int64)}}, {{single_ends:Array(Int64)}},
+                {{single_values:Array(Array(UInt64))}}
+            )
+        ) AS kept
+    FROM readings WHERE {WITHIN}
+"""
+BITS = "reinterpretAsUInt64(v) AS bits, toUInt16(bitShiftRight(bits, 52)) AS exponent"
+# Of mantissas, without the leading 1 that is not stored: halves of 26 bits, which cannot overflow.
+SUMS = "sum(bitShiftRight(bitAnd(bits, 0xfffffffffffff), 26)) AS high, sum(bitAnd(bits, 0x3ffffff)) AS low"
+# Sorted values at the two ranks of each share, as `segments.rank`.
+RANKS = "arrayMap(p -> (s[toUInt64(floor(p * (n - 1))) + 1], s[toUInt64(ceil(p * (n - 1))) + 1]), {shares})"
+RANKS = RANKS.format(shares="{shares:Array(Float64)}")
+TIMES = f"""
+    SELECT *, t[1] AS first, t[-1] AS last, arrayMax(d) AS longest, t[indexOf(d, longest)] AS longest_start,
+        length(steps) AS m, steps[intDiv(m + 1, 2)] AS below, steps[intDiv(m, 2) + 1] AS above,
+        below + 0.5 * (above - below) AS interval,
+        if(expected > 0, expected, interval / {MICROSECONDS}.) AS seconds,
+        arrayFilter(x -> seconds > 0 AND x > {GAP}. * seconds * {MICROSECONDS}., d) AS gaps
+    FROM (
+        SELECT *, arrayPopFront(arrayDifference(t)) AS d, arraySort(arrayFilter(x -> x > 0, d)) AS steps,
+            transform(device_id, {{devices:Array(Int32)}}, {{expected:Array(Float64)}}, 0.) AS expected
+        FROM (
+            SELECT device_id, cell, countIf(kept) AS n, countIf(NOT kept) AS excluded,
+                arraySort(groupArrayIf(time, kept)) AS t,
+                min(length(values)) AS narrowest, max(length(values)) AS widest
+            FROM ({SOURCE}) GROUP BY device_id, cell
+        )
+    )
+"""
+VALUES = f"""
+    SELECT device_id, cell, groupArray((channel, n, s[1], s[-1], {RANKS}, sums)) AS channels
+    FROM (
+        SELECT device_id, cell, channel, sum(of_exponent) AS n, arraySort(groupArrayArray(vs)) AS s,
+            groupArray((exponent, of_exponent, high, low)) AS sums
+        FROM (
+            SELECT device_id, cell, channel, exponent, count() AS of_exponent, groupArray(v) AS vs, {SUMS}
+            FROM (
+                SELECT device_id, cell, channel, v, {BITS} FROM ({SOURCE})
+                ARRAY JOIN values AS v, arrayEnumerate(values) AS channel WHERE kept
+            )
+            GROUP BY device_id, cell, channel, exponent
+        )
+        GROUP BY device_id, cell, channel
+    )
+    GROUP BY device_id, cell
+"""
+FIGURES = f"""
+    SELECT device_id, cell, n, excluded, narrowest, widest, first, last, longest_start, longest, m, interval,
+        length(gaps), arraySum(gaps), channels
+    FROM ({TIMES}) AS times LEFT JOIN ({VALUES}) AS amounts USING (device_id, cell)
+"""
+POOLS = f"""
+    SELECT pool, n, {RANKS} FROM (
+        SELECT pool, count() AS n, arraySort(groupArray(v)) AS s FROM (
+            SELECT v, {{pools:Array(Array(UInt32))}}[
+                    transform(device_id, {{devices:Array(Int32)}}, {{kinds:Array(UInt32)}}, 0)
+                ][channel] AS pool
+            FROM ({SOURCE}) ARRAY JOIN values AS v, arrayEnumerate(values) AS channel WHERE kept
+        )
+        WHERE pool > 0 GROUP BY pool
+    )
+"""
+# A mean whose sum is beyond the largest double is taken of smaller numbers.
+SERIES = f"""
+    SELECT min(time), max(time), count(), minForEach(values), maxForEach(values),
+        arrayMap(
+            (mean, scaled) -> if(isFinite(mean), mean, scaled * exp2(64)),
+            avgForEach(values), avgForEach(arrayMap(v -> v * exp2(-64), values))
+        )
+    FROM ({SOURCE}) WHERE kept GROUP BY cell ORDER BY cell
+"""
+HOURS = f"""
+    SELECT hour, groupArray((exponent, n, high, low)) FROM (
+        SELECT hour, exponent, count() AS n, {SUMS} FROM (
+            SELECT time - positiveModulo(time, {HOUR}) AS hour, values[{{channel:UInt32}}] AS v, {BITS}
+            FROM ({SOURCE}) WHERE kept
+        )
+        GROUP BY hour, exponent
+    )
+    GROUP BY hour ORDER BY hour
+"""
+# As PostgreSQL's timestamptz_send and array_send write a reading: big-endian; the array with its dimensions,
+# flags, type, size and lower bound, and before each value its length.
+SENT = f"""concat(
+    reverse(reinterpretAsFixedString(toInt64(time - {SHIFT}))), unhex('0000000100000000000002BD'),
+    reverse(reinterpretAsFixedString(toInt32(length(values)))), unhex('00000001'),
+    arrayStringConcat(arrayMap(v -> concat(unhex('00000008'), reverse(reinterpretAsFixedString(v))), values))
+)"""
+DAYS = f"""
+    SELECT intDiv(time - positiveModulo(time, {DAY}), {DAY}) AS day, count(),
+        sum(reinterpretAsUInt64(reverse(substring(MD5({SENT}), 1, 8))))
+    FROM readings WHERE device_id = {{device:Int32}} GROUP BY day
+"""
+WIDTHS = f"SELECT DISTINCT length(values) FROM readings WHERE {WITHIN}"
+OF_WIDTH = f"SELECT time, values FROM readings WHERE {WITHIN} AND length(values) = {{width:UInt32}}"
+
+
+class ClickHouse(Server):
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.insert_at = 0.0
+        self.turn = threading.Lock()
+
+    def create_schema(self, cluster: str = "") -> None:
+        """One table; of a cluster a replicated one on each shard, and one over all. Raises Unavailable."""
+        self.run(schema(cluster))
+
+    # Storing
+
+    def append(self, rows: Rows, token: str = "") -> None:
+        with transaction.atomic(), connection.cursor() as cursor:
+            store.note_late(cursor, store.late([rows], journal.late_before(cursor)))
+            self.insert([rows], token or uuid4().hex)
+
+    def expect(self, rows: Rows) -> None:
+        """Partitions come by themselves."""
+
+    def put(self, cursor: Any, rows: Sequence[Rows], tokens: Sequence[str] | None = None) -> None:
+        if tokens is None:
+            self.wait_for_turn()
+            self.insert(rows, uuid4().hex)
+            return
+        # Under one token they would have to come together again.
+        for part, token in zip(rows, tokens, strict=True):
+            self.insert([part], token)
+
+    def insert(self, rows: Sequence[Rows], token: str) -> None:
+        """All in one block, unless it was stored under this token before."""
+        block = row_binary(b"".join([part.payload for part in rows]))
+        if block:
+            settings = INSERT_SETTINGS | {"insert_deduplication_token": token}
+            columns = ["device_id", "time", "values"]
+            self.asked(
+                lambda client: client.raw_insert(
+                    "readings", columns, block, settings=settings, fmt="RowBinary"
+                )
+            )
+
+    def wait_for_turn(self) -> None:
+        with self.turn:
+            now = time.monotonic()
+            at = max(now, self.insert_at)
+            self.insert_at = at + INSERT_EVERY_SECONDS
+        time.sleep(at - now)
+
+    def clear(self, device_id: int) -> None:
+        with transaction.atomic():
+            journal.note(Span(device_id, MINUS_INFINITY, INFINITY))
+            self.delete(f"device_id = {device_id}")
+
+    def erase(self, device_id: int) -> int:
+        count = self.counts([device_id], Period())[device_id]
+        if count:
+            self.delete(f"device_id = {device_id}")
+        return count
+
+    def delete(self, condition: str) -> None:
+        """On every replica before it returns. `condition` is SQL."""
+        found = self.rows(
+            "SELECT engine_full FROM system.tables WHERE database = currentDatabase() AND name = 'readings'"
+        )
+        match = OF_CLUSTER.match(found[0][0]) if found else None
+        table = f"readings_local ON CLUSTER {match[1]}" if match else "readings"
+        self.run([f"DELETE FROM {table} WHERE {condition}"], **DELETE_SETTINGS)
+
+    def prepare(self, now: datetime) -> list[str]:
+        return []
+
+    def build(self, seconds: float) -> int:
+        return 0
+
+    # Asking for rows
+
+    def page(
+        self, device_ids: Sequence[int], period: Period, *, limit: int, after: Position | None = None
+    ) -> list[StoredReading]:
+        low, high = bounds(period)
+        position = {"time": INFINITY, "device": 0}
+        found: list[tuple] = []
+        if after is not None:
+            position = {"time": microseconds(after.time), "device": after.device_id}
+            high = min(high, position["time"] + 1)
+            if after.device_id in device_ids and low <= position["time"] < high:
+                found = self.rows(REST_OF_STAMP, **position, seen=int(after.place), limit=limit)
+        for start in looking_back(low, high):
+            wanted = {"start": start, "end": high, **position, "limit": limit - len(found)}
+            behind = self.of_devices(PAGE, device_ids, **wanted)
+            if len(device_ids) > DEVICES_AT_ONCE:
+                behind = heapq.nlargest(limit - len(found), behind, key=newest)
+            if start == low or len(found) + len(behind) >= limit:
+                return placed(found + behind, after)
+        return placed(found, after)
+
+    def is_place(self, text: str) -> bool:
+        return PLACE.fullmatch(text) is not None
+
+    def latest(self, device_ids: Sequence[int]) -> dict[int, StoredReading]:
+        found: dict[int, StoredReading] = {}
+        low, high = bounds(Period())
+        for start in looking_back(low, high):
+            missing = [device_id for device_id in device_ids if device_id not in found]
+            if not missing:
+                break
+            rows = self.of_devices(LATEST, missing, start=start, end=high)
+            found |= {reading.device_id: reading for reading in placed(rows, None)}
+        return found
+
+    def sent_since(self, device_ids: Sequence[int], time: datetime) -> set[int]:
+        start, end = bounds(Period(time))
+        return {row[0] for row in self.of_devices(SENDERS, device_ids, start=start, end=end)}
+
+    def first_time(self, device_ids: Sequence[int]) -> datetime | None:
+        start, end = bounds(Period())
+        found = self.of_devices(FIRST, device_ids, start=start, end=end)
+        return time_of(min(first for (first,) in found)) if found else None
+
+    def has(self, device_id: int, time: datetime, values: Sequence[float]) -> bool:
+        at = {"devices": [device_id], "start": microseconds(time), "end": microseconds(time) + 1}
+        return self.rows(HAS, **at, bits=bits(values)) == [(1,)]
+
+    def counts(self, device_ids: Sequence[int], period: Period) -> dict[int, int]:
+        start, end = bounds(period)
+        return dict.fromkeys(device_ids, 0) | dict(self.of_devices(COUNTS, device_ids, start=start, end=end))
+
+    def of_devices(self, statement: str, device_ids: Sequence[int], **parameters: Any) -> list[tuple]:
+        """The rows of as many devices as there may be."""
+        return [
+            row
+            for i in range(0, len(device_ids), DEVICES_AT_ONCE)
+            for row in self.rows(statement, devices=list(device_ids[i : i + DEVICES_AT_ONCE]), **parameters)
+        ]
+
+    # Asking for figures
+
+    def figures(
+        self,
+        asked: Sequence[Asked],
+        shares: Sequence[float],
+        pools: Sequence[Pool] = (),
+        report: Report | None = None,
+    ) -> Answer:
+        for _ in range(ATTEMPTS):
+            answer = self.figures_once(asked, shares, pools, report)
+            if answer is not None:
+                return answer
+        raise Unavailable("Readings came in faster than they were read.")
+
+    def figures_once(
+        self, asked: Sequence[Asked], shares: Sequence[float], pools: Sequence[Pool], report: Report | None
+    ) -> Answer | None:
+        """None if readings came in between its statements, or between the halves of one on a cluster."""
+        with journal.one_state():
+            # Of this moment or earlier: what changes while ClickHouse is asked makes the answer stale.
+            state = journal.snapshot()
+            found: dict[int, Figures] = {}
+            for layer in layers(asked):
+                parameters = parameters_of([asked[i] for i in layer])
+                rows = self.rows(FIGURES, is_patient=True, **parameters, shares=list(shares))
+                by_cell = {(device_id, cell): row for device_id, cell, *row in rows}
+                for i in layer:
+                    row = by_cell.get((asked[i].span.device_id, since_1970(asked[i].span.start)))
+                    if row is not None and not is_whole(row):
+                        return None
+                    found[i] = figures_of(asked[i], row, shares)
+                if report is not None:
+                    report(len(found))
+            each = [found[i] for i in range(len(asked))]
+            pooled = self.pooled(asked, each, shares, pools) if pools else []
+        return None if pooled is None else Answer(each, pooled, state)
+
+    def pooled(
+        self, asked: Sequence[Asked], each: Sequence[Figures], shares: Sequence[float], pools: Sequence[Pool]
+    ) -> list[Amounts] | None:
+        """None if readings came in meanwhile."""
+        of_channel = {pair: number for number, pool in enumerate(pools, start=1) for pair in pool}
+        numbers = [
+            tuple(of_channel.get((i, place), 0) for place in range(one.channels))
+            for i, one in enumerate(asked)
+        ]
+        kinds = list(dict.fromkeys(numbers))
+        rows = self.rows(
+            POOLS,
+            is_patient=True,
+            **parameters_of(asked),
+            shares=list(shares),
+            pools=[list(kind) for kind in kinds],
+            kinds=[kinds.index(kind) + 1 for kind in numbers],
+        )
+        found = {pool: (n, ranks) for pool, n, ranks in rows}
+        pooled = []
+        for number, pool in enumerate(pools, start=1):
+            parts = [amounts for i, place in pool if (amounts := each[i].channels[place]).count]
+            count = sum(part.count for part in parts)
+            n, ranks = found.get(number, (0, []))
+            if n != count:
+                return None
+            pooled.append(
+                Amounts(
+                    count,
+                    min((part.low for part in parts), default=None),
+                    max((part.high for part in parts), default=None),
+                    sum(part.total for part in parts),
+                    quantiles(ranks, shares, count),
+                )
+            )
+        return pooled
+
+    def series(self, device_id: int, channels: int, period: Period, points: int) -> Series:
+        start, end = bounds(period)
+        asked = Asked(Span.of(device_id, period), channels, None)
+        cells = column_starts(end - start, points) + start
+        rows = self.rows(SERIES, **parameters_of([asked]) | {"cells": cells.tolist()})
+        table = [np.array(column) for column in zip(*rows, strict=True)] or [np.empty(0, np.int64)] * 3
+        lows, highs, means = table[3:] or [np.empty((0, channels))] * 3
+        if lows.shape[1:] != (channels,):
+            raise store.wrong_count(channels)
+        return Series(table[0] - SHIFT, table[1] - SHIFT, table[2], lows.T, means.T, highs.T)
+
+    def hourly_means(self, device_id: int, channel: int, period: Period) -> list[tuple[datetime, float]]:
+        asked = Asked(Span.of(device_id, period), 0, None)
+        rows = self.rows(HOURS, **parameters_of([asked]), channel=channel + 1)
+        return [
+            (time_of(hour), rounded(exact_sum(sums), sum(n for _, n, _, _ in sums))) for hour, sums in rows
+        ]
+
+    # Copying
+
+    def days(self, device_id: int) -> dict[int, Day]:
+        return {
+            day: Day(count, total) for day, count, total in self.rows(DAYS, is_patient=True, device=device_id)
+        }
+
+    def rows_of(self, span: Span) -> Rows:
+        wanted = {
+            "devices": [span.device_id],
+            "start": since_1970(span.start),
+            "end": since_1970(span.end),
+        }
+        parts = []
+        for (width,) in self.rows(WIDTHS, **wanted):
+            parameters = wanted | {"width": width}
+            data = self.asked(lambda client, p=parameters: client.raw_query(OF_WIDTH, p, fmt="RowBinary"))
+            table = np.frombuffer(data, binary_type(width, with_device=False))
+            parts.append(
+                store.encode_many(
+                    span.device_id, table["time"].astype(np.int64), table["values"].astype(np.float64)
+                )
+            )
+        return Rows(b"".join(part.payload for part in parts), [t for part in parts for t in part.times])
+
+    def take_over(self, rows: Rows) -> None:
+        self.insert([rows], uuid4().hex)
+
+    def remove(self, spans: Sequence[Span]) -> None:
+        # Each deletion is a mutation, which takes its time however little there is to delete.
+        for i in range(0, len(spans), SPANS_AT_ONCE):
+            self.delete(" OR ".join(map(within_span, spans[i : i + SPANS_AT_ONCE])))
+
+
+def schema(cluster: str) -> list[str]:
+    """The statements that make it. Raises ValueError for a name that can be no cluster's."""
+    if not cluster:
+        return [TABLE.format(name="readings", engine="MergeTree", deduplication=WINDOW)]
+    name = f"readings_local ON CLUSTER {cluster_name(cluster)}"
+    local = TABLE.format(name=name, engine=REPLICATED, deduplication=WINDOW_REPLICATED)
+    return [local, DISTRIBUTED.format(cluster=cluster)]
+
+
+# --- Rows
+
+
+def row_binary(payload: bytes) -> bytes:
+    """Rows of PostgreSQL's binary COPY as ClickHouse's RowBinary has them."""
+    blocks = []
+    for rows in store.tables(payload):
+        width = rows["items"].shape[1]
+        block = np.empty(len(rows), binary_type(width))
+        block["device"] = rows["device"]
+        block["time"] = rows["time"].astype(np.int64) + SHIFT
+        block["size"] = np.frombuffer(varint(width), np.uint8)
+        block["values"] = rows["items"]["value"]
+        blocks.append(block.tobytes())
+    return b"".join(blocks)
+
+
+def binary_type(width: int, *, with_device: bool = True) -> np.dtype:
+    fields = [("time", "<i8"), ("size", "u1", (len(varint(width)),)), ("values", "<f8", (width,))]
+    return np.dtype([("device", "<i4"), *fields] if with_device else fields)
+
+
+def varint(number: int) -> bytes:
+    """LEB128."""
+    groups = []
+    while number >= 128:
+        groups.append(number % 128 + 128)
+        number //= 128
+    return bytes([*groups, number])
+
+
+def bits(values: Iterable[float]) -> list[int]:
+    return np.array(list(values), np.float64).view(np.uint64).tolist()
+
+
+def microseconds(time: datetime) -> int:
+    return (time - EPOCH) // MICROSECOND
+
+
+def time_of(microseconds: int) -> datetime:
+    return EPOCH + microseconds * MICROSECOND
+
+
+def since_1970(time: int) -> int:
+    """Of a span's bound."""
+    return time if time in (INFINITY, MINUS_INFINITY) else time + SHIFT
+
+
+def bounds(period: Period) -> tuple[int, int]:
+    return (
+        MINUS_INFINITY if period.start is None else microseconds(period.start),
+        INFINITY if period.end is None else microseconds(period.end),
+    )
+
+
+def within_span(span: Span) -> str:
+    start, end = since_1970(span.start), since_1970(span.end)
+    return f"(device_id = {span.device_id} AND time >= {start} AND time < {end})"
+
+
+def looking_back(low: int, high: int) -> Iterator[int]:
+    """Starts of longer and longer periods that all end at `high`, the last of them `low`."""
+    end = min(high, microseconds(datetime.now(UTC)))
+    yield from (start for length in LOOK_BACK if (start := end - length) > low)
+    yield low
+
+
+def newest(row: tuple) -> tuple:
+    """To sort by, as NEWEST."""
+    device_id, time, values = row
+    return time, device_id, values
+
+
+def placed(rows: Sequence[tuple], after: Position | None) -> list[StoredReading]:
+    """`place` tells how many readings of the device and stamp were shown, with this one."""
+    readings: list[StoredReading] = []
+    last = after
+    for device_id, at, values in rows:
+        time = time_of(at)
+        is_same = last is not None and (last.time, last.device_id) == (time, device_id)
+        seen = int(last.place) + 1 if is_same else 1
+        readings.append(StoredReading(device_id, time, list(values), str(seen)))
+        last = readings[-1].position
+    return readings
+
+
+# --- Figures
+
+
+def layers(asked: Sequence[Asked]) -> list[list[int]]:
+    """The questions, by number, in groups for a statement each: in a group all devices have the same spans,
+    and these do not overlap."""
+    by_span: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for i, one in enumerate(asked):
+        by_span[one.span.start, one.span.end].append(i)
+    found: list[tuple[list[int], int, list[int]]] = []  # devices, end of the last span, questions
+    for (start, end), numbers in sorted(by_span.items()):
+        devices = sorted(asked[i].span.device_id for i in numbers)
+        for place, (others, ended, chosen) in enumerate(found):
+            if others == devices and ended <= start:
+                found[place] = (devices, end, chosen + numbers)
+                break
+        else:
+            found.append((devices, end, numbers))
+    return [
+        numbers[i : i + CELLS_AT_ONCE]
+        for _, _, numbers in found
+        for i in range(0, len(numbers), CELLS_AT_ONCE)
+    ]
+
+
+def parameters_of(asked: Sequence[Asked]) -> dict[str, Any]:
+    """For SOURCE and what is made of it; the questions are of a layer."""
+    expected = {one.span.device_id: one.expected_seconds or 0.0 for one in asked}
+    starts = {since_1970(one.span.start) for one in asked}
+    ends = {since_1970(one.span.end) for one in asked}
+    rules = store.exclusions(list(expected)).by_device
+    start, end = min(starts), max(ends)
+    touching = [
+        (device_id, first + SHIFT, last + SHIFT, only)
+        for device_id, of_device in rules.items()
+        for first, last, only in of_device
+        if first + SHIFT < end and last + SHIFT > start
+    ]
+    whole = [rule for rule in touching if rule[3] is None]
+    single = [rule for rule in touching if rule[3] is not None]
+    return {
+        "devices": list(expected),
+        "expected": list(expected.values()),
+        "start": start,
+        "end": end,
+        # What is between two spans is in the cell of an end.
+        "cells": sorted(starts | (ends - {end})),
+        **{
+            f"rule_{name}": [rule[i] for rule in whole]
+            for i, name in enumerate(("devices", "starts", "ends"))
+        },
+        **{
+            f"single_{name}": [rule[i] for rule in single]
+            for i, name in enumerate(("devices", "starts", "ends"))
+        },
+        "single_values": [bits(rule[3]) for rule in single],
+    }
+
+
+def is_whole(row: Sequence[Any]) -> bool:
+    """Whether times and values are of as many readings."""
+    n, channels = row[0], row[-1]
+    return all(count == n for _, count, *_ in channels)
+
+
+def figures_of(asked: Asked, row: Sequence[Any] | None, shares: Sequence[float]) -> Figures:
+    """`row`: of FIGURES, without its key. Raises ValueError if a reading has another number of values."""
+    if row is None:
+        nothing = [NO_AMOUNTS] * asked.channels
+        return Figures(nothing, 0, 0, None, None, None, 0, 0, None, 0, 0)
+    n, excluded, narrowest, widest, first, last, longest_start, longest, steps, interval, *rest = row
+    gaps, gap_length, channels = rest
+    if (narrowest, widest) != (asked.channels, asked.channels):
+        raise store.wrong_count(asked.channels)
+    amounts = [NO_AMOUNTS] * asked.channels
+    for channel, count, low, high, ranks, sums in channels:
+        amounts[channel - 1] = Amounts(count, low, high, exact_sum(sums), quantiles(ranks, shares, count))
+    begin = longest_start if n > 1 and longest else first
+    return Figures(
+        channels=amounts,
+        readings=n,
+        excluded=excluded,
+        first=first - SHIFT if n else None,
+        last=last - SHIFT if n else None,
+        interval=interval if steps else None,
+        gaps=gaps,
+        gap_length=gap_length,
+        longest=(begin - SHIFT, begin + longest - SHIFT) if n else None,
+        rows_read=n + excluded,
+        segments_used=0,
+    )
+
+
+def quantiles(ranks: Sequence[tuple[float, float]], shares: Sequence[float], count: int) -> list[float]:
+    """`ranks`: the values between which each is."""
+    found = []
+    for share, (low, high) in zip(shares, ranks, strict=False):
+        place = rank(share, count)
+        # From -0.0 to itself would be 0.0.
+        found.append(low if place.low == place.high else between(low, high, place.part))
+    return found
+
+
+def exact_sum(sums: Iterable[tuple[int, int, int, int]]) -> int:
+    """In units of the smallest double. `sums`: sign and exponent of doubles as they are stored, how many
+    these are, and the sum of their mantissas in two halves of 26 bits."""
+    total = 0
+    for sign_and_exponent, count, high, low in sums:
+        sign, exponent = divmod(sign_and_exponent, 2048)
+        mantissas = (high << 26) + low
+        if exponent:
+            mantissas = (mantissas + (count << 52)) << (exponent - 1)
+        total += -mantissas if sign else mantissas
+    return total
+
+
+def column_starts(length: int, points: int) -> np.ndarray:
+    """Where the columns of a series begin: of each the first whole microsecond that `series.in_columns` puts
+    into it, to the last rounding."""
+    width, numbers = length / points, np.arange(points)
+    starts = np.maximum(np.ceil(numbers * width).astype(np.int64) - 2, 0)
+    for _ in range(4):
+        starts += starts // width < numbers
+    return starts

@@ -1,0 +1,200 @@
+"""`copy_readings`: each day of each device verified, only what differs copied, and back again."""
+
+import io
+from datetime import datetime, timedelta
+
+import numpy as np
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from devices import copying, rollups, statistics, storage, store
+from devices.ingest import microseconds
+from devices.models import Device, Segment
+from devices.periods import Period
+from devices.spans import Span
+from devices.storage import Storage
+from tests import factories
+from tests.factories import NOON
+
+pytestmark = [pytest.mark.clickhouse, pytest.mark.django_db(transaction=True)]
+SECOND, DAY = timedelta(seconds=1), timedelta(days=1)
+EVER = Period()
+OWN = "postgresql"
+
+
+@pytest.fixture
+def there(chdb_readings: str) -> Storage:
+    """ClickHouse, which is empty and not yet what READINGS_URL names."""
+    found = storage.opened(chdb_readings)
+    found.client.command("TRUNCATE TABLE readings")
+    return found
+
+
+@pytest.fixture
+def here() -> Storage:
+    return storage.opened(OWN)
+
+
+@pytest.fixture
+def devices() -> list[Device]:
+    """Readings of many days, of two profiles, of ends of time, doubled ones."""
+    found = [factories.device(), factories.device(profile=factories.profile("scalar", ("value",)))]
+    for device in found:
+        width = len(device.channels)
+        times = microseconds(NOON) - np.arange(5000) * 60_000_000
+        values = np.random.default_rng(device.pk).normal(20, 5, (5000, width))
+        store.append(store.encode_many(device.pk, times, values))
+        row = [-0.0] * width
+        factories.append((device.pk, NOON, row) for _ in range(3))
+        ends = (
+            "0001-01-01T00:00:00+00:00",
+            "1999-12-31T23:59:59.999999+00:00",
+            "9999-12-31T23:59:59.999999+00:00",
+        )
+        factories.append((device.pk, datetime.fromisoformat(end), row) for end in ends)
+    return found
+
+
+def copy(to: str, **options: object) -> str:
+    """What the command says. Raises CommandError."""
+    said = io.StringIO()
+    call_command("copy_readings", to=to, stdout=said, stderr=said, **options)
+    return said.getvalue()
+
+
+def failing(to: str, **options: object) -> str:
+    said = io.StringIO()
+    with pytest.raises(CommandError) as error:
+        call_command("copy_readings", to=to, stdout=said, stderr=said, **options)
+    return said.getvalue() + str(error.value)
+
+
+def same(here: Storage, there: Storage, devices: list[Device]) -> bool:
+    return all(here.days(device.pk) == there.days(device.pk) != {} for device in devices)
+
+
+def test_all_readings_arrive_and_figures_are_the_same(devices, here, there, settings):
+    assert "2 devices" in copy(there.url)
+    assert same(here, there, devices)
+    ours = statistics.of_devices(devices, EVER)[0]
+    settings.READINGS_URL = there.url
+    theirs = statistics.of_devices(devices, EVER)[0]
+    assert ours.channels == theirs.channels
+    assert ours.readings == theirs.readings == 2 * 5006
+
+
+def test_what_is_the_same_already_is_not_copied_again(devices, here, there):
+    copy(there.url)
+    inserts = "SELECT count() FROM system.parts WHERE table = 'readings' AND database = currentDatabase()"
+    before = there.rows(inserts)
+    store.append(store.encode(devices[0].pk, microseconds(NOON), [7.0, 8.0, 9.0]))
+    store.append(store.encode(devices[0].pk, microseconds(NOON - DAY), [7.0, 8.0, 9.0]))
+    [first, second] = copying.compare(here, there, devices, lambda *_: None)
+    assert (first.source.count - first.target.count, second.source.count - second.target.count) == (1, 1)
+    copy(there.url)
+    assert same(here, there, devices)
+    # A day's missing readings are one insert: one part each, less what was merged meanwhile.
+    assert there.rows(inserts)[0][0] <= before[0][0] + 2
+
+
+def test_killed_in_the_middle_it_goes_on(devices, here, there, monkeypatch):
+    monkeypatch.setattr(copying, "READINGS_AT_ONCE", 100)
+    done = []
+
+    def stop(doing: str, *progress: int) -> None:
+        done.append(doing)
+        if done.count("Copying") == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        copying.copy(here, there, devices, stop, is_live=False)
+    # Half a day, as if killed within one.
+    difference = copying.compare(here, there, devices, lambda *_: None)[-2]
+    there.take_over(here.rows_of(copying.pieces(difference)[0]))
+    copy(there.url)
+    assert same(here, there, devices)
+
+
+def test_check_only_compares_and_lists_what_differs(devices, here, there):
+    copy(there.url)
+    store.append(store.encode(devices[1].pk, microseconds(NOON), [1.5]))
+    said = failing(there.url, check=True)
+    assert f"{devices[1].uuid} 2026-11-21: 725 here, 724 there" in said
+    assert "differ: 1." in said
+    assert not same(here, there, devices)
+    # As many readings, but one of them another.
+    there.take_over(store.encode(devices[1].pk, microseconds(NOON), [1.25]))
+    assert "725 on both sides, but not the same" in failing(there.url, check=True)
+    copy(there.url)
+    assert "2 devices" in copy(there.url, check=True)
+
+
+def test_what_was_deleted_here_goes_there_as_well(devices, here, there):
+    copy(there.url)
+    here.clear(devices[0].pk)
+    here.remove([Span.of(devices[1].pk, Period(NOON - DAY, NOON))])
+    copy(there.url)
+    assert there.days(devices[0].pk) == {}
+    assert here.days(devices[1].pk) == there.days(devices[1].pk)
+
+
+def test_after_the_switch_only_what_is_missing_is_added(devices, here, there, settings):
+    copy(there.url)
+    late, new = [(store.encode(devices[1].pk, microseconds(NOON + i * SECOND), [i])) for i in (5, 6)]
+    # Came here after the copy, and the next one there, after the switch.
+    here.append(late)
+    settings.READINGS_URL = there.url
+    storage.current().append(new)
+    before = there.counts([devices[1].pk], EVER)[devices[1].pk]
+    copy(there.url)
+    assert there.counts([devices[1].pk], EVER)[devices[1].pk] == before + 1
+    assert there.has(devices[1].pk, NOON + 5 * SECOND, [5.0])
+    assert there.has(devices[1].pk, NOON + 6 * SECOND, [6.0])
+    copy(there.url)
+    assert there.counts([devices[1].pk], EVER)[devices[1].pk] == before + 1
+
+
+def test_and_back_again(devices, here, there, settings):
+    copy(there.url)
+    settings.READINGS_URL = there.url
+    device = devices[1]
+    rollups.build(device.pk, 1, settled_seconds=0)
+    assert Segment.objects.filter(device_id=device.pk).exists()
+    there.clear(devices[0].pk)
+    factories.readings(device, [[1e9]] * 10, start=NOON - 2 * DAY)
+    copy(OWN)
+    assert here.days(devices[0].pk) == {}
+    assert here.days(device.pk) == there.days(device.pk)
+    theirs = statistics.of_device(device, EVER)
+    settings.READINGS_URL = ""
+    # Its segments were about what was there before.
+    assert statistics.of_device(device, EVER).channels == theirs.channels
+    assert theirs.channels["value", ""].max == 1e9
+
+
+def test_copying_makes_no_result_stale(devices, there, settings):
+    before = statistics.snapshot()
+    copy(there.url)
+    settings.READINGS_URL = there.url
+    assert statistics.changed_since([device.pk for device in devices], EVER, before) == set()
+
+
+def test_of_one_device(devices, here, there):
+    copy(there.url, device=devices[1].uuid)
+    assert (there.days(devices[0].pk), there.days(devices[1].pk)) == ({}, here.days(devices[1].pk))
+    assert "no such device" in failing(there.url, device=devices[0].uuid.__class__(int=1))
+
+
+def test_nonsense_is_refused_and_passwords_are_not_shown(devices, there):
+    assert "already" in failing(OWN)
+    assert "Must be clickhouse://" in failing("mysql://localhost/x")
+    said = failing("clickhouse://somebody:hush@127.0.0.1:1/readings")
+    assert "went away" in said
+    assert "hush" not in said
+
+
+def test_without_readings_there_is_nothing_to_do(there):
+    assert "0 devices" in copy(there.url)
+    factories.device(created_at=timezone.now())
+    assert "1 devices" in copy(there.url, check=True)
