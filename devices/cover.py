@@ -253,14 +253,13 @@ def totals_of(data: bytes, channels: int) -> list[tuple[list[float], list[float]
 def few_rows(span: Span, width: int) -> tuple[str, Part] | None:
     """Of a device with neither segments nor exclusions, and few readings: the state of the database, and all
     that there is. One statement, which sees one state by itself."""
-    bounds = [span.device_id, literal(span.start), literal(span.end), FEW_ROWS + 1]
-    [[state, data]] = store.binary_rows(FEW, bounds)
+    with connection.cursor() as cursor:
+        cursor.execute(FEW, [span.device_id, literal(span.start), literal(span.end), FEW_ROWS + 1])
+        state, data = cursor.fetchone()
     if state is None:
         return None
     times, values = store.decode_rows(data or b"", width)
-    if len(times) > FEW_ROWS:
-        return None
-    return bytes(state).decode(), Part(NOTHING, times, values, len(times))
+    return None if len(times) > FEW_ROWS else (state, Part(NOTHING, times, values, len(times)))
 
 
 def gather(spans: Sequence[Span], widths: Sequence[int]) -> list[Part]:

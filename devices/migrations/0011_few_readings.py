@@ -18,7 +18,8 @@ BEGIN
     END IF;
     SELECT
         (SELECT system_identifier FROM pg_control_system()) || '/' || pg_current_snapshot(),
-        string_agg(timestamptz_send(r.time) || array_send(r.values), ''::bytea ORDER BY r.time)
+        -- In the order of the rows, which come in that of the index.
+        string_agg(timestamptz_send(r.time) || array_send(r.values), ''::bytea)
     INTO state, readings
     FROM (
         SELECT time, values FROM devices_reading
