@@ -8,12 +8,9 @@ import os
 
 from django.core.wsgi import get_wsgi_application
 
-from config.threads import OnThreads
-
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-# The threads keep their database connections. Loads Django, so it stands before what needs the settings.
-THREADS = 8
-django_application = OnThreads(get_wsgi_application(), THREADS)
+# Loads Django, so it stands before what needs the settings.
+handler = get_wsgi_application()
 
 from django.conf import settings  # noqa: E402
 
@@ -22,8 +19,12 @@ from config.middleware import HEADERS  # noqa: E402
 from config.problems import problem_body  # noqa: E402
 from config.processes import die_with_parent  # noqa: E402
 from config.protocol import PatientProtocol  # noqa: E402
+from config.threads import OnThreads  # noqa: E402
 from devices import limits, writer  # noqa: E402
 from devices.gate import Gate  # noqa: E402
+
+# The threads keep their database connections.
+THREADS = 8
 
 # One of uvicorn's several processes must not go on, holding the port, when the first was killed.
 first_process = multiprocessing.parent_process()
@@ -57,7 +58,7 @@ class Application:
         loop = asyncio.get_running_loop()
         writer.current = writer.Writer(loop)
         limits.current = limits.Limiter(loop, settings.CACHE_URL, settings.INGEST_RATE_PER_MINUTE)
-        bodies = Bodies(django_application, standing_headers, problem)
+        bodies = Bodies(OnThreads(handler, THREADS), standing_headers, problem)
         self.gate = Gate(bodies, writer.current, limits.current, standing_headers, problem)
         PatientProtocol.gate = self.gate
         await send({"type": "lifespan.startup.complete"})

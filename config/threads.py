@@ -1,7 +1,7 @@
 """Django's WSGI handler on threads of its own behind an ASGI server; they keep their database connections.
 
-An ordinary answer costs one hand-over to a thread and one back. Only uploads and streamed answers pass piece
-by piece.
+An ordinary answer costs one hand-over to a thread and one back, or none where the gate says that the view has
+nothing to wait for. Only uploads and streamed answers pass piece by piece.
 """
 
 import asyncio
@@ -9,7 +9,10 @@ import io
 import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
+
+from devices.gate import AT_ONCE
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -28,7 +31,10 @@ class OnThreads:
         if message.get("more_body"):
             body = io.BufferedReader(Incoming(loop, message["body"], receive), 65536)
         exchange = Exchange(loop, send)
-        last = await loop.run_in_executor(self.executor, exchange.run, self.handler, environ(scope, body))
+        work = partial(exchange.run, self.handler, environ(scope, body))
+        # What waits for nothing is done where it stands.
+        is_quick = AT_ONCE in scope["state"]
+        last = work() if is_quick else await loop.run_in_executor(self.executor, work)
         for message in last:
             await send(message)
 

@@ -10,11 +10,12 @@ handler404 = views.not_found
 handler500 = views.server_error
 
 urlpatterns = [
+    # Tried in this order: readings come first because they come most.
+    path("", include("devices.urls")),
     path("", views.start),
     path("portal/", views.start),
     path("admin/", admin.site.urls),
     path("", include("users.urls")),
-    path("", include("devices.urls")),
     path("", include("analytics.urls")),
     path("", include("analytics.activity.urls")),
     path("schema/", SpectacularJSONAPIView.as_view(), name="schema"),

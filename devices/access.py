@@ -1,26 +1,37 @@
-"""What a credential may post to, kept for some seconds: a revocation must reach every process within five."""
+"""What a credential may post to, kept as long as nothing is changed that it depends on.
+
+The database is asked every few seconds whether anything was: one question for all that is kept. So each
+device is looked up once, and a revocation still reaches every process within five seconds.
+"""
 
 import hashlib
 import math
+import threading
 import time
-from collections.abc import Collection, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.utils import timezone
 
 from devices import changes
+from devices.changes import Thing
 from devices.ingest import Target
 from devices.models import Device, DeviceKey, DeviceProfile
 from users.models import Credential, Scope, Token
 
-KEPT_SECONDS = 4.0
-# With less left it is looked up anew while it holds, all that is due at once, and no more often than this.
-RENEW_SECONDS = 1.0
-RENEW_EVERY_SECONDS = 0.3
+# After a question whether it holds what is kept is good for so long, and the next one due after so long.
+GOOD_SECONDS = 4.0
+ASK_SECONDS = 1.5
+# A process that has not asked for so long forgets everything: the log of changes is not kept for ever.
+SEEN_SECONDS = 30 * 60
 # More than so many entries are not kept, only looked up again.
-MAX_KEPT = 100_000
+MAX_KEPT = 200_000
 STRIKES_PER_MINUTE = 20
+NOTED_SECONDS = 60.0
 
 
 class Grant(NamedTuple):
@@ -31,49 +42,100 @@ class Grant(NamedTuple):
     user_id: int | None
 
 
+@dataclass(slots=True, eq=False)
+class Entry:
+    """`until`, in monotonic seconds, is the end of a credential; `about` is what it depends on."""
+
+    value: Any
+    about: tuple[Thing, ...]
+    until: float = math.inf
+    # For when it was last used; none for what is no credential.
+    credential: tuple[type[Credential], int] | None = None
+    noted_at: float = 0.0
+    is_used: bool = False
+
+
 class Kept:
-    """What was looked up lately. Safe among threads: each method is one step on a dictionary."""
+    """What was looked up. Safe among threads."""
 
     def __init__(self) -> None:
-        self.entries: dict[Any, tuple[float, Any]] = {}
+        self.entries: dict[Any, Entry] = {}
+        # Each time that something is forgotten it is another.
+        self.generation = 0
         self.state = changes.state()
-        self.wanted: set = set()
-        self.renew_at = 0.0
+        self.seen = ""
+        self.asked_at = self.good_until = -math.inf
+        self.used: list[Entry] = []
+        self.lock = threading.Lock()
 
     def get(self, key: Any) -> Any:
         return self.look(key)[0]
 
     def look(self, key: Any) -> tuple[Any, bool]:
-        """What is kept, and whether it is time to look up what is `due`."""
-        state = changes.state()
-        if state != self.state:
-            self.entries, self.state = {}, state
-        until, value = self.entries.get(key, (0.0, None))
+        """What is kept and is known to hold, and whether it is time to `confirm` that."""
+        entry = self.entries.get(key)
         now = time.monotonic()
-        if now >= until:
+        if entry is None or now >= self.good_until or now >= entry.until or self.is_doubtful:
             return None, True
-        if until - now < RENEW_SECONDS:
-            self.wanted.add(key)
-            return value, now >= self.renew_at
-        return value, False
+        if not entry.is_used:
+            entry.is_used = True
+            self.used.append(entry)
+        return entry.value, now >= self.asked_at + ASK_SECONDS
 
-    def due(self) -> set:
-        """The keys that are in use and will soon be kept no more; told to one caller only."""
-        self.renew_at = time.monotonic() + RENEW_EVERY_SECONDS
-        wanted, self.wanted = self.wanted, set()
-        return wanted
+    @property
+    def is_doubtful(self) -> bool:
+        """Something was changed on this host since the database was asked."""
+        return changes.state() != self.state
 
-    def begin(self) -> tuple[float, bytes]:
+    def confirm(self) -> None:
+        """Ask the database what was changed, unless that was just done, and forget that.
+
+        Raises DatabaseError.
+        """
+        with self.lock:
+            begun, state = time.monotonic(), changes.state()
+            if state == self.state and begun < min(self.asked_at + ASK_SECONDS, self.good_until):
+                return
+            news = changes.since(self.seen if begun < self.asked_at + SEEN_SECONDS else "")
+            self.forget(news.changed)
+            self.seen, self.state, self.asked_at = news.seen, state, begun
+            self.good_until = begun + GOOD_SECONDS
+            used, self.used = self.used, []
+        note_uses(used, timezone.now())
+
+    def forget(self, changed: set[Thing] | None) -> None:
+        """What is about these; None: all."""
+        if changed is None:
+            self.entries, self.generation = {}, self.generation + 1
+        elif changed:
+            # A copy first: others put meanwhile.
+            entries = list(self.entries.items())
+            self.entries = {key: entry for key, entry in entries if changed.isdisjoint(entry.about)}
+            self.generation += 1
+
+    def begin(self) -> int:
         """To be asked before a look-up: what is changed from here on that may not have seen."""
-        return time.monotonic(), changes.state()
+        return self.generation
 
-    def put(self, key: Any, value: Any, begun: tuple[float, bytes]) -> None:
-        since, state = begun
-        if state != self.state:
+    def put(self, key: Any, entry: Entry, begun: int) -> None:
+        if begun != self.generation:
             return
         if len(self.entries) >= MAX_KEPT:
-            self.entries.clear()
-        self.entries[key] = (since + KEPT_SECONDS, value)
+            self.forget(None)
+        self.entries[key] = entry
+
+
+def note_uses(entries: Iterable[Entry], now: datetime) -> None:
+    """Write down, to the minute, that these were used. Raises DatabaseError."""
+    instant = time.monotonic()
+    due: dict[type[Credential], list[int]] = defaultdict(list)
+    for entry in entries:
+        entry.is_used = False
+        if entry.credential is not None and instant >= entry.noted_at + NOTED_SECONDS:
+            entry.noted_at = instant
+            due[entry.credential[0]].append(entry.credential[1])
+    for kind, ids in due.items():
+        kind.note_uses(ids, now)
 
 
 class Strikes:
@@ -102,7 +164,8 @@ class Strikes:
         return max(0, math.ceil(until - time.monotonic())) if count >= STRIKES_PER_MINUTE else 0
 
 
-# The Authorization header and, unless readings of sensors are to be posted, the device.
+# The Authorization header and, unless readings of sensors are to be posted, the device; or a user's id and a
+# sensor.
 Question = tuple[bytes, UUID | None]
 kept = Kept()
 
@@ -110,19 +173,27 @@ kept = Kept()
 def grant(question: Question) -> Grant | None:
     """What this header allows. None: ask the full door."""
     found, is_due = kept.look(question)
-    if found is not None and not is_due:
-        return found
-    # Many cost hardly more than one.
-    return look_up({question, *kept.due()}).get(question)
+    return look_up([question]).get(question) if found is None or is_due else found
 
 
 def look_up(questions: Collection[Question]) -> dict[Question, Grant]:
-    """What these headers allow, and keep it: many cost no more queries than one.
+    """What these headers allow, and keep it: many cost no more queries than one. Raises DatabaseError.
 
     The full door decides with the same models; this one knows only the plain cases.
     """
+    kept.confirm()
     begun, now = kept.begin(), timezone.now()
-    grants: dict[Question, Grant] = {}
+    grants = {question: kept.get(question) for question in questions}
+    entries = entries_of([question for question, grant in grants.items() if grant is None], now)
+    for question, entry in entries.items():
+        kept.put(question, entry, begun)
+        grants[question] = entry.value
+    note_uses([entry for question in questions if (entry := kept.entries.get(question))], now)
+    return {question: grant for question, grant in grants.items() if grant is not None}
+
+
+def entries_of(questions: Collection[Question], now: datetime) -> dict[Question, Entry]:
+    entries: dict[Question, Entry] = {}
     for keyword, kind, related, allowed in (
         ("device", DeviceKey, (), device_grants),
         ("token", Token, ("user",), token_grants),
@@ -131,12 +202,20 @@ def look_up(questions: Collection[Question]) -> dict[Question, Grant]:
         texts = {question: text for question, text in texts.items() if text}
         credentials = kind.find_all(texts.values(), now, *related) if texts else {}
         held = {question: credentials[text] for question, text in texts.items() if text in credentials}
-        found = allowed(held) if held else {}
-        kind.note_uses([held[question] for question in found], now)
-        grants |= found
-    for question, grant in grants.items():
-        kept.put(question, grant, begun)
-    return grants
+        grants = allowed(held) if held else {}
+        entries |= {question: entry_of(grant, held[question], now) for question, grant in grants.items()}
+    return entries
+
+
+def entry_of(grant: Grant, credential: DeviceKey | Token, now: datetime) -> Entry:
+    about: list[Thing] = []
+    if grant.target is not None:
+        about.append(("device", grant.target.device_id))
+    if grant.user_id is not None:
+        about.append(("user", grant.user_id))
+    end = credential.expires_at
+    until = math.inf if end is None else time.monotonic() + (end - now).total_seconds()
+    return Entry(grant, tuple(about), until, (type(credential), credential.pk))
 
 
 def credential_text(question: Question, keyword: str) -> str:
@@ -176,20 +255,20 @@ def holder(credential: Credential) -> str:
 class OwnSensors:
     """The devices of one user by external id, as `ingest.take_sensors` wants them."""
 
-    kept = Kept()
-
     def __init__(self, user_id: int) -> None:
         self.user_id = user_id
 
     def find(self, sensors: set[str]) -> dict[str, Target]:
-        begun = self.kept.begin()
-        found = {sensor: self.kept.get((self.user_id, sensor)) for sensor in sensors}
+        kept.confirm()
+        begun = kept.begin()
+        found = {sensor: kept.get((self.user_id, sensor)) for sensor in sensors}
         missing = [sensor for sensor, target in found.items() if target is None]
         if missing:
             devices = Device.objects.with_channels().filter(owner_id=self.user_id, external_id__in=missing)
             for device in devices:
                 found[device.external_id] = target = Target.of(device)
-                self.kept.put((self.user_id, device.external_id), target, begun)
+                entry = Entry(target, (("device", device.pk),))
+                kept.put((self.user_id, device.external_id), entry, begun)
         return {sensor: target for sensor, target in found.items() if target is not None}
 
     def register(self, sensors: set[str]) -> dict[str, Target]:

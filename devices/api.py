@@ -25,6 +25,7 @@ from devices import access, bodies, exclusions, ingest, limits, statistics, stor
 from devices.access import Grant, OwnSensors
 from devices.authentication import PostsReadings
 from devices.filters import DeviceFilter, ExclusionFilter
+from devices.gate import AT_ONCE
 from devices.ingest import Taken, Target
 from devices.models import Device, DeviceKey, Exclusion
 from devices.periods import Period
@@ -332,10 +333,17 @@ class IngestView(APIView):
     # RateLimit-*, for the answer.
     rate: limits.Headers = []
 
+    @cached_property
+    def state(self) -> dict[str, Any]:
+        """What the gate knows of this request."""
+        return self.request.META.get("asgi.scope", {}).get("state", {})
+
     def perform_authentication(self, request: Request) -> None:
-        """The plain cases are kept for some seconds, as they are for the gate."""
-        question = get_authorization_header(request), self.kwargs.get("uuid")
-        grant = access.grant(question) if question[0] else None
+        """The plain cases are kept, as they are for the gate, which may have looked already."""
+        grant = self.state.get("grant")
+        if grant is None:
+            question = get_authorization_header(request), self.kwargs.get("uuid")
+            grant = access.grant(question) if question[0] else None
         if grant is None:
             super().perform_authentication(request)
         else:
@@ -343,9 +351,8 @@ class IngestView(APIView):
 
     def check_throttles(self, request: Request) -> None:
         """REST framework's hook behind the permissions: the holder's rate, unless the gate counted it."""
-        state = request.META.get("asgi.scope", {}).get("state", {})
         try:
-            self.rate = state["rate"] if "rate" in state else limits.take_now(holder(request))
+            self.rate = self.state["rate"] if "rate" in self.state else limits.take_now(holder(request))
         except limits.TooFast as error:
             self.rate = error.headers
             raise TooFast(error) from error
@@ -365,8 +372,11 @@ class IngestView(APIView):
         """Decode with `take`, store, and answer with the receipt. Raises ingest.Refused."""
         body = request.data or b""
         try:
-            taken = take(body, timezone.now())
-            return Response(store_now(taken, self.once(request, body)), status=201)
+            taken, once = take(body, timezone.now()), self.once(request, body)
+            if AT_ONCE in self.state:
+                self.state[AT_ONCE].taken, self.state[AT_ONCE].once = taken, once
+                return Response(taken.receipt, status=201)
+            return Response(store_now(taken, once), status=201)
         except ingest.TooMany as error:
             raise TooLarge(str(error)) from error
         except KeyConflict as error:

@@ -1,6 +1,7 @@
-"""Word among the server processes of one host that something was changed: nobody goes on with old leave.
+"""Word among server processes that something was changed: nobody goes on with old leave.
 
-Processes on other hosts notice when what they keep runs out.
+Those of one host share a number, so that they doubt at once. What it was that changed everybody reads from a
+log in the database, which triggers write in the transaction of the change, whoever makes it.
 """
 
 import mmap
@@ -8,9 +9,16 @@ import os
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
+
+from django.db import connection
 
 PATH_VARIABLE = "PLUMBLINE_CHANGES"
 SIZE = 8
+# More than so many changes are as good as all.
+MAX_READ = 1000
+LOG_KEPT = "1 hour"
+CLUSTER = "(SELECT system_identifier FROM pg_control_system())"
 
 
 def share() -> None:
@@ -41,3 +49,49 @@ def note() -> None:
 def state() -> bytes:
     """Another whenever something was changed."""
     return memory[:]
+
+
+# What a change is about: "device" or "user", and its number.
+Thing = tuple[str, int]
+
+
+class News(NamedTuple):
+    """What was changed before the state of the database that `seen` names; None: whatever there is."""
+
+    seen: str
+    changed: set[Thing] | None
+
+
+def since(seen: str) -> News:
+    """What of credentials, devices, profiles and users was changed since the state `seen`, "" being none.
+
+    A state older than LOG_KEPT is to be taken as none. Raises DatabaseError.
+    """
+    cluster, _, snapshot = seen.partition("/")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            SELECT {CLUSTER}::text, pg_current_snapshot()::text, ARRAY(
+                SELECT coalesce(kind || ' ' || number, '') FROM devices_accesschange
+                WHERE xid >= pg_snapshot_xmin(%(seen)s) AND NOT pg_visible_in_snapshot(xid, %(seen)s)
+                LIMIT {MAX_READ}
+            )
+            """,
+            {"seen": snapshot or None},
+        )
+        now_cluster, now_snapshot, found = cursor.fetchone()
+    is_all = not seen or now_cluster != cluster or len(found) == MAX_READ or "" in found
+    pairs = (text.split() for text in found if text)
+    changed = None if is_all else {(kind, int(number)) for kind, number in pairs}
+    return News(f"{now_cluster}/{now_snapshot}", changed)
+
+
+def forget() -> int:
+    """Drop the log's old entries; returns their number."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "DELETE FROM devices_accesschange WHERE at < now() - %s::interval"
+            " AND xid < pg_snapshot_xmin(pg_current_snapshot())",
+            [LOG_KEPT],
+        )
+        return cursor.rowcount

@@ -21,6 +21,16 @@ PASSING = re.compile(
 CLUSTER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
+NO_SCHEMA = "ClickHouse has no schema yet: run manage.py clickhouse_schema."
+OF_CLUSTERS = {
+    # An answer means that the shards have it.
+    "distributed_foreground_insert": 1,
+    # All ask the same replica of a shard, while it lives: it has what was stored a moment ago.
+    "load_balancing": "in_order",
+    "prefer_localhost_replica": 0,
+}
+
+
 class Server:
     """By `clickhouse://user:password@host:8123/database`; `?secure=true` for TLS."""
 
@@ -45,8 +55,7 @@ class Server:
             autogenerate_session_id=False,
             # Thousands of ids don't fit into a URL.
             form_encode_query_params=True,
-            # Of a cluster: an answer means that the shards have it.
-            settings={"distributed_foreground_insert": 1},
+            settings=OF_CLUSTERS,
         )
 
     def run(self, statements: Iterable[str], **settings: Any) -> None:
@@ -69,7 +78,7 @@ class Server:
             raise Unavailable(f"ClickHouse does not answer: {error}") from error
         except DatabaseError as error:
             if NOT_THERE.search(str(error)):
-                raise Unavailable("ClickHouse has no schema yet: run manage.py clickhouse_schema.") from error
+                raise Unavailable(NO_SCHEMA) from error
             if PASSING.search(str(error)):
                 raise Unavailable(f"ClickHouse cannot do this now: {error}") from error
             raise

@@ -6,7 +6,7 @@ because readings have come in meanwhile, it copies only what differs.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -66,44 +66,101 @@ def copy(
     more than the source is no difference: it has come since.
     """
     found = compare(source, target, devices, tell)
-    total, done = sum(one.source.count for one in found), 0
     if not is_live:
         target.remove([one.span for one in found if not one.source.count])
-    for difference in found:
-        copy_day(source, target, difference, is_live=is_live)
-        done += difference.source.count
-        tell("Copying", done, max(total, 1))
+    carrier = Carrier(target)
+    total, done = sum(one.source.count for one in found), 0
+    for stretch in stretches(found):
+        for piece in pieces(stretch):
+            carrier.add(missing(source, target, stretch, piece, is_live=is_live))
+        done += stretch.readings
+        tell("Copying", done, total)
+    carrier.unload()
     touched = {difference.device.pk: difference.device for difference in found}
     left = compare(source, target, list(touched.values()), tell)
     return [difference for difference in left if not (is_live and has_all(source, target, difference))]
 
 
-def copy_day(source: Storage, target: Storage, difference: Difference, *, is_live: bool) -> None:
-    for piece in pieces(difference) if difference.source.count else ():
-        rows = source.rows_of(piece)
-        if difference.target.count:
-            missing, surplus = compared(rows, target.rows_of(piece))
-            if surplus and not is_live:
-                target.remove([piece])
-            else:
-                rows = missing
-        if rows.payload:
-            target.take_over(rows)
+class Stretch(NamedTuple):
+    """Days that follow each other, of which the source has so many readings; or one that is there in part."""
+
+    span: Span
+    readings: int
+    is_new: bool
+
+
+def stretches(found: Iterable[Difference]) -> Iterator[Stretch]:
+    """Of the days, in order, of which the source has anything."""
+    last: Stretch | None = None
+    for one in found:
+        if not one.source.count:
+            continue
+        this = Stretch(one.span, one.source.count, is_new=not one.target.count)
+        if last is not None and is_one(last, this):
+            span = last.span._replace(end=this.span.end)
+            last = Stretch(span, last.readings + this.readings, is_new=True)
+            continue
+        if last is not None:
+            yield last
+        last = this
+    if last is not None:
+        yield last
+
+
+def is_one(last: Stretch, this: Stretch) -> bool:
+    follows = (last.span.device_id, last.span.end) == (this.span.device_id, this.span.start)
+    return follows and last.is_new and this.is_new and last.readings + this.readings <= READINGS_AT_ONCE
+
+
+def missing(source: Storage, target: Storage, stretch: Stretch, piece: Span, *, is_live: bool) -> Rows:
+    """What the target is to get of it. What is no more at the source is deleted there, unless it is live."""
+    rows = source.rows_of(piece)
+    if stretch.is_new:
+        return rows
+    new, surplus = compared(rows, target.rows_of(piece))
+    if is_live or not surplus:
+        return new
+    target.remove([piece])
+    return rows
+
+
+class Carrier:
+    """Few large inserts, however little there is of a device and a day."""
+
+    def __init__(self, target: Storage) -> None:
+        self.target = target
+        self.load: list[Rows] = []
+        self.readings = 0
+
+    def add(self, rows: Rows) -> None:
+        self.load.append(rows)
+        self.readings += len(rows.times)
+        if self.readings >= READINGS_AT_ONCE:
+            self.unload()
+
+    def unload(self) -> None:
+        if self.readings:
+            times = np.concatenate([rows.times for rows in self.load])
+            payload = b"".join(rows.payload for rows in self.load)
+            self.target.take_over(Rows(payload, times))
+        self.load, self.readings = [], 0
 
 
 def has_all(source: Storage, target: Storage, difference: Difference) -> bool:
     """Whether the target has at least what the source has."""
+    readings = max(difference.source.count, difference.target.count)
     return not any(
-        compared(source.rows_of(piece), target.rows_of(piece))[0].payload for piece in pieces(difference)
+        compared(source.rows_of(piece), target.rows_of(piece))[0].payload
+        for piece in pieces(Stretch(difference.span, readings, is_new=False))
     )
 
 
-def pieces(difference: Difference) -> list[Span]:
-    """Of the day, of as many readings as may be carried at a time, if they come evenly."""
-    span = difference.span
-    number = -(-max(difference.source.count, difference.target.count) // READINGS_AT_ONCE)
-    bounds = [span.start + DAY * i // number for i in range(number + 1)]
-    return [Span(span.device_id, start, end) for start, end in pairwise(bounds)]
+def pieces(stretch: Stretch) -> list[Span]:
+    """Of as many readings as may be carried at a time, if they come evenly."""
+    device_id, start, end = stretch.span
+    number = -(-stretch.readings // READINGS_AT_ONCE)
+    bounds = [start + (end - start) * i // number for i in range(number + 1)]
+    return [Span(device_id, first, last) for first, last in pairwise(bounds)]
 
 
 def compared(source: Rows, target: Rows) -> tuple[Rows, int]:

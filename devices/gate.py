@@ -24,7 +24,7 @@ from devices.access import Grant, OwnSensors, Question, Strikes
 from devices.ingest import Refused, Taken, Target, TooMany, take_batch, take_one, take_sensors
 from devices.limits import Limiter, TooFast
 from devices.rounds import Rounds
-from devices.writer import KeyConflict, Once, Outcome, Unavailable, Writer, is_key
+from devices.writer import KeyConflict, Later, Once, Outcome, Unavailable, Writer, is_key
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +51,11 @@ QUERIES = {b"": False, b"partial=false": False, b"partial=true": True}
 READ = (b"host", b"authorization", b"content-type", b"content-length", b"idempotency-key")
 # Django answers a cookie that it does not know by deleting it.
 ENDS = (b"connection", b"upgrade", b"expect")
+# Of an unusual request, what says whether a view can answer it at once.
+SLOW = (b"transfer-encoding", b"content-encoding")
+TELLING = (b"authorization", b"content-length", *SLOW)
+# In the state of its scope: the view is on the event loop and must not wait; it leaves its rows there.
+AT_ONCE = "at_once"
 UNUSUAL = (b"content-encoding", b"transfer-encoding", b"cookie")
 
 
@@ -110,16 +115,68 @@ class Gate:
         self.threads = ThreadPoolExecutor(THREADS, thread_name_prefix="gate")
 
     async def __call__(self, scope: dict, receive: Receive, send: Send) -> None:
-        post = self.ordinary(scope) if scope["method"] == "POST" else None
-        if post is None:
+        if scope["method"] != "POST":
             return await self.behind(scope, receive, send)
+        post = self.ordinary(scope)
+        if post is None:
+            return await self.unusual(scope, receive, send)
         question = post.authorization, post.device
         grant, is_due = access.kept.look(question)
         if grant is None:
             return await self.unknown(post, scope, receive, send)
-        if is_due:
-            self.renew()
+        if is_due and not self.lookups.is_busy:
+            self.lookups.ask(question)
         return await self.limited(post, grant, scope, receive, send)
+
+    async def unusual(self, scope: dict, receive: Receive, send: Send) -> None:
+        """For the view: here and now if it needs nothing but what is kept; its rows are stored for it."""
+        grant = self.kept_grant(scope)
+        try:
+            rate = self.limiter.spend(grant.holder) if grant is not None else None
+        except TooFast as error:
+            return await self.refuse(429, str(error), error.seconds, error.headers, send)
+        if grant is None or rate is None:
+            return await self.behind(scope, receive, send)
+        later, state = Later(), scope["state"]
+        state["rate"], state["grant"], state[AT_ONCE] = rate, grant, later
+        body = await read_body(receive)
+        if body is None:
+            return None
+        answer: list[dict] = []
+        await self.behind(scope, body_again(body, receive), partial(put_by, answer))
+        is_answer = bool(answer) and answer[0]["status"] < 500
+        if later.taken is not None:
+            try:
+                is_answer = await self.writer.store(later.taken, later.once) == later.taken.receipt
+            except (KeyConflict, DatabaseError, InterfaceError):
+                is_answer = False
+            except Unavailable as error:
+                return await self.refuse(503, str(error), 1, rate, send)
+        if not is_answer:
+            # The first answer of its key, or why there is none: what the view says when it may wait.
+            del state[AT_ONCE]
+            return await self.behind(scope, body_again(body, receive), send)
+        for message in answer:
+            await send(message)
+        return None
+
+    def kept_grant(self, scope: dict) -> Grant | None:
+        """Of a small, whole request for a device that is known lately; None: it may have to be waited for."""
+        match = PATH.fullmatch(scope["path"])
+        if match is None or match[1] is None:
+            return None
+        found = [header for header in scope["headers"] if header[0] in TELLING]
+        headers = dict(found)
+        length = headers.get(b"content-length", b"")
+        if len(headers) < len(found) or not length.isdigit() or int(length) > SMALL_BYTES:
+            return None
+        if b"authorization" not in headers or not headers.keys().isdisjoint(SLOW):
+            return None
+        question = headers[b"authorization"], UUID(match[1])
+        grant, is_due = access.kept.look(question)
+        if is_due and not self.lookups.is_busy:
+            self.lookups.ask(question)
+        return grant
 
     async def unknown(self, post: Post, scope: dict, receive: Receive, send: Send) -> None:
         """A credential that was not seen lately."""
@@ -182,8 +239,8 @@ class Gate:
         grant, is_due = access.kept.look(question)
         if grant is None:
             return False
-        if is_due:
-            self.renew()
+        if is_due and not self.lookups.is_busy:
+            self.lookups.ask(question)
         try:
             taken = take(post, grant.target, body, datetime.now(UTC))
             rate = self.limiter.spend(grant.holder)
@@ -240,11 +297,6 @@ class Gate:
         if allowed and len(self.known_hosts) < MAX_KNOWN_HOSTS:
             self.known_hosts.add(host)
         return allowed
-
-    def renew(self) -> None:
-        """What is still in use is looked up before it runs out: nobody waits for it."""
-        for question in access.kept.due():
-            self.lookups.ask(question)
 
     async def look_up(self, questions: list[Question]) -> None:
         try:
@@ -316,6 +368,11 @@ async def read_body(receive: Receive) -> bytes | None:
         message = await receive()
         parts.append(message.get("body", b""))
     return None if message["type"] == "http.disconnect" else b"".join(parts)
+
+
+async def put_by(answer: list[dict], message: dict) -> None:
+    """A `send` for what is sent later."""
+    answer.append(message)
 
 
 def body_again(body: bytes, receive: Receive) -> Receive:

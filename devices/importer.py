@@ -17,7 +17,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from devices import ingest, storage
-from devices.access import Kept, OwnSensors
+from devices.access import Entry, Kept, OwnSensors
 from devices.ingest import Directory, Taken, Target
 from devices.models import Device, DeviceProfile, Import
 from devices.records import CannotImport, Fault, RecordFile, keys
@@ -270,12 +270,13 @@ class Importer:
 
 
 class Devices:
-    """Devices by the text of their id. Each is looked up again after some seconds, as at the other doors."""
+    """Devices by the text of their id, kept until they are changed, as at the other doors."""
 
     def __init__(self) -> None:
         self.kept = Kept()
 
     def find(self, texts: Iterable[str]) -> dict[str, Target]:
+        self.kept.confirm()
         begun = self.kept.begin()
         found = {text: self.kept.get(text) for text in texts}
         missing = [(as_uuid(text), text) for text, target in found.items() if target is None]
@@ -284,8 +285,8 @@ class Devices:
             targets = {device.uuid: Target.of(device) for device in devices}
             for uuid, text in missing:
                 if uuid in targets:
-                    found[text] = targets[uuid]
-                    self.kept.put(text, targets[uuid], begun)
+                    found[text] = target = targets[uuid]
+                    self.kept.put(text, Entry(target, (("device", target.device_id),)), begun)
         return {text: target for text, target in found.items() if target is not None}
 
 

@@ -21,6 +21,10 @@ class Rounds:
             self.task = asyncio.get_running_loop().create_task(self.run())
         return self.answered
 
+    @property
+    def is_busy(self) -> bool:
+        return self.task is not None
+
     async def run(self) -> None:
         try:
             while self.asked:

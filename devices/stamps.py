@@ -9,6 +9,7 @@ FORM = np.frombuffer(b"0000-00-00T00:00:00.000000", np.uint8)
 OFFSET = np.frombuffer(b"00:00", np.uint8)
 ZERO = ord("0")
 SECONDS = len("0000-00-00T00:00:00")
+FIRST, LAST = np.datetime64("0002-01-01"), np.datetime64("9999-01-01")
 
 
 def usual_times(texts: Sequence[str]) -> np.ndarray | None:
@@ -16,21 +17,18 @@ def usual_times(texts: Sequence[str]) -> np.ndarray | None:
 
     None: they are to be parsed one by one, by `periods.parse_stamp`, which takes these for the same times.
     """
-    length = len(texts[0])
-    if length <= SECONDS or set(map(len, texts)) != {length} or not all(map(str.isascii, texts)):
+    length, joined = len(texts[0]), "".join(texts)
+    if length <= SECONDS or set(map(len, texts)) != {length} or not joined.isascii():
         return None
-    table = np.frombuffer("".join(texts).encode(), np.uint8).reshape(-1, length)
+    table = np.frombuffer(joined.encode(), np.uint8).reshape(-1, length)
     is_utc = bool((table[:, -1] == ord("Z")).all())
     stem, offset = (table[:, :-1], None) if is_utc else (table[:, :-6], table[:, -6:])
     fraction = stem.shape[1] - SECONDS
     if fraction not in (0, 2, 3, 4, 5, 6, 7) or not has_form(stem, FORM):
         return None
-    seconds = since_1970(stem)
+    times = since_1970(stem)
     behind = 0 if offset is None else offset_seconds(offset)
-    if seconds is None or behind is None:
-        return None
-    part = number(stem[:, SECONDS + 1 :]) * 10 ** (7 - fraction) if fraction else 0
-    return (seconds - behind) * 1_000_000 + part
+    return None if times is None or behind is None else times - behind * 1_000_000
 
 
 def has_form(table: np.ndarray, form: np.ndarray) -> bool:
@@ -51,22 +49,22 @@ def number(digits: np.ndarray) -> np.ndarray:
 
 
 def since_1970(stem: np.ndarray) -> np.ndarray | None:
-    """Seconds of dates and times; None if one does not exist or is near the end of time."""
-    year, month, day = (number(stem[:, a:b]) for a, b in ((0, 4), (5, 7), (8, 10)))
-    hour, minute, second = (number(stem[:, a:b]) for a, b in ((11, 13), (14, 16), (17, 19)))
-    months = ((year - 1970) * 12 + month - 1).astype("datetime64[M]")
-    first, following = (each.astype("datetime64[D]").astype(np.int64) for each in (months, months + 1))
-    # A year more or less is room for any offset.
-    date_exists = (year > 1) & (year < 9999) & (month >= 1) & (month <= 12)
-    day_exists = (day >= 1) & (day <= following - first)
-    time_exists = (hour <= 23) & (minute <= 59) & (second <= 59)
-    if not (date_exists & day_exists & time_exists).all():
+    """Microseconds of dates and times; None if one does not exist or is near the end of time."""
+    rows = np.ascontiguousarray(stem).view(f"S{stem.shape[1]}").ravel()
+    try:
+        times = rows.astype("datetime64[us]")
+    except ValueError:
         return None
-    return (((first + day - 1) * 24 + hour) * 60 + minute) * 60 + second
+    # A year more or less is room for any offset.
+    is_far = times.min() < FIRST or times.max() >= LAST
+    return None if is_far else times.astype(np.int64)
 
 
 def offset_seconds(offset: np.ndarray) -> np.ndarray | None:
     """Seconds east of Greenwich; None if one is no offset."""
+    if (offset == offset[0]).all():
+        # Nearly always.
+        offset = offset[:1]
     sign = offset[:, 0]
     is_east = sign == ord("+")
     hours, minutes = number(offset[:, 1:3]), number(offset[:, 4:6])

@@ -1,7 +1,7 @@
 from celery import shared_task
 from django.utils import timezone
 
-from devices import rollups, storage, upkeep
+from devices import changes, rollups, storage, upkeep
 
 # Of each minute: the rest is for others.
 BUILD_SECONDS = 30
@@ -29,4 +29,4 @@ def build_rollups() -> int:
 
 @shared_task(ignore_result=True)
 def tidy_rollups() -> int:
-    return rollups.sweep() + upkeep.compact_changes()
+    return rollups.sweep() + upkeep.compact_changes() + changes.forget()

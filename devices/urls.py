@@ -14,6 +14,8 @@ register_converter(AnyText, "any")
 
 app_name = "devices"
 urlpatterns = [
+    path("devices/<uuid:uuid>/stats/", api.DeviceStats.as_view(), name="api-device-stats"),
+    path("devices/<uuid:uuid>/stats/batch", api.DeviceBatch.as_view(), name="api-device-batch"),
     path("devices/", api.DeviceList.as_view(), name="api-device-list"),
     path("devices/<uuid:uuid>/", api.DeviceDetail.as_view(), name="api-device"),
     path("devices/<uuid:uuid>/keys/", api.KeyList.as_view(), name="api-key-list"),
@@ -23,8 +25,6 @@ urlpatterns = [
     path(
         "devices/<uuid:uuid>/exclusions/<int:pk>/lift", api.ExclusionLift.as_view(), name="api-exclusion-lift"
     ),
-    path("devices/<uuid:uuid>/stats/", api.DeviceStats.as_view(), name="api-device-stats"),
-    path("devices/<uuid:uuid>/stats/batch", api.DeviceBatch.as_view(), name="api-device-batch"),
     path("data", api.SensorData.as_view(), name="api-sensor-data"),
     path("statistics/<any:sensor>", api.SensorStatistics.as_view(), name="api-sensor-statistics"),
     path("stats/", api.ReadingList.as_view(), name="api-reading-list"),

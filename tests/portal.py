@@ -326,8 +326,9 @@ def free_port() -> int:
         return server.getsockname()[1]
 
 
-@pytest.fixture(scope="session")
-def portal() -> Iterator[Portal]:
+@contextmanager
+def portal_with_servers() -> Iterator[Portal]:
+    """Not installed yet."""
     with ExitStack() as stack:
         folder = free_folder(stack)
         supervisor = Supervisor(folder / "logs")
@@ -336,7 +337,12 @@ def portal() -> Iterator[Portal]:
             for name in SERVER_URLS:
                 patch.delenv(name)
             urls = stack.enter_context(servers(folder, supervisor))
-        portal = Portal(supervisor, urls, free_port())
+        yield Portal(supervisor, urls, free_port())
+
+
+@pytest.fixture(scope="session")
+def portal() -> Iterator[Portal]:
+    with portal_with_servers() as portal:
         portal.install()
         yield portal
 

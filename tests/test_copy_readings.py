@@ -109,11 +109,44 @@ def test_killed_in_the_middle_it_goes_on(devices, here, there, monkeypatch):
 
     with pytest.raises(KeyboardInterrupt):
         copying.copy(here, there, devices, stop, is_live=False)
+    assert not same(here, there, devices)
     # Half a day, as if killed within one.
-    difference = copying.compare(here, there, devices, lambda *_: None)[-2]
-    there.take_over(here.rows_of(copying.pieces(difference)[0]))
+    [*_, day, _] = copying.compare(here, there, devices, lambda *_: None)
+    there.take_over(here.rows_of(copying.pieces(copying.Stretch(day.span, day.source.count, is_new=True))[0]))
     copy(there.url)
     assert same(here, there, devices)
+
+
+def test_of_many_devices_with_little_each_there_are_few_inserts(there, here):
+    devices = [factories.device() for _ in range(40)]
+    factories.append((device.pk, NOON + i * DAY, [i, 2, 3]) for device in devices for i in range(-50, 0, 7))
+    copy(there.url)
+    assert same(here, there, devices)
+    parts = "SELECT countDistinct(_part), countDistinct(_partition_id) FROM readings"
+    [(inserted, months)] = there.rows(parts)
+    assert inserted == months
+
+
+def test_days_that_follow_each_other_are_carried_together(devices):
+    def difference(device: Device, day: int, here: int, there: int) -> copying.Difference:
+        return copying.Difference(device, day, copying.Day(here, 1), copying.Day(there, 2))
+
+    one, two = devices
+    days = [
+        *(difference(one, day, 10, 0) for day in (1, 2, 3, 7)),
+        difference(one, 8, 10, 5),
+        difference(one, 9, 0, 5),
+        difference(two, 9, copying.READINGS_AT_ONCE, 0),
+        difference(two, 10, 10, 0),
+    ]
+    found = [(s.span.device_id == one.pk, s.readings, s.is_new) for s in copying.stretches(days)]
+    assert found == [
+        (True, 30, True),
+        (True, 10, True),
+        (True, 10, False),
+        (False, copying.READINGS_AT_ONCE, True),
+        (False, 10, True),
+    ]
 
 
 def test_check_only_compares_and_lists_what_differs(devices, here, there):

@@ -6,7 +6,7 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
@@ -446,6 +446,35 @@ def test_ordinary_requests_are_answered_without_django(portal: Portal) -> None:
     )
     # The one that timed out may be stored by now.
     assert count - 2 * (3 + 3 + 500 + 1 + 3 + 1) in (0, 1)
+
+
+def test_the_view_needs_no_thread_for_a_device_that_is_known(portal: Portal) -> None:
+    owner = portal.new_user()
+    device = portal.new_device(owner)
+
+    def post(connection: Connection, path: str, body: Any, **options: str) -> Answer:
+        return connection.post(path, body, device_key=device.key, content_type=UNUSUAL_JSON, **options)
+
+    with Connection(portal, timeout=10) as connection, ExitStack() as others:
+        assert post(connection, stats_path(device), DATED).status == 201
+        with django_held_up(portal):
+            # More than both processes have threads: each waits for the user of this token.
+            for _ in range(40):
+                waiting = others.enter_context(Connection(portal))
+                waiting.link.request("GET", "/devices/", headers={"Authorization": f"Token {owner.token}"})
+            first = post(connection, stats_path(device), DATED, key="only-once")
+            assert first.status == 201
+            assert post(connection, batch_path(device), [DATED] * 3).status == 201
+            refused = post(connection, batch_path(device), [DATED, None])
+            assert refused.json()["errors"] == [{"index": 1, "message": "Must be an object."}]
+        # What the receipt of a repeated key is the view knows when it may wait.
+        assert post(connection, stats_path(device), DATED, key="only-once").json() == first.json()
+        assert post(connection, stats_path(device), READING, key="only-once").status == 409
+    [(count,)] = portal.query(
+        "SELECT count(*) FROM devices_reading JOIN devices_device d ON d.id = device_id WHERE d.uuid = %s",
+        device.id,
+    )
+    assert count == 5
 
 
 # --- revocation

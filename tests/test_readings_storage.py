@@ -296,9 +296,10 @@ class TestFigures:
         assert found[0].coverage.gaps == 0
         assert found[0].interval_seconds == 1.0
 
-    def test_another_number_of_values_than_the_profile_has_is_no_statistic(self, kept):
+    @pytest.mark.parametrize("rows", [[[1.0, 2.0]], [[1.0, 2.0, 3.0], [1.0, 2.0]], [[1.0] * 4, [1.0] * 3]])
+    def test_another_number_of_values_than_the_profile_has_is_no_statistic(self, kept, rows):
         device = factories.device()
-        factories.append([(device.pk, NOON, [1.0, 2.0])])
+        factories.readings(device, rows)
         with pytest.raises(ValueError, match="3 values"):
             statistics.of_device(device, EVER)
 

@@ -18,6 +18,8 @@ from django.db.models import Q, Value
 from django.db.models.functions import Lower
 from django.utils import timezone
 
+MINUTE = timedelta(minutes=1)
+
 
 class Role(models.TextChoices):
     ADMIN = "admin"
@@ -193,16 +195,14 @@ class Credential(models.Model):
 
     def note_use(self, now: datetime) -> None:
         """Keep when it was last used, to the minute: not a write for every request."""
-        self.note_uses([self], now)
+        if self.last_used_at is None or self.last_used_at < now - MINUTE:
+            self.note_uses([self.pk], now)
 
     @classmethod
-    def note_uses(cls, credentials: Iterable[Self], now: datetime) -> None:
-        """The same of many, in one query or none."""
-        minute_ago = now - timedelta(minutes=1)
-        due = [used.pk for used in credentials if used.last_used_at is None or used.last_used_at < minute_ago]
-        if due:
-            unnoted = Q(last_used_at=None) | Q(last_used_at__lt=minute_ago)
-            cls.objects.filter(unnoted, pk__in=due).update(last_used_at=now)
+    def note_uses(cls, ids: Iterable[int], now: datetime) -> None:
+        """The same of many, in one query."""
+        unnoted = Q(last_used_at=None) | Q(last_used_at__lt=now - MINUTE)
+        cls.objects.filter(unnoted, pk__in=ids).update(last_used_at=now)
 
     def revoke(self, now: datetime) -> None:
         type(self).objects.filter(pk=self.pk, revoked_at=None).update(revoked_at=now)

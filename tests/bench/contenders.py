@@ -17,7 +17,8 @@ from tests.bench.sides import Side
 
 CONNECTIONS = (16, 64, 256)
 BATCH = 1000
-BATCH_CONNECTIONS = 4
+# Fewer than PostgreSQL could use at once, and as many as the fewest that send singles.
+BATCH_CONNECTIONS = (4, 16)
 OFFERED = 1000
 ORDINARY = "application/json"
 # The gate leaves a parameter that it does not know to the REST view.
@@ -106,8 +107,11 @@ def contenders(portal: Side, peer: Side, sample: Sample) -> dict[str, Contender]
             found[f"{name}, {connections} connections"] = partial(exact, side, send)
         send = partial(load.paced, side.port, singles, rate=OFFERED)
         found[f"{name}, {OFFERED} a second"] = partial(exact, side, send)
-        send = partial(load.wrk, side.port, batches, connections=BATCH_CONNECTIONS)
-        found[f"{name}, batches"] = partial(exact, side, send, readings_each=BATCH)
+        for connections in BATCH_CONNECTIONS:
+            send = partial(load.wrk, side.port, batches, connections=connections)
+            found[f"{name}, batches, {connections} connections"] = partial(
+                exact, side, send, readings_each=BATCH
+            )
     env = portal.database.env
     insert = partial(load.pgbench, postgres_binary("pgbench"), env, sample.insert_script(portal.table))
     found["pgbench, 64 clients"] = partial(exact, portal, insert)
