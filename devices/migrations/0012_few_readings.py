@@ -33,6 +33,6 @@ BACKWARD = "DROP FUNCTION devices_few_readings"
 
 
 class Migration(migrations.Migration):
-    dependencies = [("devices", "0010_forget_cleared_at")]
+    dependencies = [("devices", "0011_access_change")]
 
     operations = [migrations.RunSQL(FORWARD, BACKWARD)]
