@@ -12,7 +12,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from analytics import queue
 from analytics.asking import ask_for_analysis, is_stale
+from analytics.calculations_asking import Conflict
 from analytics.charts import series_body
 from analytics.models import Analysis, Status
 from analytics.questions import BUCKETS, MOST_PERCENTILES, OPTIONS, BadQuestion, parse_question
@@ -238,8 +240,40 @@ class TaskDetail(APIView):
         `stale` turns true when readings in its period come late, are deleted or excluded, and without an end
         when new ones come. The result stays; asking the same again then gives a new task.
         """
-        run = get_object_or_404(Analysis.objects.visible_to(request.user).with_target(), pk=pk)
-        return Response(TaskSerializer(run).data)
+        visible = Analysis.objects.visible_to(request.user).select_related("task_result")
+        return Response(TaskSerializer(get_object_or_404(visible, pk=pk)).data)
+
+
+class TaskCancel(APIView):
+    query_parameters = ()
+    conflicts = "It is over."
+
+    @extend_schema(
+        operation_id="task_cancel",
+        request=None,
+        responses={202: TaskSerializer},
+        examples=[
+            OpenApiExample(
+                "Cancelled",
+                TASK | {"status": "REVOKED", "progress": 0, "stale": False},
+                response_only=True,
+                status_codes=["202"],
+            )
+        ],
+    )
+    def post(self, request: Request, pk: UUID) -> Response:
+        """Cancel a task.
+
+        A queued one ends at once, the work on a running one within two seconds. One that is over is 409. Who
+        asks the same again gets a new task.
+        """
+        visible = Analysis.objects.visible_to(request.user).select_related("task_result")
+        run = get_object_or_404(visible, pk=pk)
+        is_cancelled = queue.cancel(run)
+        run.refresh_from_db(fields=["status"])
+        if not is_cancelled and run.status != Status.CANCELLED:
+            raise Conflict(f"It is {CELERY_STATUS[run.status]} already.")
+        return Response(TaskSerializer(run).data, status=202)
 
 
 def asked_points(request: Request) -> int:

@@ -52,7 +52,7 @@ def alike(analysis: Analysis) -> Analysis | None:
     names = ("device", "user", "start", "end", "percentiles", "bucket", "time_zone")
     question = {name: getattr(analysis, name) for name in names}
     ends_well = (Status.QUEUED, Status.RUNNING, Status.FINISHED)
-    return Analysis.objects.with_target().filter(**question, status__in=ends_well).first()
+    return Analysis.objects.select_related("task_result").filter(**question, status__in=ends_well).first()
 
 
 def still_holds(analysis: Analysis, now: datetime) -> bool:

@@ -123,8 +123,8 @@ def calculation(request: HttpRequest, pk: UUID) -> HttpResponse:
         "run": run,
         "state": states([run])[run.pk],
         "kernel": kernel,
-        "inputs": inputs(run),
-        "columns": kernel.columns if kernel else (),
+        "inputs": inputs(run, request.user),
+        "columns": kernel.columns_of(run.parameters) if kernel else (),
         "page": page,
         "rows": rows_of_page(run, page) if has_rows else [],
         "has_rows": has_rows,
@@ -142,13 +142,14 @@ def rows_of_page(run: Calculation, page: Any) -> list[list[Any]]:
     ]
 
 
-def inputs(run: Calculation) -> list[tuple[str, Any, str]]:
+def inputs(run: Calculation, asker: Any) -> list[tuple[str, Any, str]]:
     """Label, value and unit of each parameter, in the kernel's order; then those that it no longer has."""
     kernel = KERNELS.get(run.kernel)
     declared = kernel.parameters if kernel else ()
-    known = [(p.label, run.parameters[p.name], p.unit) for p in declared if p.name in run.parameters]
+    stored = run.parameters
+    known = [(p.label, p.shown(stored[p.name], asker), p.unit) for p in declared if p.name in stored]
     names = {parameter.name for parameter in declared}
-    return known + [(name, value, "") for name, value in run.parameters.items() if name not in names]
+    return known + [(name, value, "") for name, value in stored.items() if name not in names]
 
 
 def others(request: HttpRequest, run: Calculation) -> list[Calculation]:
@@ -189,20 +190,24 @@ def reason(error: ValidationError | Conflict) -> str:
 
 
 def compare_calculations(request: HttpRequest, pk: UUID) -> HttpResponse:
-    """Two of one kernel, the other by `with`: what differs, and both lines in one chart."""
+    """Two of one kernel, the other by `with`: what differs, and both lines in one chart.
+
+    Of two that can't be compared the first one's page says why.
+    """
     first, second = found(request, pk), found(request, request.GET.get("with", ""))
-    is_comparable = first.kernel == second.kernel and first.kernel in KERNELS
-    if not is_comparable or {first.status, second.status} != {Status.FINISHED}:
-        raise Http404
+    obstacle = not_comparable(first, second)
+    if obstacle:
+        messages.error(request, f"They can't be compared: {obstacle}")
+        return redirect("analytics:calculation", pk=first.pk)
     number = int(text) if (text := request.GET.get("page", "1")).isdecimal() and len(text) < 7 else 1
     start = max(0, number - 1) * ROWS_A_PAGE
     compared = comparison.compare(first, second, start, start + ROWS_A_PAGE)
     context = {
         "first": first,
         "second": second,
-        "columns": KERNELS[first.kernel].columns,
+        "columns": KERNELS[first.kernel].columns_of(first.parameters),
         "comparison": compared,
-        "inputs": labelled(compared.inputs, KERNELS[first.kernel]),
+        "inputs": labelled(compared.inputs, KERNELS[first.kernel], request.user),
         "page": Paginator(range(compared.differences), ROWS_A_PAGE).get_page(number),
         "pairs": [cells(pair, KERNELS[first.kernel].columns) for pair in compared.shown],
         "zone": timezone.get_default_timezone(),
@@ -210,14 +215,30 @@ def compare_calculations(request: HttpRequest, pk: UUID) -> HttpResponse:
     return render(request, "analytics/calculation_compare.html", context)
 
 
-def labelled(inputs: dict[str, tuple[Any, Any]], kernel: Kernel) -> list[tuple[str, Any, Any]]:
+def not_comparable(first: Calculation, second: Calculation) -> str:
+    """Why not; empty if they can be compared."""
+    for run in (first, second):
+        if run.status != Status.FINISHED:
+            return f"{run} is {run.status} and has no rows."
+        if run.kernel not in KERNELS:
+            return f"the kernel {run.kernel} is no more."
+    if first.kernel != second.kernel:
+        return f"{first} is of the kernel {first.kernel}, {second} of {second.kernel}."
+    return ""
+
+
+def labelled(inputs: dict[str, tuple[Any, Any]], kernel: Kernel, asker: Any) -> list[tuple[str, Any, Any]]:
     """What went into both, as the kernel's form names it and in its order; then the rest."""
-    labels = {
-        parameter.name: f"{parameter.label}, {parameter.unit}" if parameter.unit else parameter.label
-        for parameter in kernel.parameters
-    }
-    names = [*(name for name in labels if name in inputs), *(name for name in inputs if name not in labels)]
-    return [(labels.get(name, name), *inputs[name]) for name in names]
+    declared = [parameter for parameter in kernel.parameters if parameter.name in inputs]
+    known = [
+        (
+            f"{parameter.label}, {parameter.unit}" if parameter.unit else parameter.label,
+            *(parameter.shown(value, asker) for value in inputs[parameter.name]),
+        )
+        for parameter in declared
+    ]
+    names = {parameter.name for parameter in declared}
+    return known + [(name, *values) for name, values in inputs.items() if name not in names]
 
 
 def cells(pair: comparison.Pair, columns: Any) -> tuple[str, list[tuple[Any, Any, bool]]]:

@@ -18,7 +18,7 @@ def of_calculation(calculation: Calculation) -> dict[str, Any]:
     Of more rows than MOST_POINTS, those stay that hold a column's least or largest value in their stretch,
     and the first and the last.
     """
-    columns = KERNELS[calculation.kernel].columns
+    columns = KERNELS[calculation.kernel].columns_of(calculation.parameters)
     names = [column.name for column in columns]
     data: list[list[Any]] = [[] for _ in names]
     for row in calculations.rows(calculation):

@@ -19,9 +19,10 @@ from celery import Task, current_app
 from celery.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
 from celery.utils.serialization import UnpickleableExceptionWrapper
 from django.db import DatabaseError, connection, transaction
-from django.db.models import F, Q
+from django.db.models import Q
 from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerError
+from kombu.pools import producers
 from redis.exceptions import RedisError
 
 from analytics.models import Run, Status
@@ -43,6 +44,18 @@ IMPATIENT = {"socket_timeout": 0.5, "socket_connect_timeout": 0.5, "max_retries"
 PROGRESS_SECONDS = 0.5
 # What does not listen by then is killed: with the look before, within two seconds of a cancellation.
 GRACE_SECONDS = 1.0
+# Of two who claim at a time each gets another run: what is being claimed is passed over.
+CLAIM = """
+    UPDATE {table}
+    SET status = 'running', attempts = attempts + 1, claimed_by = %(task)s, started_at = %(now)s,
+        heartbeat_at = %(now)s, progress = 0
+    WHERE id = (
+        SELECT id FROM {table}
+        WHERE status = 'queued' AND NOT EXISTS (SELECT FROM {table} WHERE claimed_by = %(task)s)
+        ORDER BY asked_at, id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
+    )
+    RETURNING *
+"""
 
 
 class Lost(Exception):
@@ -51,50 +64,32 @@ class Lost(Exception):
 
 def ask(run: Run, task: Task) -> None:
     """Write the run's row and send its task once the row is committed."""
+    # Nobody sees the row before: it need not be written again when that has gone well.
+    run.sent_at = run.asked_at
     run.save(force_insert=True)
     transaction.on_commit(partial(send, run, task))
 
 
 def send(run: Run, task: Task) -> None:
     """Hand the run to the broker. A broker that is down is no error: the row waits for `reconcile`."""
+    broker = current_app.connection_for_write(transport_options=IMPATIENT)
     try:
-        with current_app.connection_for_write(transport_options=IMPATIENT) as broker:
-            task.apply_async((str(run.pk),), connection=broker, **UNLIMITED)
+        with producers[broker].acquire(block=True) as producer:
+            task.apply_async((str(run.pk),), producer=producer, **UNLIMITED)
     except (BrokerError, RedisError) as error:
         logger.warning("The broker does not answer, %s waits: %s", run.pk, error)
-        return
-    type(run).objects.filter(pk=run.pk).update(sent_at=timezone.now())
+        type(run).objects.filter(pk=run.pk).update(sent_at=None)
 
 
-def claim(model: type[Run], run_id: UUID | str, task_id: str) -> Run | None:
-    """The run, now running and this task's own; None if it is gone, over, or another's."""
-    now = timezone.now()
-    claimed = model.objects.filter(pk=run_id, status=Status.QUEUED).update(
-        status=Status.RUNNING,
-        attempts=F("attempts") + 1,
-        claimed_by=task_id,
-        started_at=now,
-        heartbeat_at=now,
-        progress=0,
-    )
-    return model.objects.get(pk=run_id) if claimed == 1 else None
+def claim(model: type[Run], task_id: str) -> Run | None:
+    """Of the queued runs the one that was asked for first, now running and this task's own.
 
-
-def claim_next(model: type[Run], task_id: str) -> Run | None:
-    """Of the queued runs the one that was asked for first, now this task's own; None if there is none."""
-    queued = (
-        model.objects.filter(status=Status.QUEUED).order_by("asked_at", "id").values_list("pk", flat=True)
-    )
-    while (first := queued.first()) is not None:
-        run = claim(model, first, task_id)
-        if run is not None:
-            return run
-    return None
-
-
-def is_used(model: type[Run], task_id: str) -> bool:
-    """Whether this task has a run already, or had one."""
-    return model.objects.filter(claimed_by=task_id).exists()
+    None if there is none, or if the task has or had a run: a message that comes again, from a broker restored
+    to an older state, must not have a second one. Its outcome would take the place of the first one's.
+    """
+    statement = CLAIM.format(table=connection.ops.quote_name(model._meta.db_table))
+    claimed = model.objects.raw(statement, {"task": task_id, "now": timezone.now()})
+    return next(iter(claimed), None)
 
 
 def owned(model: type[Run], run_id: UUID | str | None, task_id: str):
@@ -215,6 +210,7 @@ def reconcile(model: type[Run], task: Task, now: datetime) -> int:
     if revived:
         logger.warning("Taken up again after their worker died: %d", revived)
     lost = lost_runs(model, task, now)
+    model.objects.filter(pk__in=[run.pk for run in lost]).update(sent_at=now)
     for run in lost:
         send(run, task)
     return len(lost)

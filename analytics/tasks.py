@@ -5,11 +5,14 @@ from celery import Task, shared_task
 from celery.exceptions import Ignore
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
+from django.db.models import Subquery
 from django.utils import timezone
 from django_celery_results.models import TaskResult
 
 from analytics import analyses, calculations, queue
+from analytics.kernels.declaration import NoResult, Refused
 from analytics.models import Analysis, Calculation, Run
+from analytics.questions import BadQuestion
 from devices.storage import Unavailable
 from devices.upkeep import single_run
 
@@ -25,13 +28,10 @@ class RunTask(Task):
 
     def work(self, job: Callable[[Any, Callable[[int], None]], Any]) -> Any:
         """What the job returns for the run. Raises Ignore if there is none, or if it was lost on the way."""
-        # A message that comes again, from a broker restored to an older state, must not have a second run:
-        # its outcome would take the place of the first one's.
-        if queue.is_used(self.model, self.request.id):
-            raise Ignore
-        run = queue.claim_next(self.model, self.request.id)
+        run = queue.claim(self.model, self.request.id)
         if run is None:
             raise Ignore
+        self.request.run_id = run.pk
         try:
             with queue.heartbeat(run) as report:
                 return job(run, report)
@@ -50,16 +50,22 @@ class AnalysisTask(RunTask):
     model = Analysis
 
     def on_success(self, retval: dict, task_id: str, args: tuple, kwargs: dict) -> None:
-        run_id = queue.claimed_run(Analysis, task_id)
-        result = TaskResult.objects.get(task_id=task_id)
-        queue.finish(Analysis, run_id, task_id, task_result=result, **self.request.outcome)
+        result = Subquery(TaskResult.objects.filter(task_id=task_id).values("pk"))
+        queue.finish(Analysis, self.request.run_id, task_id, task_result_id=result, **self.request.outcome)
 
 
 class CalculationTask(RunTask):
     model = Calculation
 
 
-@shared_task(bind=True, base=AnalysisTask)
+@shared_task(
+    bind=True,
+    base=AnalysisTask,
+    soft_time_limit=settings.ANALYSIS_SECONDS,
+    time_limit=settings.ANALYSIS_SECONDS + KILL_AFTER_SECONDS,
+    # Told on the run; for whoever reads the log it is a line, not a fault with a traceback.
+    throws=(BadQuestion,),
+)
 def run_analysis(self: AnalysisTask, analysis_id: str) -> dict:
     computed = self.work(lambda analysis, report: analyses.compute(analysis, timezone.now(), report))
     # For `on_success`: what belongs to the row, and not into the result.
@@ -76,6 +82,7 @@ def run_analysis(self: AnalysisTask, analysis_id: str) -> dict:
     base=CalculationTask,
     # Its rows are stored with the end of the run, in one transaction.
     ignore_result=True,
+    throws=(NoResult, Refused),
     soft_time_limit=settings.CALCULATION_SECONDS,
     time_limit=settings.CALCULATION_SECONDS + KILL_AFTER_SECONDS,
 )

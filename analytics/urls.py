@@ -9,6 +9,7 @@ urlpatterns = [
     path("devices/<uuid:uuid>/series/", api.DeviceSeries.as_view(), name="api-device-series"),
     path("users/<int:pk>/analytics/", api.UserAnalysis.as_view(), name="api-user-analysis"),
     path("tasks/<uuid:pk>/", api.TaskDetail.as_view(), name="api-task"),
+    path("tasks/<uuid:pk>/cancel/", api.TaskCancel.as_view(), name="api-task-cancel"),
     path("calculations/", calculations_api.CalculationList.as_view(), name="api-calculation-list"),
     path("calculations/<uuid:pk>/", calculations_api.CalculationDetail.as_view(), name="api-calculation"),
     path(
@@ -23,7 +24,9 @@ urlpatterns = [
     ),
     path("portal/devices/<uuid:uuid>/", views.device, name="device"),
     path("portal/analyses/", views.analysis_list, name="analysis-list"),
+    path("portal/analyses/stale/", views.stale_analyses, name="analysis-stale"),
     path("portal/analyses/<uuid:pk>/", views.analysis, name="analysis"),
+    path("portal/analyses/<uuid:pk>/cancel/", views.cancel_analysis, name="analysis-cancel"),
     path("portal/analyses/<uuid:pk>/buckets.csv", views.bucket_file, name="bucket-file"),
     path("portal/calculations/", pages.calculation_list, name="calculation-list"),
     path("portal/calculations/states/", pages.calculation_states, name="calculation-states"),

@@ -8,12 +8,14 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
+from django.core.exceptions import BadRequest
 from django.core.paginator import Paginator
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_http_methods, require_POST
 
+from analytics import queue
 from analytics.asking import ask_for_analysis, is_stale
 from analytics.forms import FleetForm, QuestionForm
 from analytics.models import Analysis
@@ -34,7 +36,7 @@ LATEST_EXCLUSIONS = 5
 # That touch the readings in the table: each reading could have its own, and more than one.
 MOST_COVERING = 1000
 PAGE_SIZE = 50
-MOST_BUCKETS_SHOWN = 400
+BUCKETS_A_PAGE = 400
 BUCKET_BOUNDS = ("start", "end", "seconds")
 STATISTICS = ("count", "min", "max", "sum", "avg", "median")
 
@@ -103,6 +105,7 @@ def analysis(request: HttpRequest, pk: UUID) -> HttpResponse:
         except BadQuestion as error:
             refusal = str(error)
     result = analysis.result
+    page = Paginator((result or {}).get("buckets", []), BUCKETS_A_PAGE).get_page(request.GET.get("page"))
     described = labels(analysis.devices.with_channels())
     context = {
         "analysis": analysis,
@@ -110,7 +113,8 @@ def analysis(request: HttpRequest, pk: UUID) -> HttpResponse:
         "refusal": refusal,
         "parts": parts(result, described) if result else [],
         "facts": facts(result) if result else None,
-        "buckets": bucket_parts(result, described) if result else [],
+        "page": page,
+        "buckets": bucket_parts(page, described),
         "bucket_zone": ZoneInfo(analysis.time_zone) if analysis.time_zone else None,
         "percentiles": list(analysis.question.fractions()),
         "used": bounds(result) if result else None,
@@ -118,6 +122,26 @@ def analysis(request: HttpRequest, pk: UUID) -> HttpResponse:
         "zone": zone(analysis),
     }
     return render(request, "analytics/analysis.html", context)
+
+
+def stale_analyses(request: HttpRequest) -> JsonResponse:
+    """{stale: [id]}: those of the analyses named by `id`, again and again, whose results no longer hold."""
+    try:
+        ids = [UUID(text) for text in request.GET.getlist("id")[:PAGE_SIZE]]
+    except ValueError as error:
+        raise BadRequest from error
+    now = timezone.now()
+    # Each asks the database: too long for a list to wait for.
+    found = Analysis.objects.visible_to(request.user).filter(pk__in=ids)
+    return JsonResponse({"stale": [str(analysis.pk) for analysis in found if is_stale(analysis, now)]})
+
+
+@require_POST
+def cancel_analysis(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """One that is over stays as it is, and its page says so."""
+    analysis = get_object_or_404(Analysis.objects.visible_to(request.user), pk=pk)
+    queue.cancel(analysis)
+    return redirect("analytics:analysis", pk=analysis.pk)
 
 
 def bucket_file(request: HttpRequest, pk: UUID) -> HttpResponse:
@@ -231,8 +255,8 @@ def parts(result: dict, labels: dict[str, dict]) -> list[dict[str, Any]]:
     ]
 
 
-def bucket_parts(result: dict, labels: dict[str, dict]) -> list[dict[str, Any]]:
-    """The first buckets, likewise; the file has all of them."""
+def bucket_parts(buckets: Iterable[dict], labels: dict[str, dict]) -> list[dict[str, Any]]:
+    """Likewise."""
     units = all_units(labels)
     return [
         {
@@ -240,7 +264,7 @@ def bucket_parts(result: dict, labels: dict[str, dict]) -> list[dict[str, Any]]:
             "note": f"{exact(bucket['seconds'] / 3600)} h",
             "rows": rows(channels_of(bucket), units),
         }
-        for bucket in result.get("buckets", [])[:MOST_BUCKETS_SHOWN]
+        for bucket in buckets
     ]
 
 

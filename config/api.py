@@ -1,6 +1,10 @@
 """API manners that settings plug into REST framework; errors are in `config.problems`."""
 
+import json
 import re
+from collections.abc import Iterator
+from itertools import islice
+from math import isfinite
 from typing import Any
 
 import msgspec
@@ -11,6 +15,7 @@ from rest_framework.parsers import BaseParser
 from rest_framework.response import Response
 from rest_framework.utils.urls import remove_query_param
 
+MOST_NOT_FINITE = 100
 NOT_A_CURSOR = "Not a cursor of this list."
 ID = re.compile(r"[0-9]{1,18}")
 
@@ -25,7 +30,24 @@ class StrictJSONParser(BaseParser):
         try:
             return msgspec.json.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise exceptions.ValidationError({"body": f"Not valid JSON: {error}."}) from error
+            places = not_finite(body) or {"body": f"Not valid JSON: {error}."}
+            raise exceptions.ValidationError(places) from error
+
+
+def not_finite(body: bytes) -> dict[str, str]:
+    """Where a body that is JSON but for NaN, Infinity and numbers beyond a double has them, by path."""
+    try:
+        return dict(islice(paths_not_finite(json.loads(body)), MOST_NOT_FINITE))
+    except (ValueError, RecursionError):
+        return {}
+
+
+def paths_not_finite(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(value, float) and not isfinite(value):
+        yield path or "body", "Must be a finite number."
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, part in inner:
+        yield from paths_not_finite(part, f"{path}.{key}" if path else str(key))
 
 
 class JSONInAnyCase(DefaultContentNegotiation):

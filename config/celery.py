@@ -4,7 +4,8 @@ import os
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_process_init
+from celery.signals import task_prerun, worker_process_init
+from django.db import close_old_connections
 from kombu import Connection
 
 from config.processes import die_with_parent
@@ -28,6 +29,12 @@ app.autodiscover_tasks()
 
 
 @worker_process_init.connect
-def end_with_worker(**_: object) -> None:
+def begin_process(**_: object) -> None:
     """A pool process whose worker was killed must not go on alone."""
     die_with_parent()
+    task_prerun.connect(check_connections)
+
+
+def check_connections(**_: object) -> None:
+    """As the web does before a request: each connection is looked at when it is next used."""
+    close_old_connections()

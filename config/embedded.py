@@ -178,6 +178,7 @@ def start_postgres(place: Place) -> str:
             env=ENVIRONMENT,
             stop_signal=signal.SIGINT,  # ends its sessions; SIGTERM would wait for them
             death_signal=signal.SIGQUIT,  # at once, no checkpoint: the next start reads the log
+            serves_others=True,
             become=place.account.become,
             lock=place.data / "postgres.lock",
             # Under the lock no server lives: a killed one left these, and its number may be another's now.
@@ -245,7 +246,8 @@ def start_redis(place: Place) -> str:
     for name, value in options.items():
         argv += [f"--{name}", value]
     lock = place.data / "redis.lock"
-    place.supervisor.add(Command("redis", argv, ENVIRONMENT, become=place.account.become, lock=lock))
+    become = place.account.become
+    place.supervisor.add(Command("redis", argv, ENVIRONMENT, serves_others=True, become=become, lock=lock))
     client = redis.Redis(unix_socket_path=str(socket))
     place.supervisor.wait_until(partial(redis_answers, client), seconds=READY_SECONDS, name="redis")
     client.close()

@@ -51,7 +51,8 @@ def die_with_parent(death_signal: int = signal.SIGKILL, *, parent: int | None = 
 
 @dataclass(frozen=True)
 class Command:
-    """What to run and how to end it. `become` runs in the child before exec: a change of user.
+    """What to run and how to end it. What `serves_others` is stopped after all those that do not. `become`
+    runs in the child before exec: a change of user.
 
     `lock` is a file that the child and all its descendants hold locked while any of them lives: a start waits
     for it, so that what a killed server left working is gone. The `stale` files are removed once it is held.
@@ -64,6 +65,7 @@ class Command:
     stop_signal: int = signal.SIGTERM
     death_signal: int = signal.SIGKILL
     grace_seconds: float = 5
+    serves_others: bool = False
     become: Callable[[], None] | None = None
     lock: Path | None = None
     stale: Sequence[Path] = ()
@@ -112,7 +114,7 @@ class Child:
 
 
 class Supervisor:
-    """Starts commands, restarts those that end, and at the end stops all, the last started first.
+    """Starts commands, restarts those that end, and at the end stops all side by side, but servers last.
 
     Leaving the `with` block stops everything. `logs`: a folder with a file for each; without one they print
     where we do. `parent`: stop, too, when this is no longer our parent's id.
@@ -131,9 +133,9 @@ class Supervisor:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for child in reversed(self.children):
-            if child.process is not None:
-                end(child.process, child.command)
+        for serves_others in (False, True):
+            chosen = [child for child in self.children if child.command.serves_others == serves_others]
+            end([(child.process, child.command) for child in chosen if child.process is not None])
 
     def catch_signals(self) -> None:
         def ask_stop(*_: object) -> None:
@@ -157,7 +159,7 @@ class Supervisor:
                 self.tend()
                 time.sleep(POLL_SECONDS)
         finally:
-            end(process, command)
+            end([(process, command)])
         if process.returncode != 0:
             raise GaveUp(f"{command.name} {describe_exit(process.returncode)}.\n{last_lines(log)}")
 
@@ -228,17 +230,19 @@ class Supervisor:
         return log
 
 
-def end(process: subprocess.Popen[bytes], command: Command) -> None:
-    """Stop one child and reap it: politely, and after its time of grace by force."""
-    if process.poll() is not None:
-        return
-    process.send_signal(command.stop_signal)
-    try:
-        process.wait(command.grace_seconds)
-    except subprocess.TimeoutExpired:
-        logger.warning("%s did not stop within %g s, killing it", command.name, command.grace_seconds)
-        process.kill()
-        process.wait()
+def end(children: Sequence[tuple[subprocess.Popen[bytes], Command]]) -> None:
+    """Stop children side by side and reap them: politely, and each after its time of grace by force."""
+    begun = time.monotonic()
+    alive = [(process, command) for process, command in children if process.poll() is None]
+    for process, command in alive:
+        process.send_signal(command.stop_signal)
+    for process, command in sorted(alive, key=lambda child: child[1].grace_seconds):
+        try:
+            process.wait(max(0.0, begun + command.grace_seconds - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            logger.warning("%s did not stop within %g s, killing it", command.name, command.grace_seconds)
+            process.kill()
+            process.wait()
 
 
 def describe_exit(exit_code: int) -> str:

@@ -72,7 +72,8 @@ PORT = whole_number("PORT", 8080, at_least=1, at_most=65535)
 WEB_PROCESSES = whole_number("WEB_PROCESSES", 2, at_least=1, at_most=1000)
 WORKER_PROCESSES = whole_number("WORKER_PROCESSES", 2, at_least=1, at_most=1000)
 CALCULATION_PROCESSES = whole_number("CALCULATION_PROCESSES", 1, at_least=1, at_most=1000)
-# A calculation that takes longer is stopped and has failed.
+# What takes longer is stopped and has failed.
+ANALYSIS_SECONDS = whole_number("ANALYSIS_SECONDS", 600, at_least=1, at_most=7 * 86400)
 CALCULATION_SECONDS = whole_number("CALCULATION_SECONDS", 3600, at_least=1, at_most=7 * 86400)
 DATA = Path(os.environ.get("DATA", BASE_DIR / ".demo"))
 LOG_LEVEL = os.environ.get("LOG_LEVEL", "INFO").upper()
@@ -291,7 +292,6 @@ CELERY_RESULT_BACKEND = "django-db"
 # A result lives as long as the analysis that points to it; Celery's own expiry would delete it after a day.
 CELERY_RESULT_EXPIRES = None
 CELERY_RESULT_EXTENDED = True
-CELERY_TASK_TRACK_STARTED = True
 CELERY_TASK_DEFAULT_QUEUE = "maintenance"
 CELERY_TASK_ROUTES = {
     "analytics.tasks.run_analysis": {"queue": "analyses"},
@@ -301,6 +301,9 @@ CELERY_TASK_ROUTES = {
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_DISABLE_PREFETCH = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+# As the web server's threads a worker keeps its database connection, and checks it before each task. It gets a
+# new one now and then, lest anything that a session holds, such as a lock, be held for ever.
+CELERY_DB_REUSE_MAX = 1000
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 # A dead broker must not hold a request up: the row waits, and the reconciler sends it later.
 CELERY_TASK_PUBLISH_RETRY = False

@@ -32,6 +32,8 @@ from devices.periods import Period
 from devices.readings import reading_page
 from devices.serializers import DeviceKeySerializer, DeviceSerializer, ExclusionSerializer, stamp_text
 from devices.writer import KeyConflict, Once, Unavailable, is_key, store_now
+from users.models import Scope
+from users.permissions import require_scope
 
 NOTHING = [OpenApiExample("Done", None, status_codes=["204"])]
 READING = {"device_id": "0b5f9c1e-6f53-4d3e-9d0e-1d1f6c2b7a10", "timestamp": "2026-11-21T09:31:00Z"}
@@ -164,9 +166,11 @@ class KeyList(APIView):
     def post(self, request: Request, uuid: UUID) -> Response:
         """Rotate: issue a new key, shown this once.
 
-        The older ones stay valid for `overlap_seconds`, a day if left out.
+        The older ones stay valid for `overlap_seconds`, a day if left out. As whoever has a key can post with
+        it, a token needs the scope `ingest` beside `write`.
         """
         device = visible_device(request, uuid, lock=True)
+        require_scope(request, Scope.INGEST)
         serializer = DeviceKeySerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         key, text = device.rotate_key(overlap=timedelta(seconds=serializer.validated_data["overlap_seconds"]))

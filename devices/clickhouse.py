@@ -21,6 +21,7 @@ PASSING = re.compile(
 CLUSTER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
+NO_SCHEMA = "ClickHouse has no schema yet: run manage.py clickhouse_schema."
 OF_CLUSTERS = {
     # An answer means that the shards have it.
     "distributed_foreground_insert": 1,
@@ -77,7 +78,7 @@ class Server:
             raise Unavailable(f"ClickHouse does not answer: {error}") from error
         except DatabaseError as error:
             if NOT_THERE.search(str(error)):
-                raise Unavailable("ClickHouse has no schema yet: run manage.py clickhouse_schema.") from error
+                raise Unavailable(NO_SCHEMA) from error
             if PASSING.search(str(error)):
                 raise Unavailable(f"ClickHouse cannot do this now: {error}") from error
             raise

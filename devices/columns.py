@@ -42,9 +42,8 @@ class Column:
     low: float | None = None
     high: float | None = None
 
-    @property
-    def count(self) -> int:
-        return int(self.counts.sum()) + len(self.loose)
+    def __post_init__(self) -> None:
+        self.count = int(self.counts.sum()) + len(self.loose)
 
     @classmethod
     def of_loose(cls, loose: np.ndarray, total: int, low: float | None, high: float | None) -> "Column":

@@ -19,7 +19,7 @@ from devices.segments import (
     block_bytes,
     blocks_of,
     concatenated,
-    exact_sum,
+    exact_sums,
     keys_of,
     unpack,
     unpack_sum,
@@ -82,19 +82,7 @@ INTERVAL_SUMS = """
 """
 # So few rows are read at once with the question whether there is more to be heeded than rows.
 FEW_ROWS = 1000
-FEW = f"""
-    SELECT {journal.CLUSTER} || '/' || pg_current_snapshot(), is_plain::int, CASE WHEN is_plain THEN (
-        SELECT string_agg(timestamptz_send(time) || array_send(values), ''::bytea ORDER BY time) FROM (
-            SELECT time, values FROM {store.TABLE}
-            WHERE device_id = %(device)s AND time >= %(start)s AND time < %(end)s LIMIT {FEW_ROWS + 1}
-        ) AS r
-    ) END
-    FROM (SELECT
-        NOT EXISTS (SELECT FROM devices_segment WHERE device_id = %(device)s) AND NOT EXISTS (
-            SELECT FROM devices_exclusion WHERE device_id = %(device)s AND lifted_at IS NULL
-        ) AS is_plain
-    ) AS d
-"""
+FEW = "SELECT * FROM devices_few_readings(%s, %s, %s, %s)"
 Bounds = tuple[int, int]
 
 
@@ -134,7 +122,7 @@ class Part:
     def segments_used(self) -> int:
         return len(self.held.heads)
 
-    @property
+    @cached_property
     def readings(self) -> int:
         return int(self.held.heads["count"].sum()) + len(self.times)
 
@@ -195,7 +183,7 @@ class Part:
     def all_columns(self) -> list[Column]:
         held, channels = self.held, len(self.values)
         steps = self.loose_intervals
-        loose = [*map(keys_of, self.values), steps[steps > 0].astype(np.uint64)]
+        loose = [*keys_of(self.values), steps[steps > 0].astype(np.uint64)]
         totals = self.totals(channels)
         if not len(held.heads):
             return [Column.of_loose(keys, *total) for keys, total in zip(loose, totals, strict=True)]
@@ -234,14 +222,17 @@ class Part:
 
     def totals(self, channels: int) -> list[tuple[int, float | None, float | None]]:
         """Exact sum, least and largest value of each channel; none of the intervals."""
-        found = []
         segments = totals_of(self.held.totals, channels)
-        for values, of_channel in zip(self.values, segments, strict=True):
-            lows, highs, sums = of_channel
-            if len(values):
-                lows, highs = [*lows, float(values.min())], [*highs, float(values.max())]
-            total = sum(sums) + exact_sum(values)
-            found.append((total, min(lows, default=None), max(highs, default=None)))
+        sums = exact_sums(self.values)
+        if not len(self.times):
+            rows = [([], [], [total]) for total in sums]
+        else:
+            lows, highs = self.values.min(axis=1).tolist(), self.values.max(axis=1).tolist()
+            rows = [([low], [high], [total]) for low, high, total in zip(lows, highs, sums, strict=True)]
+        found = [
+            (sum(a[2] + b[2]), min(a[0] + b[0], default=None), max(a[1] + b[1], default=None))
+            for a, b in zip(segments, rows, strict=True)
+        ]
         return [*found, (0, None, None)]
 
 
@@ -262,14 +253,13 @@ def totals_of(data: bytes, channels: int) -> list[tuple[list[float], list[float]
 def few_rows(span: Span, width: int) -> tuple[str, Part] | None:
     """Of a device with neither segments nor exclusions, and few readings: the state of the database, and all
     that there is. One statement, which sees one state by itself."""
-    bounds = {"device": span.device_id, "start": literal(span.start), "end": literal(span.end)}
-    [[state, is_plain, data]] = store.binary_rows(FEW, bounds)
-    if not int.from_bytes(is_plain, "big"):
+    with connection.cursor() as cursor:
+        cursor.execute(FEW, [span.device_id, literal(span.start), literal(span.end), FEW_ROWS + 1])
+        state, data = cursor.fetchone()
+    if state is None:
         return None
     times, values = store.decode_rows(data or b"", width)
-    if len(times) > FEW_ROWS:
-        return None
-    return bytes(state).decode(), Part(NOTHING, times, values, len(times))
+    return None if len(times) > FEW_ROWS else (state, Part(NOTHING, times, values, len(times)))
 
 
 def gather(spans: Sequence[Span], widths: Sequence[int]) -> list[Part]:

@@ -1,4 +1,4 @@
-"""Segments built of readings that have come to rest: base segments, and larger ones merged of those.
+"""When and where segments are built of readings that have come to rest: base ones, and larger ones of those.
 
 The base segments of a device tile its time line without holes from -infinity to where they end so far, each
 beginning where the one before ends, cut only between different stamps. All is derived: what is wrong, or was
@@ -6,7 +6,6 @@ dropped, is built anew.
 """
 
 import logging
-import struct
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,21 +15,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from django.db import IntegrityError, OperationalError, connection, transaction
 
-from devices import store
+from devices import store, tiles
 from devices.columns import Gone
-from devices.cover import VALID, totals_of
-from devices.segments import (
-    BLOCK,
-    Packed,
-    block_bytes,
-    blocks_of,
-    exact_sum,
-    keys_of,
-    pack,
-    pack_sum,
-    unpack,
-)
+from devices.cover import VALID
+from devices.making import base_segment, cuts, upper_segment
 from devices.spans import INFINITY, MINUS_INFINITY, Span, literal
+from devices.tiles import UNBUILT, Tile, insert, stored
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +34,6 @@ TRANSACTION_MARGIN_SECONDS = 5 * 60
 QUIET_SECONDS = 10 * 60
 SOONEST_SECONDS, LATEST_SECONDS = 60, 3600
 LOCK_TIMEOUT = "2s"
-BASE, UPPER = 0, 1
 
 
 @dataclass(frozen=True)
@@ -63,282 +52,12 @@ class Sizes:
 SIZES = Sizes()
 
 
-class Tile(NamedTuple):
-    """A stored segment."""
-
-    id: int
-    start: int
-    end: int
-    rows: int  # excluded ones too
-    age: float  # seconds
-    is_valid: bool
-
-
 class Progress(NamedTuple):
     """Of a visit to a device."""
 
     readings: int  # that went into base segments
     is_done: bool
     wait_seconds: float
-
-
-@dataclass
-class Segment:
-    """What is stored of one, but for where it ends: `start` and `end` are set by who makes it."""
-
-    level: int
-    count: int
-    excluded: int
-    low: int
-    high: int
-    first: int
-    last: int
-    longest_start: int
-    longest: int
-    totals: bytes
-    values: Sequence[Packed]
-    intervals: Packed
-    interval_count: int
-    interval_sums: np.ndarray
-    runs: bytes
-
-
-def run_type(channels: int) -> np.dtype:
-    """A run of readings in the order of time."""
-    channel = np.dtype([("low", "<f8"), ("high", "<f8"), ("mean", "<f8")])
-    return np.dtype([("first", "<i8"), ("last", "<i8"), ("count", "<i8"), ("channels", channel, (channels,))])
-
-
-# --- Making segments
-
-
-def base_segment(counted: store.Counted, low: int, high: int, run: int) -> Segment:
-    """`low`, `high`: the stamps of the first and the last reading, excluded ones too."""
-    times, values, excluded = counted
-    steps = np.diff(times)
-    longest = int(steps.argmax()) if len(steps) else None
-    intervals = np.sort(steps[steps > 0].astype(np.uint64))
-    totals = b"".join(
-        struct.pack("<dd", channel.min(), channel.max()) + pack_sum(exact_sum(channel))
-        for channel in (values if len(times) else ())
-    )
-    return Segment(
-        level=BASE,
-        count=len(times),
-        excluded=excluded,
-        low=low,
-        high=high,
-        first=int(times[0]) if len(times) else INFINITY,
-        last=int(times[-1]) if len(times) else MINUS_INFINITY,
-        longest_start=INFINITY if longest is None else int(times[longest]),
-        longest=0 if longest is None else int(steps[longest]),
-        totals=totals,
-        values=[pack(np.sort(keys_of(channel))) for channel in values],
-        intervals=pack(intervals),
-        interval_count=len(intervals),
-        interval_sums=block_sums(intervals),
-        runs=runs_of(times, values, run),
-    )
-
-
-def block_sums(intervals: np.ndarray) -> np.ndarray:
-    return np.add.reduceat(intervals, np.arange(0, len(intervals), BLOCK)) if len(intervals) else intervals
-
-
-def runs_of(times: np.ndarray, values: np.ndarray, size: int) -> bytes:
-    starts = np.arange(0, len(times), size)
-    runs = np.zeros(len(starts), run_type(len(values)))
-    if len(starts):
-        counts = np.diff(starts, append=len(times))
-        runs["first"], runs["last"], runs["count"] = times[starts], times[starts + counts - 1], counts
-        shares = np.repeat(1 / counts, counts)
-        runs["channels"]["low"] = np.minimum.reduceat(values, starts, axis=1).T
-        runs["channels"]["high"] = np.maximum.reduceat(values, starts, axis=1).T
-        # Divided first: a sum of shares is not too large for a double.
-        runs["channels"]["mean"] = np.add.reduceat(values * shares, starts, axis=1).T
-    return runs.tobytes()
-
-
-def cuts(times: np.ndarray, size: int) -> list[int]:
-    """Where to cut readings in the order of time into about `size` each: only between different stamps."""
-    places = []
-    start = 0
-    while start + size < len(times):
-        stamp = times[start + size]
-        place = int(np.searchsorted(times, stamp))
-        if place <= start:
-            place = int(np.searchsorted(times, stamp, "right"))
-        if place >= len(times):
-            break
-        places.append(place)
-        start = place
-    return places
-
-
-class Stored(NamedTuple):
-    """A base segment as it is merged."""
-
-    numbers: np.ndarray  # of NUMBERS
-    totals: bytes
-    samples: np.ndarray
-    widths: np.ndarray
-    packed: np.ndarray
-    runs: np.ndarray  # of run_type
-
-
-NUMBERS = np.dtype(
-    [
-        *((name, ">i8") for name in ("low", "high", "first", "last", "longest_start", "longest")),
-        *((name, ">i4") for name in ("count", "excluded", "intervals")),
-    ]
-)
-CONTENTS = """
-    SELECT timestamptz_send(low_time) || timestamptz_send(high_time) || timestamptz_send(first_time)
-        || timestamptz_send(last_time) || timestamptz_send(longest_start) || int8send(longest)
-        || int4send(count) || int4send(excluded) || int4send(intervals), totals, sample, widths, packed, runs
-    FROM devices_segment WHERE id = ANY(%s) ORDER BY start_time
-"""
-
-
-def stored(ids: Sequence[int], channels: int) -> list[Stored]:
-    """Raises Gone."""
-    found = [
-        Stored(
-            np.frombuffer(numbers, NUMBERS)[0],
-            bytes(totals),
-            np.frombuffer(sample, "<u8"),
-            np.frombuffer(widths, np.uint8),
-            np.frombuffer(packed, np.uint8),
-            np.frombuffer(runs, run_type(channels)),
-        )
-        for numbers, totals, sample, widths, packed, runs in store.binary_rows(CONTENTS, [list(ids)])
-    ]
-    if len(found) != len(ids):
-        raise Gone
-    return found
-
-
-def upper_segment(parts: Sequence[Stored], channels: int, run_fan: int) -> Segment:
-    """Of base segments that follow each other."""
-    numbers = np.array([part.numbers for part in parts], NUMBERS)
-    filled = numbers[numbers["count"] > 0]
-    firsts, lasts = filled["first"].astype(np.int64), filled["last"].astype(np.int64)
-    between = firsts[1:] - lasts[:-1]
-    # As in time: an interval within a segment, or one from a segment to the next.
-    starts = np.concatenate((filled["longest_start"], lasts[:-1])).astype(np.int64)
-    lengths = np.concatenate((filled["longest"], between)).astype(np.int64)
-    longest = int(np.lexsort((starts, -lengths))[0]) if len(lengths) else None
-    sorted_parts = [keys_in(part, channels) for part in parts]
-    columns = [np.sort(np.concatenate(arrays)) for arrays in zip(*sorted_parts, strict=True)]
-    intervals = np.sort(np.concatenate((columns.pop(), between[between > 0].astype(np.uint64))))
-    return Segment(
-        level=UPPER,
-        count=int(numbers["count"].sum()),
-        excluded=int(numbers["excluded"].sum()),
-        low=int(numbers["low"].min()),
-        high=int(numbers["high"].max()),
-        first=int(numbers["first"].min()),
-        last=int(numbers["last"].max()),
-        longest_start=INFINITY if longest is None else int(starts[longest]),
-        longest=0 if longest is None else int(lengths[longest]),
-        totals=merged_totals([part.totals for part in parts], channels),
-        values=[pack(column) for column in columns],
-        intervals=pack(intervals),
-        interval_count=len(intervals),
-        interval_sums=block_sums(intervals),
-        runs=merged_runs(np.concatenate([part.runs for part in parts]), run_fan),
-    )
-
-
-def keys_in(part: Stored, channels: int) -> list[np.ndarray]:
-    """The sorted keys of each channel, and the intervals."""
-    found, block, place = [], 0, 0
-    for count in [int(part.numbers["count"])] * channels + [int(part.numbers["intervals"])]:
-        chosen = slice(block, block + blocks_of(count))
-        widths = part.widths[chosen]
-        size = int(block_bytes(widths).sum())
-        table = unpack(part.samples[chosen], widths, part.packed[place : place + size])
-        found.append(table.ravel()[:count])
-        block, place = chosen.stop, place + size
-    return found
-
-
-def merged_totals(totals: Sequence[bytes], channels: int) -> bytes:
-    merged = totals_of(b"".join(totals), channels)
-    return b"".join(
-        struct.pack("<dd", min(lows), max(highs)) + pack_sum(sum(sums))
-        for lows, highs, sums in merged
-        if lows
-    )
-
-
-def merged_runs(runs: np.ndarray, size: int) -> bytes:
-    """Each `size` of them made one."""
-    starts = np.arange(0, len(runs), size)
-    merged = np.zeros(len(starts), runs.dtype)
-    if len(starts):
-        counts = np.add.reduceat(runs["count"], starts)
-        shares = runs["count"] / np.repeat(counts, np.diff(starts, append=len(runs)))
-        merged["first"], merged["count"] = runs["first"][starts], counts
-        merged["last"] = np.maximum.reduceat(runs["last"], starts)
-        channels = runs["channels"]
-        merged["channels"]["low"] = np.minimum.reduceat(channels["low"], starts)
-        merged["channels"]["high"] = np.maximum.reduceat(channels["high"], starts)
-        merged["channels"]["mean"] = np.add.reduceat(channels["mean"] * shares[:, None], starts)
-    return merged.tobytes()
-
-
-# --- Storing them
-
-COLUMNS = (
-    *("device_id", "level", "start_time", "end_time", "count", "excluded", "low_time", "high_time"),
-    *("first_time", "last_time", "intervals", "longest_start", "longest"),
-    *("totals", "sample", "widths", "packed", "interval_sums", "runs"),
-)
-# Valid nowhere: it keeps the place of what is to be built.
-UNBUILT = """
-    INSERT INTO devices_segment
-    (cluster, device_id, start_time, end_time, level, count, excluded, low_time, high_time, first_time,
-        last_time, intervals, longest_start, longest, totals, sample, widths, packed, interval_sums, runs)
-    VALUES (0, %s, %s, %s, 0, 0, 0, 'infinity', '-infinity', 'infinity', '-infinity',
-        0, 'infinity', 0, '', '', '', '', '', '')
-"""
-COPY_IN = f"COPY devices_segment ({', '.join(COLUMNS)}) FROM STDIN (FORMAT binary)"
-ROW = struct.Struct(">h ii ih iq iq ii ii iq iq iq iq ii iq iq")
-
-
-def insert(device_id: int, segments: Sequence[tuple[Segment, int, int]]) -> None:
-    """Segments with the start and the end of their stretch."""
-    rows = b"".join(row(device_id, segment, start, end) for segment, start, end in segments)
-    with connection.cursor() as cursor:
-        store.copy(cursor, COPY_IN, store.copy_file([rows]))
-
-
-def row(device_id: int, segment: Segment, start: int, end: int) -> bytes:
-    """As PostgreSQL's binary COPY has it."""
-    numbers = (
-        *(
-            (4, device_id),
-            (2, segment.level),
-            (8, start),
-            (8, end),
-            (4, segment.count),
-            (4, segment.excluded),
-        ),
-        *((8, segment.low), (8, segment.high), (8, segment.first), (8, segment.last)),
-        *((4, segment.interval_count), (8, segment.longest_start), (8, segment.longest)),
-    )
-    packed = [*segment.values, segment.intervals]
-    contents = (
-        segment.totals,
-        b"".join(part.sample.astype("<u8").tobytes() for part in packed),
-        b"".join(part.widths.tobytes() for part in packed),
-        b"".join(part.data for part in packed),
-        segment.interval_sums.astype("<u8").tobytes(),
-        segment.runs,
-    )
-    head = ROW.pack(len(COLUMNS), *(part for number in numbers for part in number))
-    return head + b"".join(struct.pack(">i", len(part)) + part for part in contents)
 
 
 # --- Visiting a device
@@ -402,20 +121,7 @@ class Builder:
             return int.from_bytes(cursor.fetchone()[0], "big", signed=True)
 
     def tiles(self, cursor: Any, condition: str, parameters: Sequence[object] = ()) -> list[Tile]:
-        cursor.execute(
-            f"""
-            SELECT id, timestamptz_send(start_time), timestamptz_send(end_time), count + excluded,
-                extract(epoch FROM now() - built_at)::float8, {VALID}
-            FROM devices_segment AS s WHERE device_id = %s AND {condition}
-            """,
-            [self.device_id, *parameters],
-        )
-        return [
-            Tile(
-                id_, int.from_bytes(start, "big", signed=True), int.from_bytes(end, "big", signed=True), *rest
-            )
-            for id_, start, end, *rest in cursor.fetchall()
-        ]
+        return tiles.tiles(cursor, self.device_id, condition, parameters)
 
     # Base segments
 

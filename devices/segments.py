@@ -21,6 +21,9 @@ LARGEST_KEY = np.uint64(2**64 - 1)
 UNITS = 2**1074
 # So many halves of 27 bits add up in a double without rounding.
 SUM_CHUNK = 2**25
+LOW_BITS = 27
+LOW_MASK = 2**LOW_BITS - 1
+FEW = 1024
 # Exponents of doubles as frexp gives them: subnormal ones down to here.
 LEAST_EXPONENT = -1073
 EXPONENTS = 1024 - LEAST_EXPONENT + 1
@@ -38,11 +41,37 @@ def values_of(keys: np.ndarray) -> np.ndarray:
     return (keys ^ np.where(keys >> np.uint64(63), SIGN, LARGEST_KEY)).view(np.float64)
 
 
+def value_of(key: int) -> float:
+    """Of one."""
+    bits = key ^ (1 << 63 if key >> 63 else 2**64 - 1)
+    return struct.unpack("<d", struct.pack("<Q", bits))[0]
+
+
 # --- Exact sums
 
 
+def exact_sums(table: np.ndarray) -> list[int]:
+    """Of each row of a table of finite doubles its sum in units of the smallest double: nothing is rounded,
+    in whatever order."""
+    rows, columns = table.shape
+    if not table.size:
+        return [0] * rows
+    if columns <= FEW:
+        fractions, exponents = np.frexp(table)
+        least = int(exponents.min())
+        shifts = exponents - least
+        if shifts.max() < LOW_BITS:
+            # Halves of so few, so little shifted, add up in 64 bits.
+            mantissas = np.ldexp(fractions, 53).astype(np.int64)
+            highs = ((mantissas >> LOW_BITS) << shifts).sum(axis=1).tolist()
+            lows = ((mantissas & LOW_MASK) << shifts).sum(axis=1).tolist()
+            totals = [(high << LOW_BITS) + low for high, low in zip(highs, lows, strict=True)]
+            return [in_units(total << (least - LEAST_EXPONENT)) for total in totals]
+    return [exact_sum(row) for row in table]
+
+
 def exact_sum(values: np.ndarray) -> int:
-    """The sum of finite doubles in units of the smallest double: nothing is rounded, in whatever order."""
+    """The sum of finite doubles, likewise."""
     return sum(chunk_sum(values[i : i + SUM_CHUNK]) for i in range(0, len(values), SUM_CHUNK))
 
 
@@ -51,13 +80,18 @@ def chunk_sum(values: np.ndarray) -> int:
     mantissas = np.ldexp(fractions, 53).astype(np.int64)
     places = exponents - LEAST_EXPONENT
     # Sums of one exponent, each in two halves that no double rounds.
-    high = np.bincount(places, mantissas >> 27, EXPONENTS)
-    low = np.bincount(places, mantissas & (2**27 - 1), EXPONENTS)
+    high = np.bincount(places, mantissas >> LOW_BITS, EXPONENTS)
+    low = np.bincount(places, mantissas & LOW_MASK, EXPONENTS)
     total = 0
     for place in np.flatnonzero((high != 0) | (low != 0)).tolist():
-        total += ((int(high[place]) << 27) + int(low[place])) << place
+        total += ((int(high[place]) << LOW_BITS) + int(low[place])) << place
+    return in_units(total)
+
+
+def in_units(total: int) -> int:
+    """Of mantissas shifted by their exponents less LEAST_EXPONENT."""
     # A mantissa of exponent e counts 2^(e - 53), which is 2^(e + 1074 - 53) units.
-    return total >> (53 - 1074 - LEAST_EXPONENT) if 1074 + LEAST_EXPONENT < 53 else total
+    return total >> (53 - 1074 - LEAST_EXPONENT)
 
 
 def pack_sum(total: int) -> bytes:

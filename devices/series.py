@@ -6,8 +6,8 @@ Columns are as wide as was asked for, but that a run of a segment is in one whol
 import numpy as np
 
 from devices import cover, journal, store
+from devices.making import run_type
 from devices.periods import Period
-from devices.rollups import run_type
 from devices.spans import Span
 from devices.storage import Series
 

@@ -15,6 +15,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any
 from uuid import uuid4
 
@@ -22,7 +23,7 @@ import numpy as np
 from django.db import connection, transaction
 
 from devices import journal, store
-from devices.clickhouse import Server, cluster_name
+from devices.clickhouse import NO_SCHEMA, Server, cluster_name
 from devices.periods import Period
 from devices.segments import between, rank, rounded
 from devices.spans import INFINITY, MINUS_INFINITY, START, Span
@@ -181,15 +182,18 @@ FIGURES = f"""
         length(gaps), arraySum(gaps), channels
     FROM ({TIMES}) AS times LEFT JOIN ({VALUES}) AS amounts USING (device_id, cell)
 """
+POOL_PARTS = f"""
+    SELECT pool, groupArray(v) AS vs FROM (
+        SELECT v, {{pools:Array(Array(UInt32))}}[
+                transform(device_id, {{devices:Array(Int32)}}, {{kinds:Array(UInt32)}}, 0)
+            ][channel] AS pool
+        FROM ({SOURCE}) ARRAY JOIN values AS v, arrayEnumerate(values) AS channel WHERE kept
+    )
+    WHERE pool > 0 GROUP BY pool
+"""
 POOLS = f"""
     SELECT pool, n, {RANKS} FROM (
-        SELECT pool, count() AS n, arraySort(groupArray(v)) AS s FROM (
-            SELECT v, {{pools:Array(Array(UInt32))}}[
-                    transform(device_id, {{devices:Array(Int32)}}, {{kinds:Array(UInt32)}}, 0)
-                ][channel] AS pool
-            FROM ({SOURCE}) ARRAY JOIN values AS v, arrayEnumerate(values) AS channel WHERE kept
-        )
-        WHERE pool > 0 GROUP BY pool
+        SELECT pool, arraySort(groupArrayArray(vs)) AS s, length(s) AS n FROM (PARTS) GROUP BY pool
     )
 """
 # A mean whose sum is beyond the largest double is taken of smaller numbers.
@@ -199,7 +203,7 @@ SERIES = f"""
             (mean, scaled) -> if(isFinite(mean), mean, scaled * exp2(64)),
             avgForEach(values), avgForEach(arrayMap(v -> v * exp2(-64), values))
         )
-    FROM ({SOURCE}) WHERE kept GROUP BY cell ORDER BY cell
+    FROM ({SOURCE}) WHERE kept GROUP BY cell
 """
 HOURS = f"""
     SELECT hour, groupArray((exponent, n, high, low)) FROM (
@@ -209,7 +213,7 @@ HOURS = f"""
         )
         GROUP BY hour, exponent
     )
-    GROUP BY hour ORDER BY hour
+    GROUP BY hour
 """
 # As PostgreSQL's timestamptz_send and array_send write a reading: big-endian; the array with its dimensions,
 # flags, type, size and lower bound, and before each value its length.
@@ -236,6 +240,36 @@ class ClickHouse(Server):
     def create_schema(self, cluster: str = "") -> None:
         """One table; of a cluster a replicated one on each shard, and one over all. Raises Unavailable."""
         self.run(schema(cluster))
+
+    @cached_property
+    def table(self) -> tuple[str, str]:
+        """The database and the engine with its parameters. Raises Unavailable."""
+        found = self.rows(
+            "SELECT database, engine_full FROM system.tables"
+            " WHERE database = currentDatabase() AND name = 'readings'"
+        )
+        if not found:
+            raise Unavailable(NO_SCHEMA)
+        return found[0]
+
+    @cached_property
+    def cluster(self) -> str:
+        """Empty of a plain table. Raises Unavailable."""
+        match = OF_CLUSTER.match(self.table[1])
+        return match[1] if match else ""
+
+    @cached_property
+    def shards(self) -> str:
+        """How a table function begins that has a statement run on each shard; empty of a plain table."""
+        return f"cluster('{self.cluster}', " if self.cluster else ""
+
+    def on_shards(self, statement: str) -> str:
+        """A statement on `readings` whose rows are of a device each. A shard has all readings of its devices:
+        of a plain statement it would send them to the server that was asked, to be grouped there."""
+        if not self.shards:
+            return statement
+        local = statement.replace("FROM readings ", f"FROM `{self.table[0]}`.readings_local ")
+        return f"SELECT * FROM {self.shards}view({local}))"
 
     # Storing
 
@@ -288,11 +322,7 @@ class ClickHouse(Server):
 
     def delete(self, condition: str) -> None:
         """On every replica before it returns. `condition` is SQL."""
-        found = self.rows(
-            "SELECT engine_full FROM system.tables WHERE database = currentDatabase() AND name = 'readings'"
-        )
-        match = OF_CLUSTER.match(found[0][0]) if found else None
-        table = f"readings_local ON CLUSTER {match[1]}" if match else "readings"
+        table = f"readings_local ON CLUSTER {self.cluster}" if self.cluster else "readings"
         self.run([f"DELETE FROM {table} WHERE {condition}"], **DELETE_SETTINGS)
 
     def prepare(self, now: datetime) -> list[str]:
@@ -387,7 +417,7 @@ class ClickHouse(Server):
             found: dict[int, Figures] = {}
             for layer in layers(asked):
                 parameters = parameters_of([asked[i] for i in layer])
-                rows = self.rows(FIGURES, is_patient=True, **parameters, shares=list(shares))
+                rows = self.rows(self.on_shards(FIGURES), is_patient=True, **parameters, shares=list(shares))
                 by_cell = {(device_id, cell): row for device_id, cell, *row in rows}
                 for i in layer:
                     row = by_cell.get((asked[i].span.device_id, since_1970(asked[i].span.start)))
@@ -411,7 +441,7 @@ class ClickHouse(Server):
         ]
         kinds = list(dict.fromkeys(numbers))
         rows = self.rows(
-            POOLS,
+            POOLS.replace("PARTS", self.on_shards(POOL_PARTS)),
             is_patient=True,
             **parameters_of(asked),
             shares=list(shares),
@@ -441,8 +471,10 @@ class ClickHouse(Server):
         start, end = bounds(period)
         asked = Asked(Span.of(device_id, period), channels, None)
         cells = column_starts(end - start, points) + start
-        rows = self.rows(SERIES, **parameters_of([asked]) | {"cells": cells.tolist()})
-        table = [np.array(column) for column in zip(*rows, strict=True)] or [np.empty(0, np.int64)] * 3
+        rows = self.rows(self.on_shards(SERIES), **parameters_of([asked]) | {"cells": cells.tolist()})
+        table = [np.array(column) for column in zip(*sorted(rows), strict=True)] or [
+            np.empty(0, np.int64)
+        ] * 3
         lows, highs, means = table[3:] or [np.empty((0, channels))] * 3
         if lows.shape[1:] != (channels,):
             raise store.wrong_count(channels)
@@ -450,16 +482,18 @@ class ClickHouse(Server):
 
     def hourly_means(self, device_id: int, channel: int, period: Period) -> list[tuple[datetime, float]]:
         asked = Asked(Span.of(device_id, period), 0, None)
-        rows = self.rows(HOURS, **parameters_of([asked]), channel=channel + 1)
+        rows = self.rows(self.on_shards(HOURS), **parameters_of([asked]), channel=channel + 1)
         return [
-            (time_of(hour), rounded(exact_sum(sums), sum(n for _, n, _, _ in sums))) for hour, sums in rows
+            (time_of(hour), rounded(exact_sum(sums), sum(n for _, n, _, _ in sums)))
+            for hour, sums in sorted(rows)
         ]
 
     # Copying
 
     def days(self, device_id: int) -> dict[int, Day]:
         return {
-            day: Day(count, total) for day, count, total in self.rows(DAYS, is_patient=True, device=device_id)
+            day: Day(count, total)
+            for day, count, total in self.rows(self.on_shards(DAYS), is_patient=True, device=device_id)
         }
 
     def rows_of(self, span: Span) -> Rows:

@@ -4,15 +4,14 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from typing import Any
 
-import numpy as np
-
-from devices import cover, history, journal, rollups, series, store
+from devices import cover, few, history, journal, rollups, series, store
 from devices.columns import Column, Found, Gone, find
 from devices.cover import Part
 from devices.periods import Period
-from devices.segments import between, values_of
+from devices.segments import between, value_of
 from devices.spans import Span
 from devices.storage import (
     GAP,
@@ -133,9 +132,9 @@ def answer(
     asked: Sequence[Asked], shares: Sequence[float], pools: Sequence[Pool], report: Report | None
 ) -> Answer:
     if len(asked) == 1 and not pools:
-        few = cover.few_rows(asked[0].span, asked[0].channels)
-        if few is not None:
-            return Answer(answer_each(asked, [few[1]], shares), [], few[0])
+        found = answer_few(asked[0], shares)
+        if found is not None:
+            return found
     parts: list[Part] = []
     each: list[Figures] = []
     with journal.one_state():
@@ -148,6 +147,18 @@ def answer(
             if report is not None:
                 report(len(each))
         return Answer(each, answer_pools(parts, pools, shares), state)
+
+
+def answer_few(asked: Asked, shares: Sequence[float]) -> Answer | None:
+    """None where there is more to be heeded than a few readings."""
+    found = cover.few_rows(asked.span, asked.channels)
+    if found is None:
+        return None
+    state, part = found
+    if len(part.times) <= few.MOST:
+        figures = few.figures(part.times.tolist(), part.values.tolist(), shares, partial(gap_limit, asked))
+        return Answer([figures], [], state)
+    return Answer(answer_each([asked], [part], shares), [], state)
 
 
 def answer_each(asked: Sequence[Asked], parts: Sequence[Part], shares: Sequence[float]) -> list[Figures]:
@@ -197,7 +208,7 @@ def amounts_of(column: Column, found: Sequence[Found]) -> Amounts:
 
 
 def value_at(found: Found) -> float:
-    low, high = values_of(np.array([found.low, found.high], np.uint64)).tolist()
+    low, high = value_of(found.low), value_of(found.high)
     # From -0.0 to itself would be 0.0.
     return low if found.is_single else between(low, high, found.part)
 

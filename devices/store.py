@@ -351,13 +351,18 @@ def decode_binary_copy(data: memoryview, channel_count: int) -> np.ndarray:
 
 def decode_rows(data: bytes | memoryview, channel_count: int) -> tuple[np.ndarray, np.ndarray]:
     """Times and values, as `read` has them, of `timestamptz_send(time) || array_send(values)`."""
-    # As in a row of a COPY, but for the lengths before the fields.
-    layout = np.dtype([("time", ">i8"), *row_type(channel_count).descr[6:]])
+    layout = sent_type(channel_count)
     rows, rest = divmod(len(data), layout.itemsize)
     table = np.frombuffer(data, layout, rows)
     if rest or (table["size"] != channel_count).any():
         raise wrong_count(channel_count)
     return table["time"].astype(np.int64), table["items"]["value"].astype(np.float64).T
+
+
+@lru_cache(maxsize=64)
+def sent_type(count: int) -> np.dtype:
+    """As in a row of a COPY, but for the lengths before the fields."""
+    return np.dtype([("time", ">i8"), *row_type(count).descr[6:]])
 
 
 def wrong_count(channel_count: int) -> ValueError:

@@ -391,6 +391,15 @@ class TestAnalyses:
         assert client(factories.admin()).post(url(model, "change", made.pk), {}).status_code == 403
 
 
+class TestFilters:
+    @pytest.mark.parametrize(
+        "query", ["created_at__year=99999999", "created_at__year=0", "role__exact=%00", "q=%00", "p=99999999"]
+    )
+    def test_what_no_database_takes_is_refused_or_left_out(self, query):
+        response = client(factories.admin()).get(f"{url(User, 'changelist')}?{query}")
+        assert response.status_code in (200, 302, 400)
+
+
 class TestActivity:
     def test_posts_made_and_deleted_here_write_their_events(self):
         seen, blog = client(factories.colleague()), factories.blog()

@@ -152,10 +152,24 @@ def test_a_page_shows_what_a_result_says_of_itself():
     for text in (
         "2 excluded",
         "one reading in 1 s expected",
+        '<span data-word="segments_used">segments</span>',
         '<th scope="col" class="figure">5 %</th>',
         "24 h",
     ):
         assert text in page, text
+
+
+def test_many_buckets_are_shown_page_by_page():
+    device = factories.device()
+    factories.readings(device, [(1.0, 2.0, 3.0)])
+    bounds = {"start": factories.NOON, "end": factories.NOON + timedelta(hours=401)}
+    analysis, client = shown(Analysis(device=device, bucket="hour", time_zone="UTC", **bounds))
+    path = reverse("analytics:analysis", args=[analysis.pk])
+    shown_rows = [
+        client.get(f"{path}{query}").content.count(b'scope="rowgroup"') for query in ("", "?page=2")
+    ]
+    assert shown_rows[0] - shown_rows[1] == 400 - 1
+    assert b"Page 2 of 2" in client.get(f"{path}?page=2").content
 
 
 def test_too_many_buckets_by_a_late_reading_end_in_a_clear_error():

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 from django_celery_results.models import TaskResult
 
 from analytics import analyses, queue
@@ -34,7 +36,7 @@ def ask(target: Device | User, now: datetime = NOW, **question: Any) -> Analysis
 def finished(analysis: Analysis, now: datetime = NOW) -> Analysis:
     """As a worker leaves it."""
     task = str(analysis.pk)
-    queue.claim(Analysis, analysis.pk, task)
+    assert queue.claim(Analysis, task) == analysis
     computed = analyses.compute(analysis, now, lambda _: None)
     queue.owned(Analysis, analysis.pk, task).update(
         readings=computed.readings, snapshot=computed.snapshot, counts=computed.counts
@@ -177,10 +179,22 @@ def test_a_queued_one_is_still_to_come(device: Device) -> None:
 
 def test_a_running_one_holds_unless_something_changed_since_it_was_asked_for(device: Device) -> None:
     running = ask(device)
-    queue.claim(Analysis, running.pk, "a-task")
+    assert queue.claim(Analysis, "a-task") == running
     assert ask(device).pk == running.pk
     late(device)
     assert ask(device).pk != running.pk
+
+
+def test_a_list_is_told_which_of_its_results_no_longer_hold(device: Device, client: Client) -> None:
+    holds, outdated = finished(ask(device, period=Period(start=NOW))), finished(ask(device))
+    late(device)
+    client.force_login(device.owner)
+    path = reverse("analytics:analysis-stale")
+    asked = {"id": [str(analysis.pk) for analysis in (holds, outdated)]}
+    assert client.get(path, asked).json() == {"stale": [str(outdated.pk)]}
+    assert client.get(path, {"id": "1"}).status_code == 400
+    client.force_login(factories.stranger())
+    assert client.get(path, asked).json() == {"stale": []}
 
 
 def test_a_result_of_before_this_was_kept_is_stale(device: Device) -> None:

@@ -156,10 +156,18 @@ def test_too_many_rows_are_refused(lag: int, last: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", ["[]", "null", "1", '"well"', "{", "[" * 5000, '{"lag": NaN}', '{"lag": 1e400}']
+    "body",
+    ["[]", "null", "1", '"well"', "{", "[" * 5000, "NaN", '{"lag": NaN', '{"lag": NaN, "seed": 01}', "\xff"],
 )
 def test_a_body_that_is_no_object_is_refused(body: str) -> None:
     assert refused(body) == ["body"]
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e400", "-1e400"])
+def test_what_is_no_finite_number_is_named(number: str) -> None:
+    body = json.dumps(WELL | {"pause": 0}).replace('"pause": 0', f'"pause": {number}')
+    assert refused(body) == ["pause"]
+    assert refused(f'{{"lag": {number}, "deep": [1, {{"er": {number}}}]}}') == ["lag", "deep.1.er"]
 
 
 @pytest.mark.parametrize(

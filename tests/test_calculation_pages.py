@@ -233,13 +233,14 @@ def test_forecast_of_an_own_device_with_its_band(
     assert portal.request("POST", path, token=owner.token, json=hours).status_code == 201
     page = visit(owner_account)
     page.goto("/portal/calculations/new/?kernel=forecast")
-    page.get_by_label("Device").select_option("Greenhouse")
-    page.get_by_label("Channel").fill("value")
+    page.get_by_label("Device").select_option("Greenhouse: value")
+    page.get_by_label("Channel").select_option("value")
     page.get_by_label("Days ahead").fill("2")
     with page.expect_navigation():
         page.get_by_role("button", name="Calculate").click()
     expect(page.get_by_role("status").first).to_contain_text("Finished", timeout=60_000)
     expect(page.locator("table.readings tbody tr")).to_have_count(48)
+    expect(page.locator("dl.facts").get_by_text("Greenhouse", exact=True)).to_be_visible()
     expect(page.get_by_text("Drag to zoom in")).to_be_visible()
     assert is_drawn(page)
 
@@ -275,6 +276,22 @@ def test_pages_of_others_are_not_found(portal: Portal, visit: Visit, owner_accou
     assert page.goto(f"/portal/calculations/new/?like={foreign}").status == 404
     for nonsense in ("new/?kernel=nonsense", "new/?like=nonsense"):
         assert page.goto(f"/portal/calculations/{nonsense}").status == 404
+
+
+def test_what_cannot_be_compared_says_why(
+    portal: Portal, visit: Visit, owner: Person, owner_account: Account
+) -> None:
+    done, waiting = finished(portal, owner, name="Done"), ask(portal, owner, name="Waiting", pause=600)
+    page = visit(owner_account)
+    page.goto(f"/portal/calculations/{done}/compare/?with={waiting}")
+    assert page.url.endswith(f"/{done}/")
+    expect(page.get_by_text(re.compile("can't be compared: Waiting is (queued|running)"))).to_be_visible()
+    cancel(portal, owner, waiting)
+    portal.query(
+        "UPDATE analytics_calculation SET status = 'finished', kernel = 'forecast' WHERE id = %s", waiting
+    )
+    page.goto(f"/portal/calculations/{done}/compare/?with={waiting}")
+    expect(page.get_by_text("Done is of the kernel well, Waiting of forecast.")).to_be_visible()
 
 
 def test_pages_fit_a_narrow_screen(

@@ -284,7 +284,7 @@ class TestCancelling:
 
     def test_whoever_lost_the_run_stores_no_row(self, owner):
         run_id = owner.ask()
-        run = queue.claim_next(Calculation, "task")
+        run = queue.claim(Calculation, "task")
         assert str(run.pk) == run_id
         owner.post(f"/calculations/{run_id}/cancel/", expected=202)
         assert not calculations.compute(run, int)

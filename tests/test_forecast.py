@@ -108,12 +108,36 @@ def test_hours_without_readings_are_bridged():
     ("days", "every", "reason"),
     [(0, HOUR, "has no reading"), (1, HOUR, "24 of 24 hours"), (10, 5 * HOUR, "hours have readings")],
 )
-def test_too_little_history_fails_and_says_so(days, every, reason):
-    run = calculation(device_with_past(days, every))
+def test_too_little_history_fails_and_says_so(days, every, reason, caplog):
+    with caplog.at_level("INFO"):
+        run = calculation(device_with_past(days, every))
+    # An outcome, and no fault of the worker's.
+    assert "raised expected" in caplog.text
+    assert "Traceback" not in caplog.text
     assert run.status == Status.FAILED
     assert run.error.startswith("TooLittleHistory: ")
     assert reason in run.error
     assert run.row_count == 0
+
+
+def test_its_columns_have_the_unit_of_the_channel():
+    profile = factories.profile("greenhouse", ["temperature", "moisture"])
+    profile.channels.filter(name="temperature").update(unit="°C")
+    device = factories.device(profile=profile)
+    stored = {"device": str(device.uuid), "channel": "temperature"}
+    units = [column.unit for column in forecast.KERNEL.columns_of(stored)]
+    assert units == ["", "°C", "°C", "°C"]
+    assert {column.unit for column in forecast.KERNEL.columns_of(stored | {"channel": "gone"})} == {""}
+
+
+def test_its_form_offers_the_devices_and_channels_of_who_asks():
+    device, foreign = factories.device(name="Mast"), factories.device(factories.stranger())
+    fields = {p.name: p.form_field(device.owner) for p in forecast.KERNEL.parameters}
+    assert fields["device"].choices == [(str(device.uuid), "Mast: x, y, z")]
+    assert [name for name, _ in fields["channel"].choices] == ["x", "y", "z"]
+    [shown] = [p.shown for p in forecast.KERNEL.parameters if p.name == "device"]
+    assert shown(str(device.uuid), device.owner) == "Mast"
+    assert shown(str(foreign.uuid), device.owner) == str(foreign.uuid)
 
 
 def test_who_may_no_longer_see_the_device_gets_no_forecast():

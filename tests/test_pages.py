@@ -616,6 +616,11 @@ def test_period_is_excluded_and_lifted_and_results_turn_stale(
 
     with same_document(result):
         expect(badge).to_be_visible()
+    lists = visit(admin_account)
+    for path in ("/portal/analyses/", device_path(device)):
+        lists.goto(path)
+        marked = lists.locator(f'[data-analysis="{task_id}"]').get_by_text("Stale", exact=True)
+        expect(marked).to_be_visible()
     result.get_by_role("button", name="Ask again").click()
     expect(result.get_by_text("3 excluded")).to_be_visible()
     assert shown_statistics(result)[0]["count"] == 0

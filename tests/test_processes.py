@@ -45,21 +45,34 @@ def test_command_that_fails_is_told_with_its_last_lines(tmp_path: Path) -> None:
         supervisor.run_once(shell("once", "echo no luck; exit 7"))
 
 
-def test_stop_is_asked_for_last_started_first_and_ends_the_stubborn(tmp_path: Path) -> None:
-    order = tmp_path / "order"
+def test_stop_is_asked_for_side_by_side_servers_last_and_ends_the_stubborn(tmp_path: Path) -> None:
+    """Each of the first two ends only when the other was told to; the server, when both have ended."""
+    both = f"while ! test -e {tmp_path}/a.told -a -e {tmp_path}/b.told; do sleep 0.05; done"
+    after = f"cp {tmp_path}/order {tmp_path}/before; echo server >> {tmp_path}/order"
 
-    def telling(name: str, then: str) -> Command:
+    def telling(name: str, then: str, **options: object) -> Command:
         ready = tmp_path / f"{name}.ready"
-        script = f"trap 'echo {name} >> {order}; {then}' TERM; touch {ready}; while :; do sleep 0.05; done"
-        return shell(name, script, grace_seconds=0.5)
+        script = f"trap '{then}' TERM; touch {ready}; while :; do sleep 0.05; done"
+        return shell(name, script, **options)
 
+    def waiting(name: str) -> Command:
+        return telling(name, f"touch {tmp_path}/{name}.told; {both}; echo {name} >> {tmp_path}/order; exit")
+
+    commands = (
+        telling("server", f"{after}; exit", serves_others=True),
+        waiting("a"),
+        telling("stubborn", ":", grace_seconds=0.5),
+        waiting("b"),
+    )
     with Supervisor(tmp_path) as supervisor:
-        for name, then in (("first", "exit"), ("stubborn", ":"), ("last", "exit")):
-            supervisor.add(telling(name, then))
-            supervisor.wait_until((tmp_path / f"{name}.ready").exists, seconds=10, name=name)
-    assert order.read_text().split() == ["last", "stubborn", "first"]
+        for command in commands:
+            supervisor.add(command)
+            ready = tmp_path / f"{command.name}.ready"
+            supervisor.wait_until(ready.exists, seconds=10, name=command.name)
+    assert sorted((tmp_path / "before").read_text().split()) == ["a", "b"]
+    assert (tmp_path / "order").read_text().split()[-1] == "server"
     codes = [child.process.returncode for child in supervisor.children]
-    assert codes == [0, -signal.SIGKILL, 0]
+    assert codes == [0, 0, -signal.SIGKILL, 0]
 
 
 def test_end_of_the_parent_asks_for_a_stop(tmp_path: Path) -> None:

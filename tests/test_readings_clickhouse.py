@@ -45,7 +45,8 @@ NOWHERE = "clickhouse://somebody:hush@127.0.0.1:1/readings"
 EVER = Period()
 STAMP = "2026-11-02T08:00:00Z"
 READING = {"x": 1.5, "y": 2, "z": 3}
-MINUTE = timedelta(minutes=1)
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+SHARDS = "remote('127.0.0.1,localhost', "
 
 Ask = Callable[..., Any]
 
@@ -369,29 +370,41 @@ def test_the_schema_of_a_cluster_is_valid_and_sharded_by_device(clickhouse_readi
     assert "Distributed(main, currentDatabase(), readings_local, cityHash64(device_id))" in statements[1]
 
 
-def test_all_questions_work_over_shards(device, clickhouse_readings, settings):
-    """Two that have the same readings: what PostgreSQL says of each of them stored twice."""
-    other = factories.device(device.owner, profile=factories.profile("pair", ("x", "b")))
-    rows = {
-        each: [[i % 7 + 0.1, -i, i / 3][: len(each.channels)] for i in range(300)] for each in (device, other)
-    }
-    for each, values in rows.items():
-        factories.readings(each, values)
-    factories.exclusion(device, NOON, NOON + MINUTE)
-    whole = "remote('127.0.0.1,localhost', currentDatabase(), 'readings')"
-    clickhouse_readings.run(["DROP DATABASE IF EXISTS sharded", "CREATE DATABASE sharded"])
-    clickhouse_readings.run([f"CREATE TABLE sharded.readings AS {whole}"])
+def test_all_questions_work_over_shards(clickhouse_readings, settings):
+    """Two within this process, that share the devices between them."""
+    owner, pair = factories.owner(), factories.profile("pair", ("x", "b"))
+    devices = [
+        *(factories.device(owner) for _ in range(3)),
+        *(factories.device(owner, profile=pair) for _ in range(3)),
+    ]
     settings.READINGS_URL = "postgresql"
-    for each, values in rows.items():
-        for _ in range(2):
-            factories.readings(each, values)
-    ours = answers([device, other])
+    for i, device in enumerate(devices):
+        rows = [[i * j % 7 + 0.1, -j, j / 3][: len(device.channels)] for j in range(300)]
+        factories.readings(device, rows)
+        clickhouse_readings.take_over(
+            storage.current().rows_of(Span.of(device.pk, Period(NOON, NOON + HOUR)))
+        )
+    factories.exclusion(devices[0], NOON, NOON + MINUTE)
+    ours = answers(devices)
+
+    clickhouse_readings.run(
+        [
+            "DROP DATABASE IF EXISTS sharded",
+            "CREATE DATABASE sharded",
+            "CREATE VIEW sharded.readings_local AS"
+            " SELECT * FROM default.readings WHERE device_id % 2 = shardNum() - 1",
+            f"CREATE TABLE sharded.readings AS {SHARDS}'sharded', 'readings_local')",
+        ]
+    )
     settings.READINGS_URL = f"{clickhouse_readings.url}?database=sharded"
-    for client in (storage.current().client, storage.current().patient_client):
+    sharded = storage.current()
+    sharded.shards = SHARDS
+    for client in (sharded.client, sharded.patient_client):
         # Else it would look for itself behind a socket.
         client.set_client_setting("prefer_localhost_replica", 1)
-    assert storage.current().rows("SELECT count() FROM readings") == [(1200,)]
-    assert answers([device, other]) == ours
+    by_shard = "SELECT shardNum(), count() FROM readings GROUP BY 1 ORDER BY 1"
+    assert sharded.rows(by_shard) == [(1, 900), (2, 900)]
+    assert answers(devices) == ours
 
 
 def answers(devices: list[Device]) -> list[Any]:
@@ -408,6 +421,7 @@ def answers(devices: list[Device]) -> list[Any]:
         kept.has(ids[0], NOON, [0.1, 0, 0]),
         [array.tolist() for array in (series.starts, series.ends, series.counts, series.lows, series.highs)],
         series.means.round(9).tolist(),
+        [(hour, round(mean, 9)) for hour, mean in kept.hourly_means(ids[0], 2, period)],
         [kept.days(pk) for pk in ids],
         sorted(kept.rows_of(Span.of(ids[0], period)).times),
     ]

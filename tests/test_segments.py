@@ -18,6 +18,7 @@ from devices.segments import (
     block_bytes,
     concatenated,
     exact_sum,
+    exact_sums,
     fraction,
     keys_of,
     pack,
@@ -26,6 +27,7 @@ from devices.segments import (
     rounded,
     unpack,
     unpack_sum,
+    value_of,
     values_of,
 )
 
@@ -60,6 +62,7 @@ class TestKeys:
         keys = keys_of(np.array(numbers, np.float64))
         assert values_of(keys).tobytes() == struct.pack(f"{len(numbers)}d", *numbers)
         assert values_of(np.sort(keys)).tolist() == sorted(numbers)
+        assert struct.pack(f"{len(numbers)}d", *map(value_of, keys.tolist())) == values_of(keys).tobytes()
 
     def test_negative_zero_comes_first(self):
         below, above = keys_of(np.array([-0.0, 0.0]))
@@ -75,6 +78,16 @@ class TestSums:
     def test_they_are_exact(self, numbers):
         total = exact_sum(np.array(numbers, np.float64))
         assert Fraction(total, UNITS) == sum(map(Fraction, numbers), Fraction())
+
+    @pytest.mark.parametrize("kind", KINDS)
+    @pytest.mark.parametrize("size", [0, 1, 7, 1000, 1024, 1025])
+    def test_those_of_a_table_are_exact(self, kind, size):
+        table = np.stack([KINDS[kind](np.random.default_rng(seed), size) for seed in range(3)])
+        assert exact_sums(table) == [exact_sum(row) for row in table]
+
+    def test_the_largest_shifts_do_not_overflow(self):
+        table = np.array([[(2 - 2**-52) * 2.0**26] * 1023 + [1.0]] * 2) * np.array([[1], [-1]])
+        assert exact_sums(table) == [exact_sum(row) for row in table]
 
     @reproducible
     @given(st.lists(finite), st.binary(max_size=5))

@@ -2,10 +2,17 @@
 
 from typing import Any
 
+from rest_framework.exceptions import PermissionDenied
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
 from users.models import Scope, Token
+
+
+def require_scope(request: Request, scope: Scope) -> None:
+    """Beside the one that the view asks for anyway. Raises PermissionDenied."""
+    if isinstance(request.auth, Token) and scope not in request.auth.scopes:
+        raise PermissionDenied(ScopeAllows.message)
 
 
 class ScopeAllows(BasePermission):

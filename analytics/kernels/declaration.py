@@ -5,7 +5,7 @@ import re
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -13,13 +13,15 @@ from django import forms
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from devices.models import Device
+from devices.models import Channel, Device
 from devices.periods import BadStamp, parse_stamp
 from users.serializers import Text, WholeNumber
 
 MAX_ROWS = 100_000
 # More devices than these are no choice in a form, but an id that is typed.
 MOST_CHOICES = 500
+# Of a channel's name.
+MOST_LETTERS = 50
 REQUIRED: Any = object()
 DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
@@ -39,6 +41,11 @@ class Refused(Exception):
 
     def __str__(self) -> str:
         return "; ".join(f"{name}: {message}" for name, message in self.errors.items())
+
+
+class NoResult(Exception):
+    """What `run` raises where the data that it needs give no result: an outcome, which the message explains,
+    and no fault."""
 
 
 class DayField(serializers.DateField):
@@ -111,6 +118,10 @@ class Parameter(ABC):
         is_required = self.default is REQUIRED
         return self.make_form_field(asker=asker, label=label, help_text=self.help, required=is_required)
 
+    def shown(self, stored: Any, asker: Any) -> Any:
+        """A stored value as a page has it for somebody."""
+        return stored
+
     @property
     def shown_default(self) -> Any:
         """What a form starts with; None for what must be given, or is taken when it is asked for."""
@@ -181,21 +192,32 @@ class DeviceId(Parameter):
         return IdField(**options)
 
     def make_form_field(self, *, asker: Any, **options: Any) -> forms.Field:
-        devices = list(Device.objects.visible_to(asker)[: MOST_CHOICES + 1])
+        devices = list(Device.objects.visible_to(asker).with_channels()[: MOST_CHOICES + 1])
         if len(devices) > MOST_CHOICES:
             return forms.CharField(**options)
-        return forms.ChoiceField(choices=[(str(device.uuid), str(device)) for device in devices], **options)
+        labels = [f"{device}: {', '.join(channel.name for channel in device.channels)}" for device in devices]
+        ids = [str(device.uuid) for device in devices]
+        return forms.ChoiceField(choices=list(zip(ids, labels, strict=True)), **options)
+
+    def shown(self, stored: Any, asker: Any) -> Any:
+        device = Device.objects.visible_to(asker).filter(uuid=stored).first()
+        return stored if device is None else str(device)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Word(Parameter):
-    max_length: int = 200
+class ChannelName(Parameter):
+    """A channel of a device by its name. Whether the device has it is for the kernel's `check`."""
 
     def make_api_field(self, **options: Any) -> serializers.Field:
-        return Text(max_length=self.max_length, allow_blank=self.default is not REQUIRED, **options)
+        return Text(max_length=MOST_LETTERS, **options)
 
     def make_form_field(self, *, asker: Any, **options: Any) -> forms.Field:
-        return forms.CharField(max_length=self.max_length, **options)
+        of_devices = Channel.objects.filter(profile__devices__in=Device.objects.visible_to(asker))
+        found = of_devices.order_by("name").values_list("name", flat=True).distinct()
+        names = list(found[: MOST_CHOICES + 1])
+        if len(names) > MOST_CHOICES:
+            return forms.CharField(max_length=MOST_LETTERS, **options)
+        return forms.ChoiceField(choices=[(name, name) for name in names], **options)
 
 
 @dataclass(frozen=True)
@@ -225,6 +247,10 @@ class Invariant:
     holds: Callable[[Values], bool]
 
 
+def no_units(parameters: Values) -> dict[str, str]:
+    return {}
+
+
 def nothing_to_refuse(parameters: Values, asker: Any) -> None:
     pass
 
@@ -248,7 +274,14 @@ class Kernel:
     run: Callable[[Values, np.random.Generator, Progress], Iterator[Row]]
     example: Values
     check: Callable[[Values, Any], None] = nothing_to_refuse
+    # By column name what depends on the parameters, as they are stored.
+    units: Callable[[Values], Mapping[str, str]] = no_units
     libraries: Sequence[str] = field(default=("numpy",))
+
+    def columns_of(self, stored: Values) -> list[Column]:
+        """The columns of a run with these parameters."""
+        units = self.units(stored)
+        return [replace(column, unit=units.get(column.name, column.unit)) for column in self.columns]
 
     def read(self, stored: Values) -> dict[str, Any]:
         """Parameters from the JSON that `written` made of them."""

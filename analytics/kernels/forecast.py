@@ -9,21 +9,22 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from analytics.kernels.declaration import (
+    ChannelName,
     Column,
     DeviceId,
     Invariant,
     Kernel,
     Moment,
+    NoResult,
     Number,
     Progress,
     Refused,
     Row,
     Values,
     Whole,
-    Word,
 )
 from devices import storage
-from devices.models import Device
+from devices.models import Channel, Device
 from devices.periods import Period
 
 HOUR = timedelta(hours=1)
@@ -41,7 +42,7 @@ SERIES = "pandas.Series"
 EARLIEST_YEAR = 10
 
 
-class TooLittleHistory(ValueError):
+class TooLittleHistory(NoResult):
     """The message says how much there is and how much is needed."""
 
 
@@ -62,6 +63,12 @@ def visible_device(parameters: Values, asker: Any) -> Device:
     if device is None:
         raise Refused({"device": "There is no such device."})
     return device
+
+
+def units(stored: Values) -> dict[str, str]:
+    channels = Channel.objects.filter(profile__devices__uuid=stored["device"], name=stored["channel"])
+    unit = channels.values_list("unit", flat=True).first() or ""
+    return dict.fromkeys(("expected", "low", "high"), unit)
 
 
 def run(parameters: Values, rng: np.random.Generator, progress: Progress) -> Iterator[Row]:
@@ -133,7 +140,7 @@ KERNEL = Kernel(
     version="1",
     parameters=(
         DeviceId(name="device", label="Device"),
-        Word(name="channel", label="Channel", max_length=50),
+        ChannelName(name="channel", label="Channel"),
         Whole(name="days", label="Days ahead", default=3, minimum=1, maximum=30),
         Whole(
             name="history",
@@ -173,6 +180,7 @@ KERNEL = Kernel(
     ),
     run=run,
     check=check,
+    units=units,
     example={"device": "0b5f9c1e-6f53-4d3e-9d0e-1d1f6c2b7a10", "channel": "temperature", "days": 3},
     libraries=("numpy", "pandas", "scipy", "statsmodels"),
 )

@@ -4,7 +4,8 @@ Variables: ROUNDS (5), SECONDS of a turn (5), GROWTH (readings stored before the
 0 skips it). MODE=short is one quick round, to see that it runs. A full run writes docs/benchmarks.md.
 
 MODE=statistics measures statistics alone, with ROUNDS (5) and SIZES (1000000,10000000; the long run has
-100000000 as well, and needs 20 GB of disk): it writes its own section of docs/benchmarks.md and the plot.
+31536000, a year of a reading a second, and 100000000 as well, and needs 20 GB of disk): it writes its own
+section of docs/benchmarks.md and the plot.
 """
 
 import os
@@ -19,7 +20,7 @@ from typing import Self
 
 from config.embedded import ServersError, servers
 from config.processes import GaveUp, Supervisor
-from tests.bench import contenders, report, sides
+from tests.bench import asking, contenders, report, sides
 from tests.bench.contenders import Contender, Sample
 from tests.bench.load import Failed, Figures
 
@@ -105,6 +106,10 @@ def measure_statistics(folder: Path) -> None:
         from tests.bench import statistics, statistics_report  # noqa: PLC0415, Django must be set up before
 
         outcome = statistics.measure(folder, sizes, rounds, say)
+        say("A small analysis, over HTTP.")
+        with Supervisor(folder / "asking") as supervisor:
+            for seconds in asking.times(supervisor, urls, asking.ASKS):
+                outcome.note(asking.ASKED, statistics.OURS, seconds)
         [(postgres,)] = sides.execute(urls["DATABASE_URL"], "SHOW server_version")
     say(statistics_report.tables(outcome, sizes))
     command = f"`make bench MODE=statistics ROUNDS={rounds} SIZES={','.join(map(str, sizes))}`"

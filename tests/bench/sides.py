@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -55,12 +55,15 @@ class Database:
 
 @dataclass(frozen=True)
 class Side:
-    """A running server, the table that its readings get into, its devices: id and Authorization header."""
+    """A running server, the table that its readings get into, its devices: id and Authorization header;
+    of the portal also the environment of its commands and an admin's token."""
 
     port: int
     database: Database
     table: str
     devices: Mapping[str, str]
+    env: Mapping[str, str] = field(default_factory=dict)
+    token: str = ""
 
 
 def start_portal(name: str, supervisor: Supervisor, urls: Mapping[str, str], *, devices: int) -> Side:
@@ -83,9 +86,8 @@ def start_portal(name: str, supervisor: Supervisor, urls: Mapping[str, str], *, 
     registered = [
         made(port, "/devices/", token, {"user_id": owner["id"], "profile": "xyz"}) for _ in range(devices)
     ]
-    return Side(
-        port, database, "devices_reading", {device["id"]: f"Device {device['key']}" for device in registered}
-    )
+    keys = {device["id"]: f"Device {device['key']}" for device in registered}
+    return Side(port, database, "devices_reading", keys, env, token)
 
 
 def start_peer(supervisor: Supervisor, urls: Mapping[str, str], *, ids: list[str]) -> Side:

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from django.db import connection
 
+from analytics.charts import series_body
 from devices import rollups, statistics, store
 from devices.models import Device, DeviceProfile
 from devices.periods import Period
@@ -34,6 +35,7 @@ PERIODS = {"all time": (0.0, 1.0), "30 %": (0.41, 0.71), "1 day": (0.5, None)}
 BLOCK = 500_000
 FLEET, FLEET_READINGS = 100, 100_000
 SMALL_READINGS = 100
+POINTS = 1000
 # More of one device, and sorting in PostgreSQL takes minutes.
 MOST_FOR_SQL = 10_000_000
 INGESTED_A_SECOND = 5000
@@ -65,6 +67,8 @@ class Outcome:
 def measure(folder: Path, sizes: Sequence[int], rounds: int, say: Callable[[str], None]) -> Outcome:
     """Raises Failed if two that are asked the same do not agree."""
     outcome = Outcome()
+    # For percentile_cont; once, as a statement just before would wake the server up for it alone.
+    query("SET work_mem = '1GB'")
     owner = User.objects.create_user("bench", "bench@example.com", name="Bench")
     profile = DeviceProfile.objects.get(name="xyz")
     small = filled(owner, profile, SMALL_READINGS, folder / "small.bin")
@@ -81,6 +85,8 @@ def measure(folder: Path, sizes: Sequence[int], rounds: int, say: Callable[[str]
                 del contenders[SQL]
             for _ in range(rounds + 1):
                 one_round(outcome, device, size, contenders)
+            for _ in range(2 * rounds + 1):
+                draw_and_check(outcome, device, size)
         # The first of all is a warm-up.
         forget_first(outcome)
         if size <= MOST_FOR_SQL:
@@ -177,11 +183,8 @@ FIGURES = ", ".join(
 
 def by_sql(device: Device, period: Period) -> Answer:
     bounds, parameters = store.conditions(period)
-    query("SET work_mem = '1GB'")
     statement = f"SELECT {FIGURES} FROM devices_reading WHERE device_id = %s{bounds}"
-    answer = timed(lambda: list(query(statement, [device.pk, *parameters])[0][4::5]))
-    query("RESET work_mem")
-    return answer
+    return timed(lambda: list(query(statement, [device.pk, *parameters])[0][4::5]))
 
 
 @contextmanager
@@ -231,6 +234,24 @@ def one_round(outcome: Outcome, device: Device, size: int, contenders: dict[str,
         compare(outcome, f"{size:,} readings, {name}", device, period, contenders)
 
 
+def series_row(size: int) -> str:
+    return f"{size:,} readings, series of {POINTS:,} points"
+
+
+def draw_and_check(outcome: Outcome, device: Device, size: int) -> None:
+    """What a chart of all readings takes, and telling whether a result about them still holds."""
+    period, snapshot = Period(end=end_of(device)), statistics.snapshot()
+    began = time.perf_counter()
+    drawn = sum(series_body(device, period, POINTS, period.end)["count"])
+    outcome.note(series_row(size), OURS, time.perf_counter() - began)
+    began = time.perf_counter()
+    [count] = statistics.count([device.pk], period).values()
+    changed = statistics.changed_since([device.pk], period, snapshot)
+    outcome.note(f"{size:,} readings, is a result stale", OURS, time.perf_counter() - began)
+    if (drawn, count, changed) != (size, size, set()):
+        raise Failed(f"Of {size} readings {drawn} are drawn, {count} counted, {changed} changed.")
+
+
 def end_of(device: Device) -> datetime:
     return store.latest([device.pk])[device.pk].time + timedelta(microseconds=1)
 
@@ -270,10 +291,8 @@ def fleet(outcome: Outcome, profile: DeviceProfile, folder: Path, rounds: int) -
         outcome.note(what, OURS, answer)
         if number > max(1, rounds // 2):
             continue
-        query("SET work_mem = '1GB'")
         pooled, expected = timed(lambda: list(query(sql, [ids])[0][4::5]))
         each, _ = timed(lambda: query(f"{sql} GROUP BY device_id", [ids]))
-        query("RESET work_mem")
         outcome.note(what, SQL, pooled + each)
         if medians != expected:
             raise Failed(f"{what}: percentile_cont has {expected}, the portal {medians}.")

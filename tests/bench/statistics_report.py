@@ -4,8 +4,18 @@ from collections.abc import Mapping, Sequence
 from math import log10
 from typing import NamedTuple
 
+from tests.bench.asking import ASKED
 from tests.bench.report import table
-from tests.bench.statistics import ENGINES, FLEET, FLEET_READINGS, OURS, SMALL_READINGS, SQL, Outcome
+from tests.bench.statistics import (
+    ENGINES,
+    FLEET,
+    FLEET_READINGS,
+    OURS,
+    SMALL_READINGS,
+    SQL,
+    Outcome,
+    series_row,
+)
 
 WHO = (OURS, SQL, *ENGINES)
 INTRODUCTION = f"""\
@@ -16,6 +26,9 @@ worst to pack). The portal's answer is a whole one, with coverage, by [sorted se
 **{SQL}** runs in the same PostgreSQL with `work_mem` of 1 GB; DuckDB and chDB (`quantileExactInclusive`) have
 the same readings in their own files and answer in a process of their own, with all cores. All medians are
 compared: with PostgreSQL's to the last bit. Figures are medians over the rounds; each ratio is of one round.
+
+“Asked over HTTP” is the whole way of a small analysis: a POST, a worker's process, and a client that asks
+every 5 ms whether there is a result, each time about another period.
 """
 
 
@@ -43,6 +56,9 @@ def targets(outcome: Outcome, sizes: Sequence[int]) -> list[Target]:
     if long and short:
         found.append(Target("100,000,000 readings / 1,000,000 readings, all time", long / short, True, 20))
     largest = max(sizes)
+    for what in (series_row(largest), ASKED):
+        seconds = outcome.median(what, OURS)
+        found.append(Target(f"{what}, ms", seconds and seconds * 1000, True, 100))
     found.append(Target("rows and segments / rows, bytes", outcome.built[largest][2], True, 1.3))
     return [target for target in found if target.ratio is not None]
 

@@ -1,5 +1,4 @@
 import os
-import signal
 import sys
 from typing import Any
 
@@ -50,10 +49,8 @@ def run_groups() -> None:
                 supervisor.add(worker(queues, processes))
             supervisor.run()
         except Stopped:
-            # To all at once: each waits for its own tasks.
-            for child in supervisor.children:
-                if child.process is not None:
-                    child.process.send_signal(signal.SIGTERM)
+            # Side by side: each waits for its own tasks.
+            return
         except GaveUp as error:
             raise CommandError(str(error)) from error
 

@@ -5,7 +5,7 @@
   const FIRST_WAIT_MS = 20;
   const LONGEST_WAIT_MS = 3000;
   const STALE_WAIT_MS = 5000;
-  const MOST_BUCKETS_SHOWN = 400;
+  const BUCKETS_A_PAGE = 400;
   const STATUS = {
     PENDING: ["queued", "Queued"],
     STARTED: ["running", "Running"],
@@ -79,6 +79,8 @@
     const progress = run.querySelector("[data-progress]");
     progress.value = task.progress;
     progress.hidden = name !== "queued" && name !== "running";
+    const cancel = run.querySelector("[data-cancel]");
+    if (cancel) cancel.hidden = progress.hidden;
     fail(run, task.error ?? "");
     showStale(run, task.stale);
     if (!task.result) return;
@@ -104,7 +106,8 @@
     const buckets = document.querySelector("[data-buckets]");
     if (!buckets || !result.buckets) return;
     buckets.querySelector("[data-bucket-actions]").hidden = false;
-    const rows = result.buckets.slice(0, MOST_BUCKETS_SHOWN).map((bucket) => bucketPart(bucket, buckets.dataset.zone));
+    const rows = result.buckets.slice(0, BUCKETS_A_PAGE).map((bucket) => bucketPart(bucket, buckets.dataset.zone));
+    buckets.querySelector("[data-more-buckets]").hidden = result.buckets.length <= BUCKETS_A_PAGE;
     buckets.querySelector("[data-bucket-table]").replaceChildren(table(rows));
   }
 
@@ -114,8 +117,10 @@
     put("[data-first]", result.first ? figures.stamp(result.first, zone) : "—");
     put("[data-final]", result.last ? figures.stamp(result.last, zone) : "—");
     put("[data-note]", figures.note(result) || "—");
-    put("[data-how=rows_read]", figures.number(result.rows_read));
-    put("[data-how=segments_used]", figures.number(result.segments_used));
+    for (const [name, word] of [["rows_read", "row"], ["segments_used", "segment"]]) {
+      put(`[data-how=${name}]`, figures.number(result[name]));
+      put(`[data-word=${name}]`, result[name] === 1 ? word : `${word}s`);
+    }
     return list;
   }
 

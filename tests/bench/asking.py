@@ -1,0 +1,74 @@
+"""From asking for an analysis to its result: over HTTP, with Celery and a client that polls."""
+
+import http.client
+import json
+import sys
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+from config.processes import Command, Supervisor
+from tests.bench import sides
+from tests.bench.load import Failed
+
+READINGS = 500
+ASKED = f"{READINGS} readings, asked over HTTP"
+ASKS = 60
+WARM_UP = 20
+POLL_SECONDS = 0.005
+PATIENCE_SECONDS = 10
+
+
+def times(supervisor: Supervisor, urls: Mapping[str, str], asks: int) -> list[float]:
+    """Seconds from the request to the answer that has the result, of each ask. Raises Failed.
+
+    Each is about a period of its own: none can be answered by an earlier result.
+    """
+    portal = sides.start_portal("asking", supervisor, urls, devices=1)
+    for name in ("worker", "beat"):
+        argv = [sys.executable, sides.ROOT / "manage.py", name]
+        supervisor.add(Command(f"asking-{name}", argv, portal.env, sides.ROOT))
+    [(device, key)] = portal.devices.items()
+    client = Client(portal.port)
+    end = datetime.now(UTC) - timedelta(minutes=1)
+    readings = [
+        {"x": n, "y": n / 3, "z": -n, "timestamp": f"{end - timedelta(seconds=n + 1):%Y-%m-%dT%H:%M:%S}Z"}
+        for n in range(READINGS)
+    ]
+    client.answer("POST", f"/devices/{device}/stats/batch", key, readings, expected=201)
+    found = []
+    for number in range(WARM_UP + asks):
+        period = {"end": (end + timedelta(milliseconds=number)).isoformat()}
+        found.append(client.ask(f"/devices/{device}/analytics/", f"Token {portal.token}", period))
+    return found[WARM_UP:]
+
+
+class Client:
+    """Over one connection that stays."""
+
+    def __init__(self, port: int) -> None:
+        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
+
+    def answer(
+        self, method: str, path: str, authorization: str, body: object = None, *, expected: int
+    ) -> dict:
+        headers = {"Authorization": authorization, "Content-Type": "application/json"}
+        self.connection.request(method, path, None if body is None else json.dumps(body), headers)
+        response = self.connection.getresponse()
+        text = response.read()
+        if response.status != expected:
+            raise Failed(f"{method} {path} was answered {response.status}: {text}")
+        return json.loads(text)
+
+    def ask(self, path: str, authorization: str, question: object) -> float:
+        began = time.perf_counter()
+        task = self.answer("POST", path, authorization, question, expected=202)
+        while task["status"] in ("PENDING", "STARTED"):
+            if time.perf_counter() - began > PATIENCE_SECONDS:
+                raise Failed(f"No result within {PATIENCE_SECONDS} s: {task}")
+            time.sleep(POLL_SECONDS)
+            task = self.answer("GET", f"/tasks/{task['task_id']}/", authorization, expected=200)
+        seconds = time.perf_counter() - began
+        if task["status"] != "SUCCESS" or task["result"]["x"]["count"] != READINGS:
+            raise Failed(f"Not a result: {task}")
+        return seconds
