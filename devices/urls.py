@@ -1,7 +1,7 @@
 from django.urls import path, register_converter
 from django.urls.converters import StringConverter
 
-from devices import api, views
+from devices import api, posting, views
 
 
 class AnyText(StringConverter):
@@ -14,8 +14,8 @@ register_converter(AnyText, "any")
 
 app_name = "devices"
 urlpatterns = [
-    path("devices/<uuid:uuid>/stats/", api.DeviceStats.as_view(), name="api-device-stats"),
-    path("devices/<uuid:uuid>/stats/batch", api.DeviceBatch.as_view(), name="api-device-batch"),
+    path("devices/<uuid:uuid>/stats/", posting.DeviceStats.as_view(), name="api-device-stats"),
+    path("devices/<uuid:uuid>/stats/batch", posting.DeviceBatch.as_view(), name="api-device-batch"),
     path("devices/", api.DeviceList.as_view(), name="api-device-list"),
     path("devices/<uuid:uuid>/", api.DeviceDetail.as_view(), name="api-device"),
     path("devices/<uuid:uuid>/keys/", api.KeyList.as_view(), name="api-key-list"),
@@ -25,7 +25,7 @@ urlpatterns = [
     path(
         "devices/<uuid:uuid>/exclusions/<int:pk>/lift", api.ExclusionLift.as_view(), name="api-exclusion-lift"
     ),
-    path("data", api.SensorData.as_view(), name="api-sensor-data"),
+    path("data", posting.SensorData.as_view(), name="api-sensor-data"),
     path("statistics/<any:sensor>", api.SensorStatistics.as_view(), name="api-sensor-statistics"),
     path("stats/", api.ReadingList.as_view(), name="api-reading-list"),
     path("stats/<uuid:uuid>/", api.DeviceReadingList.as_view(), name="api-device-reading-list"),

@@ -18,9 +18,10 @@ from analytics.activity.filters import BlogFilter, PostFilter
 from analytics.activity.models import Blog, Post
 from analytics.activity.serializers import BlogSerializer, PostSerializer
 from analytics.activity.taking import is_text
-from devices.api import NOTHING, AlwaysJSON, RawJSON, TooLarge
+from devices.api import NOTHING
 from devices.ingest import TooMany
 from devices.periods import Period
+from devices.posting import AlwaysJSON, RawJSON, TooLarge
 from devices.readings import asked_period
 from users.models import User
 
