@@ -301,8 +301,8 @@ CELERY_TASK_ROUTES = {
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_DISABLE_PREFETCH = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
-# As the web server's threads a worker keeps its database connection, and checks it before each task. It gets a
-# new one now and then, lest anything that a session holds, such as a lock, be held for ever.
+# As the web server's threads a worker keeps its database connection, and checks it before each task. It gets
+# a new one now and then, lest anything that a session holds, such as a lock, be held for ever.
 CELERY_DB_REUSE_MAX = 1000
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 # A dead broker must not hold a request up: the row waits, and the reconciler sends it later.
