@@ -192,6 +192,11 @@ class TestClaiming:
         running()
         assert queue.positions(Analysis) == {runs[1].pk: 1, runs[2].pk: 2, runs[0].pk: 3}
 
+    def test_it_takes_one_statement(self, django_assert_num_queries):
+        queued()
+        with django_assert_num_queries(1):
+            queue.claim(Analysis, "task")
+
 
 class TestWork:
     def test_the_result_is_stored_and_then_the_row_is_finished(self):
@@ -401,8 +406,16 @@ class TestSending:
         assert headers["task"] == "analytics.tasks.run_analysis"
         assert (headers["argsrepr"], headers["kwargsrepr"]) == (f"('{analysis.pk}',)", "{}")
 
+    def test_the_connection_to_the_broker_stays(self, broker):
+        queue.send(queued(), run_analysis)
+        before = broker.info("stats")["total_connections_received"]
+        for _ in range(3):
+            queue.send(queued(), run_analysis)
+        assert broker.info("stats")["total_connections_received"] == before
+        assert len(sent(broker)) == 4
+
     def test_a_broker_that_is_down_is_no_error_and_the_row_waits(self, monkeypatch):
         monkeypatch.setattr(run_analysis.app.conf, "broker_url", "redis+socket:///nowhere/redis.sock")
-        analysis = queued(sent_at=None)
+        analysis = queued()
         queue.send(analysis, run_analysis)
         assert fresh(analysis).sent_at is None
