@@ -61,6 +61,8 @@ SPANS_AT_ONCE = 500
 # Ids, or cells, in one question: a server takes parameters of up to 128 KiB (http_max_field_value_size).
 DEVICES_AT_ONCE, CELLS_AT_ONCE = 10_000, 5000
 PLACE = re.compile(r"[0-9]{1,9}")
+# No device has the number 0.
+OF_POOLS = (0, 0)
 
 # Partitions as PostgreSQL has them: months only since the product is there, and one at either end of time.
 TABLE = """
@@ -183,17 +185,20 @@ FIGURES = f"""
     FROM ({TIMES}) AS times LEFT JOIN ({VALUES}) AS amounts USING (device_id, cell)
 """
 POOL_PARTS = f"""
-    SELECT pool, groupArray(v) AS vs FROM (
-        SELECT v, {{pools:Array(Array(UInt32))}}[
+    SELECT pool, exponent, count() AS of_exponent, groupArray(v) AS vs, {SUMS} FROM (
+        SELECT v, {BITS}, {{pools:Array(Array(UInt32))}}[
                 transform(device_id, {{devices:Array(Int32)}}, {{kinds:Array(UInt32)}}, 0)
             ][channel] AS pool
         FROM ({SOURCE}) ARRAY JOIN values AS v, arrayEnumerate(values) AS channel WHERE kept
     )
-    WHERE pool > 0 GROUP BY pool
+    WHERE pool > 0 GROUP BY pool, exponent
 """
+# As a row of FIGURES, of no device: together they are one statement, which sees one state of a plain table.
 POOLS = f"""
-    SELECT pool, n, {RANKS} FROM (
-        SELECT pool, arraySort(groupArrayArray(vs)) AS s, length(s) AS n FROM (PARTS) GROUP BY pool
+    SELECT 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, groupArray((pool, n, s[1], s[-1], {RANKS}, sums)) FROM (
+        SELECT pool, sum(of_exponent) AS n, arraySort(groupArrayArray(vs)) AS s,
+            groupArray((exponent, of_exponent, high, low)) AS sums
+        FROM (PARTS) GROUP BY pool
     )
 """
 # A mean whose sum is beyond the largest double is taken of smaller numbers.
@@ -401,71 +406,44 @@ class ClickHouse(Server):
         pools: Sequence[Pool] = (),
         report: Report | None = None,
     ) -> Answer:
-        for _ in range(ATTEMPTS):
-            answer = self.figures_once(asked, shares, pools, report)
-            if answer is not None:
+        for attempt in range(1, ATTEMPTS + 1):
+            answer, is_one_state = self.figures_once(asked, shares, pools, report)
+            # On a cluster each shard answers of its own moment.
+            if is_one_state or attempt == ATTEMPTS:
                 return answer
-        raise Unavailable("Readings came in faster than they were read.")
+        raise AssertionError("There is at least one attempt.")
 
     def figures_once(
         self, asked: Sequence[Asked], shares: Sequence[float], pools: Sequence[Pool], report: Report | None
-    ) -> Answer | None:
-        """None if readings came in between its statements, or between the halves of one on a cluster."""
+    ) -> tuple[Answer, bool]:
+        """Also whether no readings came in between, as far as their numbers tell."""
+        found: dict[int, Figures] = {}
+        pooled = [NO_AMOUNTS] * len(pools)
         with journal.one_state():
             # Of this moment or earlier: what changes while ClickHouse is asked makes the answer stale.
             state = journal.snapshot()
-            found: dict[int, Figures] = {}
-            for layer in layers(asked):
-                parameters = parameters_of([asked[i] for i in layer])
-                rows = self.rows(self.on_shards(FIGURES), is_patient=True, **parameters, shares=list(shares))
-                by_cell = {(device_id, cell): row for device_id, cell, *row in rows}
+            for layer in [list(range(len(asked)))] if pools else layers(asked):
+                by_cell = self.answered([asked[i] for i in layer], shares, pools)
                 for i in layer:
                     row = by_cell.get((asked[i].span.device_id, since_1970(asked[i].span.start)))
-                    if row is not None and not is_whole(row):
-                        return None
                     found[i] = figures_of(asked[i], row, shares)
+                for pool, amounts in amounts_of(by_cell[OF_POOLS][-1], shares) if pools else ():
+                    pooled[pool - 1] = amounts
                 if report is not None:
                     report(len(found))
-            each = [found[i] for i in range(len(asked))]
-            pooled = self.pooled(asked, each, shares, pools) if pools else []
-        return None if pooled is None else Answer(each, pooled, state)
+        each = [found[i] for i in range(len(asked))]
+        return Answer(each, pooled, state), agree(each, pooled, pools)
 
-    def pooled(
-        self, asked: Sequence[Asked], each: Sequence[Figures], shares: Sequence[float], pools: Sequence[Pool]
-    ) -> list[Amounts] | None:
-        """None if readings came in meanwhile."""
-        of_channel = {pair: number for number, pool in enumerate(pools, start=1) for pair in pool}
-        numbers = [
-            tuple(of_channel.get((i, place), 0) for place in range(one.channels))
-            for i, one in enumerate(asked)
-        ]
-        kinds = list(dict.fromkeys(numbers))
-        rows = self.rows(
-            POOLS.replace("PARTS", self.on_shards(POOL_PARTS)),
-            is_patient=True,
-            **parameters_of(asked),
-            shares=list(shares),
-            pools=[list(kind) for kind in kinds],
-            kinds=[kinds.index(kind) + 1 for kind in numbers],
-        )
-        found = {pool: (n, ranks) for pool, n, ranks in rows}
-        pooled = []
-        for number, pool in enumerate(pools, start=1):
-            parts = [amounts for i, place in pool if (amounts := each[i].channels[place]).count]
-            count = sum(part.count for part in parts)
-            n, ranks = found.get(number, (0, []))
-            if n != count:
-                return None
-            pooled.append(
-                Amounts(
-                    count,
-                    min((part.low for part in parts), default=None),
-                    max((part.high for part in parts), default=None),
-                    sum(part.total for part in parts),
-                    quantiles(ranks, shares, count),
-                )
-            )
-        return pooled
+    def answered(
+        self, asked: Sequence[Asked], shares: Sequence[float], pools: Sequence[Pool]
+    ) -> dict[tuple[int, int], list]:
+        """Rows of FIGURES by device and cell."""
+        statement, parameters = self.on_shards(FIGURES), parameters_of(asked) | {"shares": list(shares)}
+        if pools:
+            statement += f" UNION ALL {POOLS.replace('PARTS', self.on_shards(POOL_PARTS))}"
+            parameters |= pool_parameters(asked, pools)
+        rows = self.rows(statement, is_patient=True, **parameters)
+        return {(device_id, cell): row for device_id, cell, *row in rows}
 
     def series(self, device_id: int, channels: int, period: Period, points: int) -> Series:
         start, end = bounds(period)
@@ -677,12 +655,31 @@ def parameters_of(asked: Sequence[Asked]) -> dict[str, Any]:
     }
 
 
-def is_whole(row: Sequence[Any]) -> bool:
-    """Whether times and values are of the same readings, as many as can be told."""
-    n, _, narrowest, widest, *_, channels = row
-    if narrowest != widest:
-        return True  # and no statistic
-    return len(channels) == (widest if n else 0) and all(count == n for _, count, *_ in channels)
+def pool_parameters(asked: Sequence[Asked], pools: Sequence[Pool]) -> dict[str, Any]:
+    """Devices whose channels go into the same pools are of one kind."""
+    of_channel = {pair: number for number, pool in enumerate(pools, start=1) for pair in pool}
+    numbers = [
+        tuple(of_channel.get((i, place), 0) for place in range(one.channels)) for i, one in enumerate(asked)
+    ]
+    kinds = list(dict.fromkeys(numbers))
+    return {
+        "pools": [list(kind) for kind in kinds],
+        "kinds": [kinds.index(kind) + 1 for kind in numbers],
+    }
+
+
+def agree(each: Sequence[Figures], pooled: Sequence[Amounts], pools: Sequence[Pool]) -> bool:
+    """Whether times, values and pools are of as many readings."""
+    return all({amounts.count for amounts in one.channels} <= {one.readings} for one in each) and all(
+        amounts.count == sum(each[i].channels[place].count for i, place in pool)
+        for amounts, pool in zip(pooled, pools, strict=True)
+    )
+
+
+def amounts_of(channels: Sequence[tuple], shares: Sequence[float]) -> Iterator[tuple[int, Amounts]]:
+    """By the number of the channel, or of the pool, from 1."""
+    for number, count, low, high, ranks, sums in channels:
+        yield number, Amounts(count, low, high, exact_sum(sums), quantiles(ranks, shares, count))
 
 
 def figures_of(asked: Asked, row: Sequence[Any] | None, shares: Sequence[float]) -> Figures:
@@ -695,8 +692,8 @@ def figures_of(asked: Asked, row: Sequence[Any] | None, shares: Sequence[float])
     if (narrowest, widest) != (asked.channels, asked.channels):
         raise store.wrong_count(asked.channels)
     amounts = [NO_AMOUNTS] * asked.channels
-    for channel, count, low, high, ranks, sums in channels:
-        amounts[channel - 1] = Amounts(count, low, high, exact_sum(sums), quantiles(ranks, shares, count))
+    for channel, of_channel in amounts_of(channels, shares):
+        amounts[channel - 1] = of_channel
     begin = longest_start if n > 1 and longest else first
     return Figures(
         channels=amounts,
