@@ -27,13 +27,14 @@ from django.utils import timezone
 from analytics.models import Analysis, Status
 from analytics.tasks import run_analysis
 from devices import importer, statistics, storage, store, upkeep, writer
+from devices.clickhouse_sql import schema
 from devices.importer import Job
 from devices.ingest import Target, microseconds, take_one
 from devices.models import Device, Erasure, IdempotencyKey, Reading
 from devices.periods import Period
 from devices.spans import Span
 from devices.storage import Unavailable
-from devices.storage_clickhouse import ClickHouse, schema
+from devices.storage_clickhouse import ClickHouse
 from devices.writer import Flusher, KeyConflict, Once, Request
 from tests import factories
 from tests.concurrency import at_the_same_time
