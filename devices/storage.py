@@ -208,7 +208,10 @@ class Storage(Protocol):
         pools: Sequence[Pool] = (),
         report: Report | None = None,
     ) -> Answer:
-        """All in one state of the data. Raises ValueError if a reading has another number of values."""
+        """All in one state of the data, as far as the storage can. Pools are of questions about one period.
+
+        Raises ValueError if a reading has another number of values.
+        """
 
     def series(self, device_id: int, channels: int, period: Period, points: int) -> Series:
         """The readings of a period with both bounds in `points` columns at most."""

@@ -14,7 +14,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 from uuid import uuid4
@@ -22,14 +22,13 @@ from uuid import uuid4
 import numpy as np
 from django.db import connection, transaction
 
+from devices import clickhouse_sql as sql
 from devices import journal, store
-from devices.clickhouse import NO_SCHEMA, Server, cluster_name
+from devices.clickhouse import NO_SCHEMA, Server
 from devices.periods import Period
 from devices.segments import between, rank, rounded
-from devices.spans import INFINITY, MINUS_INFINITY, START, Span
+from devices.spans import INFINITY, MINUS_INFINITY, Span
 from devices.storage import (
-    GAP,
-    MICROSECONDS,
     NO_AMOUNTS,
     Amounts,
     Answer,
@@ -47,188 +46,16 @@ from devices.storage import (
 
 # Between inserts of one process, of the readings of whichever requests: each makes a part to be merged.
 INSERT_EVERY_SECONDS = 0.05
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
-# The table counts microseconds from 1970 on, spans from 2000.
-SHIFT = (START - EPOCH) // MICROSECOND
-HOUR = 3600 * MICROSECONDS
-DAY = 24 * HOUR
 # Readings are looked for in the last hour first: devices send now, and there is no index on time alone.
-LOOK_BACK = (HOUR, DAY, 30 * DAY)
+LOOK_BACK = (sql.HOUR, sql.DAY, 30 * sql.DAY)
 ATTEMPTS = 5
 # To be deleted by one statement, whose length is bounded.
 SPANS_AT_ONCE = 500
 # Ids, or cells, in one question: a server takes parameters of up to 128 KiB (http_max_field_value_size).
 DEVICES_AT_ONCE, CELLS_AT_ONCE = 10_000, 5000
 PLACE = re.compile(r"[0-9]{1,9}")
-
-# Partitions as PostgreSQL has them: months only since the product is there, and one at either end of time.
-TABLE = """
-    CREATE TABLE IF NOT EXISTS {name} (
-        device_id Int32,
-        time Int64 COMMENT 'microseconds since 1970' CODEC(Delta, ZSTD),
-        values Array(Float64) CODEC(ZSTD),
-        at DateTime64(6, 'UTC') ALIAS fromUnixTimestamp64Micro(time, 'UTC'),
-        CONSTRAINT values_finite CHECK notEmpty(values) AND arrayAll(v -> isFinite(v), values)
-    )
-    ENGINE = {engine} ORDER BY (device_id, time)
-    PARTITION BY multiIf(
-        time < 946684800000000, 0,
-        time < 1767225600000000, toYear(fromUnixTimestamp64Micro(time, 'UTC')) * 100,
-        time < 4102444800000000, toYYYYMM(fromUnixTimestamp64Micro(time, 'UTC')),
-        210000
-    )
-    SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, {deduplication}
-"""
-# Of inserts: the tokens that are remembered.
-WINDOW = "non_replicated_deduplication_window = 100000"
-WINDOW_REPLICATED = (
-    "replicated_deduplication_window = 100000, replicated_deduplication_window_seconds = 604800"
-)
-REPLICATED = "ReplicatedMergeTree('/clickhouse/tables/{shard}/{database}/readings', '{replica}')"
-DISTRIBUTED = """
-    CREATE TABLE IF NOT EXISTS readings ON CLUSTER {cluster} AS readings_local
-    ENGINE = Distributed({cluster}, currentDatabase(), readings_local, cityHash64(device_id))
-"""
-OF_CLUSTER = re.compile(r"Distributed\('?([A-Za-z_][A-Za-z0-9_]*)")
-INSERT_SETTINGS = {
-    "async_insert": 0,
-    "insert_deduplicate": 1,
-    # A batch may hold stamps of any age.
-    "max_partitions_per_insert_block": 0,
-}
-DELETE_SETTINGS = {"lightweight_deletes_sync": 2, "mutations_sync": 2}
-
-WITHIN = "device_id IN {devices:Array(Int32)} AND time >= {start:Int64} AND time < {end:Int64}"
-NEWEST = "ORDER BY time DESC, device_id DESC, values DESC"
-PAGE = f"""
-    SELECT device_id, time, values FROM readings
-    WHERE {WITHIN} AND (time < {{time:Int64}} OR (time = {{time:Int64}} AND device_id < {{device:Int64}}))
-    {NEWEST} LIMIT {{limit:UInt32}}
-"""
-REST_OF_STAMP = f"""
-    SELECT device_id, time, values FROM readings WHERE device_id = {{device:Int64}} AND time = {{time:Int64}}
-    {NEWEST} LIMIT {{limit:UInt32}} OFFSET {{seen:UInt32}}
-"""
-LATEST = f"SELECT device_id, time, values FROM readings WHERE {WITHIN} {NEWEST} LIMIT 1 BY device_id"
-SENDERS = f"SELECT DISTINCT device_id FROM readings WHERE {WITHIN}"
-FIRST = f"SELECT min(time) FROM readings WHERE {WITHIN} HAVING count() > 0"
-COUNTS = f"SELECT device_id, count() FROM readings WHERE {WITHIN} GROUP BY device_id"
-FROM_BITS = "arrayMap(bits -> reinterpretAsFloat64(bits), {bits})"
-HAS = f"""
-    SELECT 1 FROM readings WHERE {WITHIN} AND values = {FROM_BITS.format(bits="{bits:Array(UInt64)}")}
-    LIMIT 1
-"""
-
-# Readings by cell, the last of some boundaries that is not behind them, and whether they count.
-SOURCE = f"""
-    SELECT device_id, time, values, roundDown(time, {{cells:Array(Int64)}}) AS cell,
-        NOT (
-            arrayExists(
-                (d, s, e) -> device_id = d AND time >= s AND time < e,
-                {{rule_devices:Array(Int32)}}, {{rule_starts:Array(Int64)}}, {{rule_ends:Array(Int64)}}
-            )
-            OR arrayExists(
-                (d, s, e, only) -> device_id = d AND time >= s AND time < e
-                    AND values = {FROM_BITS.format(bits="only")},
-                {{single_devices:Array(Int32)}}, {{single_starts:Array(Int64)}}, {{single_ends:Array(Int64)}},
-                {{single_values:Array(Array(UInt64))}}
-            )
-        ) AS kept
-    FROM readings WHERE {WITHIN}
-"""
-BITS = "reinterpretAsUInt64(v) AS bits, toUInt16(bitShiftRight(bits, 52)) AS exponent"
-# Of mantissas, without the leading 1 that is not stored: halves of 26 bits, which cannot overflow.
-SUMS = "sum(bitShiftRight(bitAnd(bits, 0xfffffffffffff), 26)) AS high, sum(bitAnd(bits, 0x3ffffff)) AS low"
-# Sorted values at the two ranks of each share, as `segments.rank`.
-RANKS = "arrayMap(p -> (s[toUInt64(floor(p * (n - 1))) + 1], s[toUInt64(ceil(p * (n - 1))) + 1]), {shares})"
-RANKS = RANKS.format(shares="{shares:Array(Float64)}")
-TIMES = f"""
-    SELECT *, t[1] AS first, t[-1] AS last, arrayMax(d) AS longest, t[indexOf(d, longest)] AS longest_start,
-        length(steps) AS m, steps[intDiv(m + 1, 2)] AS below, steps[intDiv(m, 2) + 1] AS above,
-        below + 0.5 * (above - below) AS interval,
-        if(expected > 0, expected, interval / {MICROSECONDS}.) AS seconds,
-        arrayFilter(x -> seconds > 0 AND x > {GAP}. * seconds * {MICROSECONDS}., d) AS gaps
-    FROM (
-        SELECT *, arrayPopFront(arrayDifference(t)) AS d, arraySort(arrayFilter(x -> x > 0, d)) AS steps,
-            transform(device_id, {{devices:Array(Int32)}}, {{expected:Array(Float64)}}, 0.) AS expected
-        FROM (
-            SELECT device_id, cell, countIf(kept) AS n, countIf(NOT kept) AS excluded,
-                arraySort(groupArrayIf(time, kept)) AS t,
-                min(length(values)) AS narrowest, max(length(values)) AS widest
-            FROM ({SOURCE}) GROUP BY device_id, cell
-        )
-    )
-"""
-VALUES = f"""
-    SELECT device_id, cell, groupArray((channel, n, s[1], s[-1], {RANKS}, sums)) AS channels
-    FROM (
-        SELECT device_id, cell, channel, sum(of_exponent) AS n, arraySort(groupArrayArray(vs)) AS s,
-            groupArray((exponent, of_exponent, high, low)) AS sums
-        FROM (
-            SELECT device_id, cell, channel, exponent, count() AS of_exponent, groupArray(v) AS vs, {SUMS}
-            FROM (
-                SELECT device_id, cell, channel, v, {BITS} FROM ({SOURCE})
-                ARRAY JOIN values AS v, arrayEnumerate(values) AS channel WHERE kept
-            )
-            GROUP BY device_id, cell, channel, exponent
-        )
-        GROUP BY device_id, cell, channel
-    )
-    GROUP BY device_id, cell
-"""
-FIGURES = f"""
-    SELECT device_id, cell, n, excluded, narrowest, widest, first, last, longest_start, longest, m, interval,
-        length(gaps), arraySum(gaps), channels
-    FROM ({TIMES}) AS times LEFT JOIN ({VALUES}) AS amounts USING (device_id, cell)
-"""
-POOL_PARTS = f"""
-    SELECT pool, groupArray(v) AS vs FROM (
-        SELECT v, {{pools:Array(Array(UInt32))}}[
-                transform(device_id, {{devices:Array(Int32)}}, {{kinds:Array(UInt32)}}, 0)
-            ][channel] AS pool
-        FROM ({SOURCE}) ARRAY JOIN values AS v, arrayEnumerate(values) AS channel WHERE kept
-    )
-    WHERE pool > 0 GROUP BY pool
-"""
-POOLS = f"""
-    SELECT pool, n, {RANKS} FROM (
-        SELECT pool, arraySort(groupArrayArray(vs)) AS s, length(s) AS n FROM (PARTS) GROUP BY pool
-    )
-"""
-# A mean whose sum is beyond the largest double is taken of smaller numbers.
-SERIES = f"""
-    SELECT min(time), max(time), count(), minForEach(values), maxForEach(values),
-        arrayMap(
-            (mean, scaled) -> if(isFinite(mean), mean, scaled * exp2(64)),
-            avgForEach(values), avgForEach(arrayMap(v -> v * exp2(-64), values))
-        )
-    FROM ({SOURCE}) WHERE kept GROUP BY cell
-"""
-HOURS = f"""
-    SELECT hour, groupArray((exponent, n, high, low)) FROM (
-        SELECT hour, exponent, count() AS n, {SUMS} FROM (
-            SELECT time - positiveModulo(time, {HOUR}) AS hour, values[{{channel:UInt32}}] AS v, {BITS}
-            FROM ({SOURCE}) WHERE kept
-        )
-        GROUP BY hour, exponent
-    )
-    GROUP BY hour
-"""
-# As PostgreSQL's timestamptz_send and array_send write a reading: big-endian; the array with its dimensions,
-# flags, type, size and lower bound, and before each value its length.
-SENT = f"""concat(
-    reverse(reinterpretAsFixedString(toInt64(time - {SHIFT}))), unhex('0000000100000000000002BD'),
-    reverse(reinterpretAsFixedString(toInt32(length(values)))), unhex('00000001'),
-    arrayStringConcat(arrayMap(v -> concat(unhex('00000008'), reverse(reinterpretAsFixedString(v))), values))
-)"""
-DAYS = f"""
-    SELECT intDiv(time - positiveModulo(time, {DAY}), {DAY}) AS day, count(),
-        sum(reinterpretAsUInt64(reverse(substring(MD5({SENT}), 1, 8))))
-    FROM readings WHERE device_id = {{device:Int32}} GROUP BY day
-"""
-WIDTHS = f"SELECT DISTINCT length(values) FROM readings WHERE {WITHIN}"
-OF_WIDTH = f"SELECT time, values FROM readings WHERE {WITHIN} AND length(values) = {{width:UInt32}}"
+# No device has the number 0.
+OF_POOLS = (0, 0)
 
 
 class ClickHouse(Server):
@@ -239,7 +66,7 @@ class ClickHouse(Server):
 
     def create_schema(self, cluster: str = "") -> None:
         """One table; of a cluster a replicated one on each shard, and one over all. Raises Unavailable."""
-        self.run(schema(cluster))
+        self.run(sql.schema(cluster))
 
     @cached_property
     def table(self) -> tuple[str, str]:
@@ -255,7 +82,7 @@ class ClickHouse(Server):
     @cached_property
     def cluster(self) -> str:
         """Empty of a plain table. Raises Unavailable."""
-        match = OF_CLUSTER.match(self.table[1])
+        match = sql.OF_CLUSTER.match(self.table[1])
         return match[1] if match else ""
 
     @cached_property
@@ -294,7 +121,7 @@ class ClickHouse(Server):
         """All in one block, unless it was stored under this token before."""
         block = row_binary(b"".join([part.payload for part in rows]))
         if block:
-            settings = INSERT_SETTINGS | {"insert_deduplication_token": token}
+            settings = sql.INSERT_SETTINGS | {"insert_deduplication_token": token}
             columns = ["device_id", "time", "values"]
             self.asked(
                 lambda client: client.raw_insert(
@@ -323,7 +150,7 @@ class ClickHouse(Server):
     def delete(self, condition: str) -> None:
         """On every replica before it returns. `condition` is SQL."""
         table = f"readings_local ON CLUSTER {self.cluster}" if self.cluster else "readings"
-        self.run([f"DELETE FROM {table} WHERE {condition}"], **DELETE_SETTINGS)
+        self.run([f"DELETE FROM {table} WHERE {condition}"], **sql.DELETE_SETTINGS)
 
     def prepare(self, now: datetime) -> list[str]:
         return []
@@ -343,10 +170,10 @@ class ClickHouse(Server):
             position = {"time": microseconds(after.time), "device": after.device_id}
             high = min(high, position["time"] + 1)
             if after.device_id in device_ids and low <= position["time"] < high:
-                found = self.rows(REST_OF_STAMP, **position, seen=int(after.place), limit=limit)
+                found = self.rows(sql.REST_OF_STAMP, **position, seen=int(after.place), limit=limit)
         for start in looking_back(low, high):
             wanted = {"start": start, "end": high, **position, "limit": limit - len(found)}
-            behind = self.of_devices(PAGE, device_ids, **wanted)
+            behind = self.of_devices(sql.PAGE, device_ids, **wanted)
             if len(device_ids) > DEVICES_AT_ONCE:
                 behind = heapq.nlargest(limit - len(found), behind, key=newest)
             if start == low or len(found) + len(behind) >= limit:
@@ -363,26 +190,28 @@ class ClickHouse(Server):
             missing = [device_id for device_id in device_ids if device_id not in found]
             if not missing:
                 break
-            rows = self.of_devices(LATEST, missing, start=start, end=high)
+            rows = self.of_devices(sql.LATEST, missing, start=start, end=high)
             found |= {reading.device_id: reading for reading in placed(rows, None)}
         return found
 
     def sent_since(self, device_ids: Sequence[int], time: datetime) -> set[int]:
         start, end = bounds(Period(time))
-        return {row[0] for row in self.of_devices(SENDERS, device_ids, start=start, end=end)}
+        return {row[0] for row in self.of_devices(sql.SENDERS, device_ids, start=start, end=end)}
 
     def first_time(self, device_ids: Sequence[int]) -> datetime | None:
         start, end = bounds(Period())
-        found = self.of_devices(FIRST, device_ids, start=start, end=end)
+        found = self.of_devices(sql.FIRST, device_ids, start=start, end=end)
         return time_of(min(first for (first,) in found)) if found else None
 
     def has(self, device_id: int, time: datetime, values: Sequence[float]) -> bool:
         at = {"devices": [device_id], "start": microseconds(time), "end": microseconds(time) + 1}
-        return self.rows(HAS, **at, bits=bits(values)) == [(1,)]
+        return self.rows(sql.HAS, **at, bits=bits(values)) == [(1,)]
 
     def counts(self, device_ids: Sequence[int], period: Period) -> dict[int, int]:
         start, end = bounds(period)
-        return dict.fromkeys(device_ids, 0) | dict(self.of_devices(COUNTS, device_ids, start=start, end=end))
+        return dict.fromkeys(device_ids, 0) | dict(
+            self.of_devices(sql.COUNTS, device_ids, start=start, end=end)
+        )
 
     def of_devices(self, statement: str, device_ids: Sequence[int], **parameters: Any) -> list[tuple]:
         """The rows of as many devices as there may be."""
@@ -401,88 +230,61 @@ class ClickHouse(Server):
         pools: Sequence[Pool] = (),
         report: Report | None = None,
     ) -> Answer:
-        for _ in range(ATTEMPTS):
-            answer = self.figures_once(asked, shares, pools, report)
-            if answer is not None:
+        for attempt in range(1, ATTEMPTS + 1):
+            answer, is_one_state = self.figures_once(asked, shares, pools, report)
+            # On a cluster each shard answers of its own moment.
+            if is_one_state or attempt == ATTEMPTS:
                 return answer
-        raise Unavailable("Readings came in faster than they were read.")
+        raise AssertionError("There is at least one attempt.")
 
     def figures_once(
         self, asked: Sequence[Asked], shares: Sequence[float], pools: Sequence[Pool], report: Report | None
-    ) -> Answer | None:
-        """None if readings came in between its statements, or between the halves of one on a cluster."""
+    ) -> tuple[Answer, bool]:
+        """Also whether no readings came in between, as far as their numbers tell."""
+        found: dict[int, Figures] = {}
+        pooled = [NO_AMOUNTS] * len(pools)
         with journal.one_state():
             # Of this moment or earlier: what changes while ClickHouse is asked makes the answer stale.
             state = journal.snapshot()
-            found: dict[int, Figures] = {}
-            for layer in layers(asked):
-                parameters = parameters_of([asked[i] for i in layer])
-                rows = self.rows(self.on_shards(FIGURES), is_patient=True, **parameters, shares=list(shares))
-                by_cell = {(device_id, cell): row for device_id, cell, *row in rows}
+            for layer in [list(range(len(asked)))] if pools else layers(asked):
+                by_cell = self.answered([asked[i] for i in layer], shares, pools)
                 for i in layer:
                     row = by_cell.get((asked[i].span.device_id, since_1970(asked[i].span.start)))
-                    if row is not None and not is_whole(row):
-                        return None
                     found[i] = figures_of(asked[i], row, shares)
+                for pool, amounts in amounts_of(by_cell[OF_POOLS][-1], shares) if pools else ():
+                    pooled[pool - 1] = amounts
                 if report is not None:
                     report(len(found))
-            each = [found[i] for i in range(len(asked))]
-            pooled = self.pooled(asked, each, shares, pools) if pools else []
-        return None if pooled is None else Answer(each, pooled, state)
+        each = [found[i] for i in range(len(asked))]
+        return Answer(each, pooled, state), agree(each, pooled, pools)
 
-    def pooled(
-        self, asked: Sequence[Asked], each: Sequence[Figures], shares: Sequence[float], pools: Sequence[Pool]
-    ) -> list[Amounts] | None:
-        """None if readings came in meanwhile."""
-        of_channel = {pair: number for number, pool in enumerate(pools, start=1) for pair in pool}
-        numbers = [
-            tuple(of_channel.get((i, place), 0) for place in range(one.channels))
-            for i, one in enumerate(asked)
-        ]
-        kinds = list(dict.fromkeys(numbers))
-        rows = self.rows(
-            POOLS.replace("PARTS", self.on_shards(POOL_PARTS)),
-            is_patient=True,
-            **parameters_of(asked),
-            shares=list(shares),
-            pools=[list(kind) for kind in kinds],
-            kinds=[kinds.index(kind) + 1 for kind in numbers],
-        )
-        found = {pool: (n, ranks) for pool, n, ranks in rows}
-        pooled = []
-        for number, pool in enumerate(pools, start=1):
-            parts = [amounts for i, place in pool if (amounts := each[i].channels[place]).count]
-            count = sum(part.count for part in parts)
-            n, ranks = found.get(number, (0, []))
-            if n != count:
-                return None
-            pooled.append(
-                Amounts(
-                    count,
-                    min((part.low for part in parts), default=None),
-                    max((part.high for part in parts), default=None),
-                    sum(part.total for part in parts),
-                    quantiles(ranks, shares, count),
-                )
-            )
-        return pooled
+    def answered(
+        self, asked: Sequence[Asked], shares: Sequence[float], pools: Sequence[Pool]
+    ) -> dict[tuple[int, int], list]:
+        """Rows of sql.FIGURES by device and cell."""
+        statement, parameters = self.on_shards(sql.FIGURES), parameters_of(asked) | {"shares": list(shares)}
+        if pools:
+            statement += f" UNION ALL {sql.POOLS.replace('PARTS', self.on_shards(sql.POOL_PARTS))}"
+            parameters |= pool_parameters(asked, pools)
+        rows = self.rows(statement, is_patient=True, **parameters)
+        return {(device_id, cell): row for device_id, cell, *row in rows}
 
     def series(self, device_id: int, channels: int, period: Period, points: int) -> Series:
         start, end = bounds(period)
         asked = Asked(Span.of(device_id, period), channels, None)
         cells = column_starts(end - start, points) + start
-        rows = self.rows(self.on_shards(SERIES), **parameters_of([asked]) | {"cells": cells.tolist()})
+        rows = self.rows(self.on_shards(sql.SERIES), **parameters_of([asked]) | {"cells": cells.tolist()})
         table = [np.array(column) for column in zip(*sorted(rows), strict=True)] or [
             np.empty(0, np.int64)
         ] * 3
         lows, highs, means = table[3:] or [np.empty((0, channels))] * 3
         if lows.shape[1:] != (channels,):
             raise store.wrong_count(channels)
-        return Series(table[0] - SHIFT, table[1] - SHIFT, table[2], lows.T, means.T, highs.T)
+        return Series(table[0] - sql.SHIFT, table[1] - sql.SHIFT, table[2], lows.T, means.T, highs.T)
 
     def hourly_means(self, device_id: int, channel: int, period: Period) -> list[tuple[datetime, float]]:
         asked = Asked(Span.of(device_id, period), 0, None)
-        rows = self.rows(self.on_shards(HOURS), **parameters_of([asked]), channel=channel + 1)
+        rows = self.rows(self.on_shards(sql.HOURS), **parameters_of([asked]), channel=channel + 1)
         return [
             (time_of(hour), rounded(exact_sum(sums), sum(n for _, n, _, _ in sums)))
             for hour, sums in sorted(rows)
@@ -493,7 +295,7 @@ class ClickHouse(Server):
     def days(self, device_id: int) -> dict[int, Day]:
         return {
             day: Day(count, total)
-            for day, count, total in self.rows(self.on_shards(DAYS), is_patient=True, device=device_id)
+            for day, count, total in self.rows(self.on_shards(sql.DAYS), is_patient=True, device=device_id)
         }
 
     def rows_of(self, span: Span) -> Rows:
@@ -503,9 +305,9 @@ class ClickHouse(Server):
             "end": since_1970(span.end),
         }
         parts = []
-        for (width,) in self.rows(WIDTHS, **wanted):
+        for (width,) in self.rows(sql.WIDTHS, **wanted):
             parameters = wanted | {"width": width}
-            data = self.asked(lambda client, p=parameters: client.raw_query(OF_WIDTH, p, fmt="RowBinary"))
+            data = self.asked(lambda client, p=parameters: client.raw_query(sql.OF_WIDTH, p, fmt="RowBinary"))
             table = np.frombuffer(data, binary_type(width, with_device=False))
             parts.append(
                 store.encode_many(
@@ -523,15 +325,6 @@ class ClickHouse(Server):
             self.delete(" OR ".join(map(within_span, spans[i : i + SPANS_AT_ONCE])))
 
 
-def schema(cluster: str) -> list[str]:
-    """The statements that make it. Raises ValueError for a name that can be no cluster's."""
-    if not cluster:
-        return [TABLE.format(name="readings", engine="MergeTree", deduplication=WINDOW)]
-    name = f"readings_local ON CLUSTER {cluster_name(cluster)}"
-    local = TABLE.format(name=name, engine=REPLICATED, deduplication=WINDOW_REPLICATED)
-    return [local, DISTRIBUTED.format(cluster=cluster)]
-
-
 # --- Rows
 
 
@@ -542,7 +335,7 @@ def row_binary(payload: bytes) -> bytes:
         width = rows["items"].shape[1]
         block = np.empty(len(rows), binary_type(width))
         block["device"] = rows["device"]
-        block["time"] = rows["time"].astype(np.int64) + SHIFT
+        block["time"] = rows["time"].astype(np.int64) + sql.SHIFT
         block["size"] = np.frombuffer(varint(width), np.uint8)
         block["values"] = rows["items"]["value"]
         blocks.append(block.tobytes())
@@ -568,16 +361,16 @@ def bits(values: Iterable[float]) -> list[int]:
 
 
 def microseconds(time: datetime) -> int:
-    return (time - EPOCH) // MICROSECOND
+    return (time - sql.EPOCH) // sql.MICROSECOND
 
 
 def time_of(microseconds: int) -> datetime:
-    return EPOCH + microseconds * MICROSECOND
+    return sql.EPOCH + microseconds * sql.MICROSECOND
 
 
 def since_1970(time: int) -> int:
     """Of a span's bound."""
-    return time if time in (INFINITY, MINUS_INFINITY) else time + SHIFT
+    return time if time in (INFINITY, MINUS_INFINITY) else time + sql.SHIFT
 
 
 def bounds(period: Period) -> tuple[int, int]:
@@ -628,7 +421,8 @@ def layers(asked: Sequence[Asked]) -> list[list[int]]:
     for i, one in enumerate(asked):
         by_span[one.span.start, one.span.end].append(i)
     found: list[tuple[list[int], int, list[int]]] = []  # devices, end of the last span, questions
-    for (start, end), numbers in sorted(by_span.items()):
+    # What contains others comes first: if readings come in between, it is the one that lacks them, and stale.
+    for (start, end), numbers in sorted(by_span.items(), key=lambda item: (item[0][0], -item[0][1])):
         devices = sorted(asked[i].span.device_id for i in numbers)
         for place, (others, ended, chosen) in enumerate(found):
             if others == devices and ended <= start:
@@ -651,10 +445,10 @@ def parameters_of(asked: Sequence[Asked]) -> dict[str, Any]:
     rules = store.exclusions(list(expected)).by_device
     start, end = min(starts), max(ends)
     touching = [
-        (device_id, first + SHIFT, last + SHIFT, only)
+        (device_id, first + sql.SHIFT, last + sql.SHIFT, only)
         for device_id, of_device in rules.items()
         for first, last, only in of_device
-        if first + SHIFT < end and last + SHIFT > start
+        if first + sql.SHIFT < end and last + sql.SHIFT > start
     ]
     whole = [rule for rule in touching if rule[3] is None]
     single = [rule for rule in touching if rule[3] is not None]
@@ -677,16 +471,35 @@ def parameters_of(asked: Sequence[Asked]) -> dict[str, Any]:
     }
 
 
-def is_whole(row: Sequence[Any]) -> bool:
-    """Whether times and values are of the same readings, as many as can be told."""
-    n, _, narrowest, widest, *_, channels = row
-    if narrowest != widest:
-        return True  # and no statistic
-    return len(channels) == (widest if n else 0) and all(count == n for _, count, *_ in channels)
+def pool_parameters(asked: Sequence[Asked], pools: Sequence[Pool]) -> dict[str, Any]:
+    """Devices whose channels go into the same pools are of one kind."""
+    of_channel = {pair: number for number, pool in enumerate(pools, start=1) for pair in pool}
+    numbers = [
+        tuple(of_channel.get((i, place), 0) for place in range(one.channels)) for i, one in enumerate(asked)
+    ]
+    kinds = list(dict.fromkeys(numbers))
+    return {
+        "pools": [list(kind) for kind in kinds],
+        "kinds": [kinds.index(kind) + 1 for kind in numbers],
+    }
+
+
+def agree(each: Sequence[Figures], pooled: Sequence[Amounts], pools: Sequence[Pool]) -> bool:
+    """Whether times, values and pools are of as many readings."""
+    return all({amounts.count for amounts in one.channels} <= {one.readings} for one in each) and all(
+        amounts.count == sum(each[i].channels[place].count for i, place in pool)
+        for amounts, pool in zip(pooled, pools, strict=True)
+    )
+
+
+def amounts_of(channels: Sequence[tuple], shares: Sequence[float]) -> Iterator[tuple[int, Amounts]]:
+    """By the number of the channel, or of the pool, from 1."""
+    for number, count, low, high, ranks, sums in channels:
+        yield number, Amounts(count, low, high, exact_sum(sums), quantiles(ranks, shares, count))
 
 
 def figures_of(asked: Asked, row: Sequence[Any] | None, shares: Sequence[float]) -> Figures:
-    """`row`: of FIGURES, without its key. Raises ValueError if a reading has another number of values."""
+    """`row`: of sql.FIGURES, without its key. Raises ValueError if a reading has another number of values."""
     if row is None:
         nothing = [NO_AMOUNTS] * asked.channels
         return Figures(nothing, 0, 0, None, None, None, 0, 0, None, 0, 0)
@@ -695,19 +508,19 @@ def figures_of(asked: Asked, row: Sequence[Any] | None, shares: Sequence[float])
     if (narrowest, widest) != (asked.channels, asked.channels):
         raise store.wrong_count(asked.channels)
     amounts = [NO_AMOUNTS] * asked.channels
-    for channel, count, low, high, ranks, sums in channels:
-        amounts[channel - 1] = Amounts(count, low, high, exact_sum(sums), quantiles(ranks, shares, count))
+    for channel, of_channel in amounts_of(channels, shares):
+        amounts[channel - 1] = of_channel
     begin = longest_start if n > 1 and longest else first
     return Figures(
         channels=amounts,
         readings=n,
         excluded=excluded,
-        first=first - SHIFT if n else None,
-        last=last - SHIFT if n else None,
+        first=first - sql.SHIFT if n else None,
+        last=last - sql.SHIFT if n else None,
         interval=interval if steps else None,
         gaps=gaps,
         gap_length=gap_length,
-        longest=(begin - SHIFT, begin + longest - SHIFT) if n else None,
+        longest=(begin - sql.SHIFT, begin + longest - sql.SHIFT) if n else None,
         rows_read=n + excluded,
         segments_used=0,
     )

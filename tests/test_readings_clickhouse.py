@@ -6,12 +6,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from threading import Event
 from typing import Any
 
+import numpy as np
 import pytest
 from celery.app.trace import build_tracer
 from django.conf import settings
@@ -24,13 +27,14 @@ from django.utils import timezone
 from analytics.models import Analysis, Status
 from analytics.tasks import run_analysis
 from devices import importer, statistics, storage, store, upkeep, writer
+from devices.clickhouse_sql import schema
 from devices.importer import Job
 from devices.ingest import Target, microseconds, take_one
 from devices.models import Device, Erasure, IdempotencyKey, Reading
 from devices.periods import Period
 from devices.spans import Span
 from devices.storage import Unavailable
-from devices.storage_clickhouse import ClickHouse, schema
+from devices.storage_clickhouse import ClickHouse
 from devices.writer import Flusher, KeyConflict, Once, Request
 from tests import factories
 from tests.concurrency import at_the_same_time
@@ -267,6 +271,31 @@ def test_an_import_that_was_cut_short_stores_each_line_once(device, tmp_path):
     assert number_of(device) == 50
     assert importer.run(job, timezone.now()).stored == 50
     assert number_of(device) == 50
+
+
+def test_each_answer_is_of_one_state_while_readings_come_in(device, clickhouse_readings):
+    ones = store.encode_many(device.pk, np.arange(100) + microseconds(NOON), np.ones((100, 3)))
+    done = Event()
+
+    def come_in() -> None:
+        while not done.is_set():
+            clickhouse_readings.take_over(ones)
+
+    with ThreadPoolExecutor(1) as threads:
+        coming = threads.submit(come_in)
+        try:
+            seen = []
+            for _ in range(40):
+                pooled, each = statistics.of_devices([device], EVER)
+                numbers = [pooled.channels["x", ""], each[device.pk].channels["z", ""]]
+                assert {found.count for found in numbers} == {pooled.readings}
+                assert {found.sum for found in numbers} == {pooled.readings}
+                seen.append(pooled.readings)
+        finally:
+            done.set()
+        coming.result()
+    assert sorted(seen) == seen
+    assert seen[-1] > seen[0]
 
 
 # --- What goes
