@@ -37,6 +37,9 @@ FLUSHERS = 2
 # So much is worth a second COPY at the same time. Of large requests several must wait for it: up to a quarter
 # of a COPY of 1,000 rows is bookkeeping that further rows do not need again.
 LARGE_BYTES = 100 * 1024
+# So a single large request waits a moment for another, where others are about.
+ALONE_BYTES = 32 * 1024
+PATIENCE_SECONDS = 0.001
 # A connection that lay idle for longer is tried before readings are entrusted to it.
 IDLE_SECONDS = 0.5
 MAX_KEY = 255
@@ -258,6 +261,9 @@ class Writer:
         self.idle = [Flusher() for _ in range(FLUSHERS)]
         self.commit_seconds = 0.0
         self.tasks: set[asyncio.Task] = set()
+        # While the last group was written others came.
+        self.has_company = False
+        self.patience: asyncio.TimerHandle | None = None
 
     async def store(self, taken: Taken, once: Once | None) -> dict[str, Any]:
         """The receipt, once the rows are committed. Raises Unavailable, KeyConflict."""
@@ -274,7 +280,7 @@ class Writer:
             raise Unavailable("Too many readings wait to be stored.")
         self.waiting.append(Request(taken, once, settle))
         self.waiting_bytes += size
-        if len(self.waiting) == 1:
+        if len(self.waiting) == 1 or self.patience is not None:
             # What else this turn of the loop brings is to be in the group.
             self.loop.call_soon(self.start)
 
@@ -293,6 +299,15 @@ class Writer:
             settle(error)
 
     def start(self) -> None:
+        if self.has_company and ALONE_BYTES <= self.waiting_bytes < LARGE_BYTES:
+            self.patience = self.patience or self.loop.call_later(PATIENCE_SECONDS, self.start_now)
+        else:
+            self.start_now()
+
+    def start_now(self) -> None:
+        if self.patience is not None:
+            self.patience.cancel()
+            self.patience = None
         while self.waiting and self.idle and (len(self.idle) == FLUSHERS or self.needs_second):
             task = self.loop.create_task(self.flush(self.idle.pop(), self.next_group()))
             self.tasks.add(task)
@@ -320,13 +335,14 @@ class Writer:
         seconds = time.perf_counter() - began - COPY_SECONDS * sum(len(r.taken.rows.payload) for r in group)
         self.commit_seconds += 0.2 * (seconds - self.commit_seconds)
         self.idle.append(flusher)
+        self.has_company = len(group) > 1 or bool(self.waiting)
         for request, outcome in zip(group, outcomes, strict=True):
             request.settle(outcome)
         self.start()
 
     async def close(self) -> None:
         """Write what waits, then let go of the connections."""
-        self.start()
+        self.start_now()
         while self.tasks:
             await asyncio.wait(self.tasks)
         for flusher in self.idle:
