@@ -240,7 +240,7 @@ def series_row(size: int) -> str:
 
 
 def draw_and_check(outcome: Outcome, device: Device, size: int) -> None:
-    """What a chart of a year at a reading a second takes, or of as much of it as there is, and telling whether
+    """What a chart of a year at a reading a second takes, or of as much of that as there is, and telling if
     a result about all readings still holds."""
     period, snapshot = Period(end=end_of(device)), statistics.snapshot()
     year = Period(period.end - YEAR, period.end) if size > YEAR.total_seconds() else period
