@@ -67,6 +67,8 @@ class Kept:
         self.asked_at = self.good_until = -math.inf
         self.used: list[Entry] = []
         self.lock = threading.Lock()
+        # What is put must not be of before what is forgotten.
+        self.changing = threading.RLock()
 
     def get(self, key: Any) -> Any:
         return self.look(key)[0]
@@ -105,24 +107,25 @@ class Kept:
 
     def forget(self, changed: set[Thing] | None) -> None:
         """What is about these; None: all."""
-        if changed is None:
-            self.entries, self.generation = {}, self.generation + 1
-        elif changed:
-            # A copy first: others put meanwhile.
-            entries = list(self.entries.items())
-            self.entries = {key: entry for key, entry in entries if changed.isdisjoint(entry.about)}
-            self.generation += 1
+        with self.changing:
+            if changed is None:
+                self.entries, self.generation = {}, self.generation + 1
+            elif changed:
+                entries = self.entries.items()
+                self.entries = {key: entry for key, entry in entries if changed.isdisjoint(entry.about)}
+                self.generation += 1
 
     def begin(self) -> int:
         """To be asked before a look-up: what is changed from here on that may not have seen."""
         return self.generation
 
     def put(self, key: Any, entry: Entry, begun: int) -> None:
-        if begun != self.generation:
-            return
-        if len(self.entries) >= MAX_KEPT:
-            self.forget(None)
-        self.entries[key] = entry
+        with self.changing:
+            if begun != self.generation:
+                return
+            if len(self.entries) >= MAX_KEPT:
+                self.forget(None)
+            self.entries[key] = entry
 
 
 def note_uses(entries: Iterable[Entry], now: datetime) -> None:

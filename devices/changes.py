@@ -87,11 +87,12 @@ def since(seen: str) -> News:
 
 
 def forget() -> int:
-    """Drop the log's old entries; returns their number."""
+    """Drop entries that all have been able to see for long; returns their number.
+
+    A change may have been made long before its commit: it counts from when this first finds the entry.
+    """
     with connection.cursor() as cursor:
-        cursor.execute(
-            "DELETE FROM devices_accesschange WHERE at < now() - %s::interval"
-            " AND xid < pg_snapshot_xmin(pg_current_snapshot())",
-            [LOG_KEPT],
-        )
-        return cursor.rowcount
+        cursor.execute("DELETE FROM devices_accesschange WHERE found_at < now() - %s::interval", [LOG_KEPT])
+        dropped = cursor.rowcount
+        cursor.execute("UPDATE devices_accesschange SET found_at = clock_timestamp() WHERE found_at IS NULL")
+        return dropped

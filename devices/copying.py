@@ -7,6 +7,7 @@ because readings have come in meanwhile, it copies only what differs.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from enum import Enum
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -57,28 +58,38 @@ def compare(source: Storage, target: Storage, devices: Sequence[Device], tell: T
     return found
 
 
-def copy(
-    source: Storage, target: Storage, devices: Sequence[Device], tell: Tell, *, is_live: bool
-) -> list[Difference]:
-    """Bring every day that differs; returns those that differ still.
+class Surplus(Enum):
+    """What becomes of what only the target has."""
 
-    `is_live`: the target is what the portal writes to already. Then nothing there is deleted, and what it has
-    more than the source is no difference: it has come since.
-    """
+    DIFFERS = "it is told"
+    DELETED = "it is deleted"
+    # The portal writes there already.
+    NEW = "it is no difference"
+
+
+def copy(
+    source: Storage, target: Storage, devices: Sequence[Device], tell: Tell, surplus: Surplus
+) -> list[Difference]:
+    """Bring every day that differs; returns those that differ still."""
     found = compare(source, target, devices, tell)
-    if not is_live:
+    may_delete = surplus is Surplus.DELETED
+    if may_delete:
         target.remove([one.span for one in found if not one.source.count])
     carrier = Carrier(target)
     total, done = sum(one.source.count for one in found), 0
     for stretch in stretches(found):
         for piece in pieces(stretch):
-            carrier.add(missing(source, target, stretch, piece, is_live=is_live))
+            carrier.add(missing(source, target, stretch, piece, may_delete=may_delete))
         done += stretch.readings
         tell("Copying", done, total)
     carrier.unload()
     touched = {difference.device.pk: difference.device for difference in found}
     left = compare(source, target, list(touched.values()), tell)
-    return [difference for difference in left if not (is_live and has_all(source, target, difference))]
+    return [
+        difference
+        for difference in left
+        if not (surplus is Surplus.NEW and has_all(source, target, difference))
+    ]
 
 
 class Stretch(NamedTuple):
@@ -112,13 +123,13 @@ def is_one(last: Stretch, this: Stretch) -> bool:
     return follows and last.is_new and this.is_new and last.readings + this.readings <= READINGS_AT_ONCE
 
 
-def missing(source: Storage, target: Storage, stretch: Stretch, piece: Span, *, is_live: bool) -> Rows:
-    """What the target is to get of it. What is no more at the source is deleted there, unless it is live."""
+def missing(source: Storage, target: Storage, stretch: Stretch, piece: Span, *, may_delete: bool) -> Rows:
+    """What the target is to get of it, where all of it is deleted first if that has more."""
     rows = source.rows_of(piece)
     if stretch.is_new:
         return rows
     new, surplus = compared(rows, target.rows_of(piece))
-    if is_live or not surplus:
+    if not may_delete or not surplus:
         return new
     target.remove([piece])
     return rows

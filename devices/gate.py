@@ -138,10 +138,13 @@ class Gate:
         if grant is None or rate is None:
             return await self.behind(scope, receive, send)
         later, state = Later(), scope["state"]
-        state["rate"], state["grant"], state[AT_ONCE] = rate, grant, later
+        state["rate"] = rate
         body = await read_body(receive)
         if body is None:
             return None
+        if self.kept_grant(scope) != grant:
+            return await self.behind(scope, body_again(body, receive), send)
+        state["grant"], state[AT_ONCE] = grant, later
         answer: list[dict] = []
         await self.behind(scope, body_again(body, receive), partial(put_by, answer))
         is_answer = bool(answer) and answer[0]["status"] < 500
@@ -202,6 +205,9 @@ class Gate:
         body = await read_body(receive)
         if body is None:
             return None
+        if access.kept.get((post.authorization, post.device)) != grant:
+            # A body may take its time, and the leave be gone by its end.
+            return await self.behind(scope, body_again(body, receive), send)
         try:
             taken = await self.take(post, grant, body)
             receipt = await self.writer.store(taken, once(grant, post.key, post.path, body))

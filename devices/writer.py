@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import psycopg2
-from django.db import DatabaseError, close_old_connections, connection, transaction
+from django.db import DatabaseError, InterfaceError, close_old_connections, connection, transaction
 
 from devices import journal, storage, store
 from devices.ingest import Taken
@@ -44,6 +44,7 @@ PATIENCE_SECONDS = 0.001
 IDLE_SECONDS = 0.5
 MAX_KEY = 255
 STATEMENT_TIMEOUT_MS = 20_000
+LOCK_TIMEOUT_MS = 2_000
 
 
 class Unavailable(Exception):
@@ -98,7 +99,7 @@ class Request:
 
 Outcomes = list[Outcome]
 # Of the portal's database, or of where the readings are.
-AWAY = (psycopg2.OperationalError, psycopg2.InterfaceError, DatabaseError, storage.Unavailable)
+AWAY = (psycopg2.Error, DatabaseError, InterfaceError, storage.Unavailable)
 
 
 class Flusher:
@@ -111,24 +112,34 @@ class Flusher:
 
     def flush(self, requests: Sequence[Request]) -> Outcomes:
         """Write the group; an outcome for each request, in their order."""
+        plain = [request for request in requests if request.once is None]
+        keyed = [request for request in requests if request.once is not None]
+        # Each has a commit of its own: what becomes of the second is nothing to those of the first.
+        outcomes = dict(zip(map(id, plain), self.attempt(self.write_plain, plain), strict=True))
+        outcomes |= dict(zip(map(id, keyed), self.attempt(self.in_transaction, keyed), strict=True))
+        return [outcomes[id(request)] for request in requests]
+
+    def attempt(
+        self, write: Callable[[Sequence[Request]], Outcomes], requests: Sequence[Request]
+    ) -> Outcomes:
+        if not requests:
+            return []
         try:
             self.connect()
-            outcomes = self.write(requests)
+            outcomes = write(requests)
+        except psycopg2.IntegrityError as error:
+            return [error] * len(requests)
         except AWAY as error:
             # Whether the rows were stored nobody can know, so they are never sent again from here.
             logger.warning("A group of %d requests was not stored: %s", len(requests), error)
             self.disconnect()
             return [Unavailable("The database did not confirm.")] * len(requests)
+        except Exception:
+            logger.exception("A group of %d requests was not stored", len(requests))
+            self.disconnect()
+            return [Unavailable("The database did not confirm.")] * len(requests)
         self.used_at = time.monotonic()
         return outcomes
-
-    def write(self, requests: Sequence[Request]) -> Outcomes:
-        plain = [request for request in requests if request.once is None]
-        keyed = [request for request in requests if request.once is not None]
-        outcomes = dict(zip(map(id, plain), self.write_plain(plain), strict=True)) if plain else {}
-        if keyed:
-            outcomes |= dict(zip(map(id, keyed), self.in_transaction(keyed), strict=True))
-        return [outcomes[id(request)] for request in requests]
 
     def write_plain(self, requests: Sequence[Request]) -> Outcomes:
         try:
@@ -180,6 +191,8 @@ class Flusher:
             self.connection.autocommit = True
             with self.connection.cursor() as cursor:
                 cursor.execute("SET statement_timeout = %s", [STATEMENT_TIMEOUT_MS])
+                # Somebody's key that another transaction holds must not hold up everybody's readings.
+                cursor.execute("SET lock_timeout = %s", [LOCK_TIMEOUT_MS])
 
     def is_alive(self) -> bool:
         # An idle connection has nothing to read but its end, such as of a server that restarted just now.

@@ -207,8 +207,45 @@ def test_only_old_entries_of_the_log_are_dropped(device) -> None:
     by_key(device)
     device.keys.all().delete()
     assert changes.forget() == 0
-    query("UPDATE devices_accesschange SET at = now() - interval '2 hours'")
+    query("UPDATE devices_accesschange SET found_at = now() - interval '2 hours'")
     assert changes.forget() == 1
+
+
+def test_what_was_made_long_before_its_commit_is_kept_until_all_could_see_it(device) -> None:
+    question = by_key(device)
+    access.look_up([question])
+    device.keys.get().revoke(timezone.now())
+    query("UPDATE devices_accesschange SET at = now() - interval '2 hours'")
+    changes.forget()
+    assert kept_now(question) is None
+
+
+def test_a_credential_that_somebody_is_changing_holds_up_nobody(device) -> None:
+    question, others = by_key(device), by_key(factories.device())
+    made, may_end = threading.Event(), threading.Event()
+
+    def change() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("BEGIN")
+            cursor.execute(
+                "UPDATE devices_devicekey SET expires_at = now() WHERE device_id = %s", [device.pk]
+            )
+            made.set()
+            may_end.wait(20)
+            cursor.execute("COMMIT")
+        connections.close_all()
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    assert made.wait(20)
+    query("SET statement_timeout = '5s'")
+    try:
+        assert len(access.look_up([question, others])) == 2
+    finally:
+        query("RESET statement_timeout")
+        may_end.set()
+        thread.join(20)
+    assert kept_now(question) is None
 
 
 def test_when_it_was_used_is_written_to_the_minute(device, monkeypatch) -> None:

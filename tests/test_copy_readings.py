@@ -4,12 +4,15 @@ import io
 from datetime import datetime, timedelta
 
 import numpy as np
+import psycopg2
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.utils import timezone
 
 from devices import copying, rollups, statistics, storage, store
 from devices.ingest import microseconds
+from devices.management.commands.copy_readings import LOCK
 from devices.models import Device, Segment
 from devices.periods import Period
 from devices.spans import Span
@@ -108,7 +111,7 @@ def test_killed_in_the_middle_it_goes_on(devices, here, there, monkeypatch):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        copying.copy(here, there, devices, stop, is_live=False)
+        copying.copy(here, there, devices, stop, copying.Surplus.DIFFERS)
     assert not same(here, there, devices)
     # Half a day, as if killed within one.
     [*_, day, _] = copying.compare(here, there, devices, lambda *_: None)
@@ -159,7 +162,7 @@ def test_check_only_compares_and_lists_what_differs(devices, here, there):
     # As many readings, but one of them another.
     there.take_over(store.encode(devices[1].pk, microseconds(NOON), [1.25]))
     assert "725 on both sides, but not the same" in failing(there.url, check=True)
-    copy(there.url)
+    copy(there.url, delete=True)
     assert "2 devices" in copy(there.url, check=True)
 
 
@@ -167,7 +170,9 @@ def test_what_was_deleted_here_goes_there_as_well(devices, here, there):
     copy(there.url)
     here.clear(devices[0].pk)
     here.remove([Span.of(devices[1].pk, Period(NOON - DAY, NOON))])
-    copy(there.url)
+    assert "stays, unless --delete is given" in failing(there.url)
+    assert there.days(devices[0].pk) != {}
+    copy(there.url, delete=True)
     assert there.days(devices[0].pk) == {}
     assert here.days(devices[1].pk) == there.days(devices[1].pk)
 
@@ -188,6 +193,26 @@ def test_after_the_switch_only_what_is_missing_is_added(devices, here, there, se
     assert there.counts([devices[1].pk], EVER)[devices[1].pk] == before + 1
 
 
+def test_nothing_is_deleted_where_the_portal_writes_however_it_is_called(devices, here, there):
+    copy(there.url)
+    # As after the switch, from a shell without READINGS_URL: to the command the portal seems to be here.
+    there.take_over(store.encode(devices[1].pk, microseconds(NOON + SECOND), [7.5]))
+    assert "stays, unless --delete is given" in failing(there.url)
+    assert there.has(devices[1].pk, NOON + SECOND, [7.5])
+
+
+def test_deleting_where_the_portal_writes_is_refused(there, settings):
+    settings.READINGS_URL = there.url
+    assert "--delete" in failing(there.url, delete=True)
+
+
+def test_only_one_copies_at_a_time(devices, there):
+    with psycopg2.connect(**connection.get_connection_params()) as other, other.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", [LOCK])
+        assert "Another copy_readings is under way." in failing(there.url)
+    other.close()
+
+
 def test_and_back_again(devices, here, there, settings):
     copy(there.url)
     settings.READINGS_URL = there.url
@@ -196,7 +221,7 @@ def test_and_back_again(devices, here, there, settings):
     assert Segment.objects.filter(device_id=device.pk).exists()
     there.clear(devices[0].pk)
     factories.readings(device, [[1e9]] * 10, start=NOON - 2 * DAY)
-    copy(OWN)
+    copy(OWN, delete=True)
     assert here.days(devices[0].pk) == {}
     assert here.days(device.pk) == there.days(device.pk)
     theirs = statistics.of_device(device, EVER)

@@ -7,13 +7,16 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import InterfaceError, OperationalError
 
 from devices import copying, storage
-from devices.copying import Difference
+from devices.copying import Difference, Surplus
 from devices.management.commands.import_readings import GOES_ON, Bar
 from devices.models import Device
 from devices.storage import Storage, Unavailable
+from devices.upkeep import single_run
 
 OWN = "postgresql"
 SHOWN = 100
+# Two at a time would each bring what is missing.
+LOCK = 7_586_230
 
 
 class Command(BaseCommand):
@@ -27,22 +30,33 @@ class Command(BaseCommand):
         parser.add_argument("--from", metavar="URL", help="instead of READINGS_URL, or of the other one")
         parser.add_argument("--device", type=UUID, help="the id of one device")
         parser.add_argument("--check", action="store_true", help="copy nothing, only compare")
+        parser.add_argument(
+            "--delete",
+            action="store_true",
+            help="delete at the target what the source has not; never where the portal writes to",
+        )
 
-    def handle(self, *, to: str, device: UUID | None, check: bool, **options: Any) -> None:
+    def handle(self, *, to: str, device: UUID | None, check: bool, delete: bool, **options: Any) -> None:
         current = settings.READINGS_URL or OWN
         source_url = options["from"] or (OWN if to == current else current)
         if source_url == to:
             raise CommandError("The readings are there already: say --from where they are to come.")
+        if delete and to == current:
+            raise CommandError("--delete: The portal writes there, and what is there only may be new.")
         devices = Device.objects.order_by("pk")
         if device is not None and not (devices := devices.filter(uuid=device)):
             raise CommandError("There is no such device.")
+        surplus = Surplus.NEW if to == current else Surplus.DELETED if delete else Surplus.DIFFERS
         bar = Bar(self.stderr)
         try:
             source, target = opened(source_url), opened(to)
             if check:
                 left = copying.compare(source, target, devices, bar.show)
             else:
-                left = copying.copy(source, target, devices, bar.show, is_live=to == current)
+                with single_run(LOCK) as is_ours:
+                    if not is_ours:
+                        raise CommandError("Another copy_readings is under way.")
+                    left = copying.copy(source, target, devices, bar.show, surplus)
         except (OperationalError, InterfaceError, Unavailable) as error:
             raise CommandError(f"A storage went away: {error} {GOES_ON}") from error
         except KeyboardInterrupt as error:
@@ -52,7 +66,9 @@ class Command(BaseCommand):
         for difference in left[:SHOWN]:
             self.stderr.write(in_words(difference))
         if left:
-            raise CommandError(f"Days of devices that differ: {len(left):,}.")
+            has_more = not delete and any(one.target.count > one.source.count for one in left)
+            hint = " What is only there stays, unless --delete is given." if has_more else ""
+            raise CommandError(f"Days of devices that differ: {len(left):,}.{hint}")
         self.stdout.write(f"The same on both sides, to the last bit: {len(devices):,} devices.")
 
 
