@@ -137,31 +137,34 @@ class Gate:
             return await self.refuse(429, str(error), error.seconds, error.headers, send)
         if grant is None or rate is None:
             return await self.behind(scope, receive, send)
-        later, state = Later(), scope["state"]
-        state["rate"] = rate
+        scope["state"]["rate"] = rate
         body = await read_body(receive)
         if body is None:
             return None
-        if self.kept_grant(scope) != grant:
-            return await self.behind(scope, body_again(body, receive), send)
+        # A body may take its time, and the leave be gone by its end.
+        if self.kept_grant(scope) == grant and await self.at_once(grant, scope, body, receive, send):
+            return None
+        return await self.behind(scope, body_again(body, receive), send)
+
+    async def at_once(self, grant: Grant, scope: dict, body: bytes, receive: Receive, send: Send) -> bool:
+        """Answer with what the view says on the event loop; False if it must wait, and nothing was stored."""
+        state, later, answer = scope["state"], Later(), []
         state["grant"], state[AT_ONCE] = grant, later
-        answer: list[dict] = []
         await self.behind(scope, body_again(body, receive), partial(put_by, answer))
+        del state[AT_ONCE]
         is_answer = bool(answer) and answer[0]["status"] < 500
         if later.taken is not None:
             try:
+                # The first answer of its key may be another one.
                 is_answer = await self.writer.store(later.taken, later.once) == later.taken.receipt
             except (KeyConflict, DatabaseError, InterfaceError):
-                is_answer = False
+                return False
             except Unavailable as error:
-                return await self.refuse(503, str(error), 1, rate, send)
-        if not is_answer:
-            # The first answer of its key, or why there is none: what the view says when it may wait.
-            del state[AT_ONCE]
-            return await self.behind(scope, body_again(body, receive), send)
-        for message in answer:
+                await self.refuse(503, str(error), 1, state["rate"], send)
+                return True
+        for message in answer if is_answer else ():
             await send(message)
-        return None
+        return is_answer
 
     def kept_grant(self, scope: dict) -> Grant | None:
         """Of a small, whole request for a device that is known lately; None: it may have to be waited for."""

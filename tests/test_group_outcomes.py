@@ -1,4 +1,4 @@
-"""Of the requests that one flush writes each gets its own outcome: what is stored is never answered otherwise."""
+"""Of the requests that one flush writes each gets its own outcome: what is stored is answered so."""
 
 from collections.abc import Iterator
 
