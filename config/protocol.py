@@ -1,6 +1,7 @@
 """HTTP as uvicorn speaks it, but not with clients that fall silent; known heads are not parsed again."""
 
 import asyncio
+import re
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -9,6 +10,8 @@ PATIENCE_SECONDS = 20.0
 # Of the request line and the headers, before anybody has said who he is.
 MAX_HEAD_BYTES = 256 * 1024
 END_OF_HEAD = b"\r\n\r\n"
+# An offer of another protocol, as Java's client makes: to be ignored, and uvicorn would lose the body.
+UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*", re.IGNORECASE)
 
 
 class PatientProtocol(HttpToolsProtocol):
@@ -54,6 +57,8 @@ class PatientProtocol(HttpToolsProtocol):
                 self._unset_keepalive_if_required()
                 return
             self.piece = (head, len(body)) if end else (b"", 0)
+            if end and UPGRADE.search(head):
+                data = UPGRADE.sub(b"", head) + end + body
         self.parse(data)
 
     def parse(self, data: bytes) -> None:

@@ -180,6 +180,21 @@ def test_a_client_that_asks_to_close_is_closed_each_time(portal, device) -> None
     assert count(portal, device) == 3
 
 
+def test_an_offer_of_another_protocol_is_ignored(portal, device) -> None:
+    """As Java's client makes it by default."""
+    offer = (
+        b"Connection: Upgrade, HTTP2-Settings",
+        b"Upgrade: h2c",
+        b"HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABk",
+    )
+    for headers in (offer, (b"Connection: upgrade", b"upgrade: websocket")):
+        with wire(portal) as connection:
+            for _ in range(3):
+                connection.send(request(device, GOOD, "", *headers))
+                assert connection.answer().status == 201
+    assert count(portal, device) == 6
+
+
 def test_lines_that_end_otherwise_are_no_request(portal, device) -> None:
     """Where a head ends must be beyond doubt: `partition` and the parser have to agree."""
     inner = b'{"x": 1,\r\n\r\n "y": 2, "z": 3}'
