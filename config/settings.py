@@ -172,7 +172,7 @@ DATABASE_ROUTERS = ["config.routers.ActivityRouter"]
 ACTIVITY_URL = os.environ.get("ACTIVITY_URL", "")
 if not ACTIVITY_URL:
     DATABASES["activity"] = DATABASES["default"] | {"NAME": f"{DATABASES['default']['NAME']}_activity"}
-elif ACTIVITY_URL.startswith(("postgresql://", "postgres://")):
+elif ACTIVITY_URL.startswith(("postgresql://", "postgres://", "pgsql://")):
     DATABASES["activity"] = database("ACTIVITY_URL", ACTIVITY_URL)
 elif not (ACTIVITY_URL.startswith("clickhouse://") and is_clickhouse(ACTIVITY_URL)):
     raise ImproperlyConfigured(

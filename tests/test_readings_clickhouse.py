@@ -345,6 +345,7 @@ def test_while_it_is_away_nothing_is_acknowledged_and_every_door_says_so(ask, de
         ("GET", "/statistics/s", None, None),
         ("DELETE", "/statistics/s", None, None),
         ("GET", f"/devices/{device.uuid}/series/", None, None),
+        ("GET", f"/devices/{device.uuid}/analytics/?start=2026-11-01", None, None),
     ):
         answer = ask(method, path, body, 503, key)
         assert answer["Retry-After"] == "1"
