@@ -10,11 +10,13 @@ from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.http import HttpRequest, HttpResponse
 from django.http.request import split_domain_port
 from django.urls import is_valid_path
+from django.utils.log import log_response
 from rest_framework.mixins import ListModelMixin
 from rest_framework.permissions import SAFE_METHODS
 
 from config.health import healthz
-from config.problems import problem
+from config.problems import AWAY, problem
+from config.views import database_is_away
 from devices import changes
 from devices.gate import PATH as TAKES_READINGS
 
@@ -147,6 +149,24 @@ class PageLoginRequired(LoginRequiredMiddleware):
 def demo_banner(_: HttpRequest) -> dict[str, bool]:
     """Template context: whether every page must say that access is open."""
     return {"is_demo": settings.DEMO}
+
+
+class DatabaseAway:
+    """A page whose database is away says so, and the log in one line: a traceback tells nothing more."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        if not isinstance(error, AWAY):
+            return None
+        response = database_is_away(request)
+        cause = " ".join(str(error).split())
+        log_response("%s: %s", request.path, cause, response=response, request=request)
+        return response
 
 
 class RefuseUnknownQuery:

@@ -16,6 +16,7 @@ from devices.storage import Unavailable
 
 # Of either database, whichever storage stands behind it.
 AWAY = (OperationalError, InterfaceError, Unavailable)
+DATABASE_IS_AWAY = "The database does not answer. Try again."
 PROBLEM_JSON = "application/problem+json"
 FOREIGN_KEY_VIOLATION = "23503"
 
@@ -36,7 +37,7 @@ def problem(status: int, detail: str = "", errors: list[dict] | None = None) -> 
 
 
 def database_is_away() -> HttpResponse:
-    response = problem(503, "The database does not answer. Try again.")
+    response = problem(503, DATABASE_IS_AWAY)
     response["Retry-After"] = "1"
     return response
 

@@ -120,6 +120,7 @@ MIDDLEWARE = [
     "config.middleware.PageLoginRequired",
     "django.contrib.messages.middleware.MessageMiddleware",
     "config.middleware.RefuseUnknownQuery",
+    "config.middleware.DatabaseAway",
 ]
 ROOT_URLCONF = "config.urls"
 # An API client that posts without the slash must not be redirected: the reading would be lost.
@@ -171,11 +172,12 @@ DATABASE_ROUTERS = ["config.routers.ActivityRouter"]
 ACTIVITY_URL = os.environ.get("ACTIVITY_URL", "")
 if not ACTIVITY_URL:
     DATABASES["activity"] = DATABASES["default"] | {"NAME": f"{DATABASES['default']['NAME']}_activity"}
-elif not ACTIVITY_URL.startswith("clickhouse://"):
+elif ACTIVITY_URL.startswith(("postgresql://", "postgres://", "pgsql://")):
     DATABASES["activity"] = database("ACTIVITY_URL", ACTIVITY_URL)
-elif not is_clickhouse(ACTIVITY_URL):
+elif not (ACTIVITY_URL.startswith("clickhouse://") and is_clickhouse(ACTIVITY_URL)):
     raise ImproperlyConfigured(
-        "ACTIVITY_URL must be of the form clickhouse://user:password@host:port/database."
+        "ACTIVITY_URL must be of the form postgresql://user:password@host:port/name"
+        " or clickhouse://user:password@host:port/database."
     )
 
 # The readings. Without a URL they are in the portal's database.

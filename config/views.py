@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.loader import render_to_string
 
-from config.problems import AWAY, database_is_away, problem
+from config.problems import AWAY, DATABASE_IS_AWAY, problem
 
 PAGES = ("/portal/", "/admin/")
 
@@ -23,10 +23,16 @@ def error_view(status: int, title: str, detail: str):
 
     def view(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
         if isinstance(sys.exc_info()[1], AWAY):
-            return database_is_away()
+            return database_is_away(request)
         return render_problem(request, status, title, detail)
 
     return view
+
+
+def database_is_away(request: HttpRequest) -> HttpResponse:
+    response = render_problem(request, 503, "Not now", DATABASE_IS_AWAY)
+    response["Retry-After"] = "1"
+    return response
 
 
 def render_problem(request: HttpRequest, status: int, title: str, detail: str) -> HttpResponse:

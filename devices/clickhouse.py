@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import clickhouse_connect
 from clickhouse_connect.driver import Client
@@ -11,7 +12,6 @@ from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
 
 from devices.storage import Unavailable
 
-NOT_THERE = re.compile(r"\(UNKNOWN_TABLE\)|\(UNKNOWN_DATABASE\)")
 # Of a server that answers, but not this, and not now: a replica without its keeper, a shard that is away.
 PASSING = re.compile(
     r"\((?:ALL_CONNECTION_TRIES_FAILED|ALL_REPLICAS_LOST|KEEPER_EXCEPTION|MEMORY_LIMIT_EXCEEDED|NETWORK_ERROR"
@@ -19,8 +19,6 @@ PASSING = re.compile(
     r"|UNKNOWN_STATUS_OF_INSERT)\)"
 )
 CLUSTER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-
-
 NO_SCHEMA = "ClickHouse has no schema yet: run manage.py clickhouse_schema."
 OF_CLUSTERS = {
     # An answer means that the shards have it.
@@ -35,7 +33,21 @@ class Server:
     """By `clickhouse://user:password@host:8123/database`; `?secure=true` for TLS."""
 
     def __init__(self, url: str) -> None:
+        """Raises ValueError for an address that lacks its host or database, or has no number for a port."""
         self.url = url
+        self.parts = urlsplit(url)
+        is_complete = self.parts.hostname and self.parts.path.strip("/") and self.parts.port != 0
+        if self.parts.scheme == "clickhouse" and not is_complete:
+            raise ValueError("The URL names no host or no database.")
+
+    @property
+    def database(self) -> str:
+        return parse_qs(self.parts.query).get("database", [self.parts.path.strip("/")])[0]
+
+    @property
+    def address(self) -> str:
+        """Without user and password."""
+        return self.parts.netloc.rpartition("@")[2]
 
     @cached_property
     def client(self) -> Client:
@@ -75,13 +87,25 @@ class Server:
         try:
             return ask(self.patient_client if is_patient else self.client)
         except OperationalError as error:
-            raise Unavailable(f"ClickHouse does not answer: {error}") from error
+            cause = first_cause(error)
+            raise Unavailable(f"ClickHouse does not answer at {self.address}: {cause}.") from error
         except DatabaseError as error:
-            if NOT_THERE.search(str(error)):
+            if "(UNKNOWN_DATABASE)" in str(error):
+                raise Unavailable(
+                    f"There is no database {self.database} there: create it, and a user who may use it."
+                ) from error
+            if "(UNKNOWN_TABLE)" in str(error):
                 raise Unavailable(NO_SCHEMA) from error
             if PASSING.search(str(error)):
                 raise Unavailable(f"ClickHouse cannot do this now: {error}") from error
             raise
+
+
+def first_cause(error: BaseException) -> str:
+    """The system's own words: what is raised on top of them repeats the request."""
+    while cause := error.__cause__ or error.__context__:
+        error = cause
+    return str(error).rstrip(".")
 
 
 def cluster_name(text: str) -> str:

@@ -18,8 +18,8 @@ from devices.periods import Period
 from devices.spans import Span
 
 CLICKHOUSE = "devices.storage_clickhouse.ClickHouse"
-# By their scheme; chdb is ClickHouse within this process, for tests. Imported only when chosen.
-ENGINES = {"clickhouse": CLICKHOUSE, "chdb": CLICKHOUSE}
+# By their scheme. Imported only when chosen; tests add ClickHouse within their process.
+ENGINES = {"clickhouse": CLICKHOUSE}
 POSTGRESQL = "devices.storage_postgresql.PostgreSQL"
 MEDIAN = 0.5
 # An interval longer than so many expected ones is a gap.

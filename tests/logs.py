@@ -8,6 +8,7 @@ import pytest
 
 from analytics.activity import storage
 from analytics.activity.storage import Storage
+from devices import storage as readings
 from tests import factories
 
 ENGINES = ["postgresql", pytest.param("clickhouse", marks=pytest.mark.clickhouse)]
@@ -18,6 +19,8 @@ def chdb(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A ClickHouse within this process, which can have only one: its URL, with the schema made."""
     folder: Path = tmp_path_factory.mktemp("chdb")
     url = f"chdb://{folder}"
+    for kind in (storage, readings):
+        kind.ENGINES["chdb"] = kind.CLICKHOUSE
     storage.opened(url).create_schema()
     return url
 

@@ -69,8 +69,11 @@ def test_what_two_replicas_took_is_counted_once(clickhouse):
 def test_one_that_does_not_answer_and_one_without_a_schema_are_unavailable(chdb):
     with pytest.raises(Unavailable, match="does not answer"):
         ClickHouse(NOWHERE).append([login(1)])
+    ClickHouse(chdb).run(["CREATE DATABASE IF NOT EXISTS bare"])
     with pytest.raises(Unavailable, match="clickhouse_schema"):
-        ClickHouse(f"{chdb}?database=nothing").counts(7, Period())
+        ClickHouse(f"{chdb}?database=bare").counts(7, Period())
+    with pytest.raises(Unavailable, match="no database nothing there"):
+        ClickHouse(f"{chdb}?database=nothing").create_schema()
 
 
 def test_events_wait_in_the_outbox_until_it_answers(clickhouse, chdb, settings):

@@ -246,10 +246,28 @@ def test_of_one_device(devices, here, there):
 
 def test_nonsense_is_refused_and_passwords_are_not_shown(devices, there):
     assert "already" in failing(OWN)
-    assert "Must be clickhouse://" in failing("mysql://localhost/x")
+    for nonsense in (
+        "mysql://localhost/x",
+        "clickhouse://",
+        "clickhouse:///readings",
+        "clickhouse://localhost",
+        "clickhouse://somebody:hush@127.0.0.1:1x/readings",
+        "clickhouse://[::1/readings",
+    ):
+        said = failing(nonsense)
+        assert said.startswith("--to must be of the form clickhouse://user:password@host:port/database")
+        assert "hush" not in said
+    assert failing(OWN, **{"from": "nonsense"}).startswith("--from must be")
     said = failing("clickhouse://somebody:hush@127.0.0.1:1/readings")
-    assert "went away" in said
+    assert said.startswith("ClickHouse does not answer at 127.0.0.1:1: ")
+    assert "refused" in said
     assert "hush" not in said
+    assert "\n" not in said
+
+
+def test_the_engine_of_the_tests_is_refused_where_it_was_not_asked_for(devices, monkeypatch):
+    monkeypatch.delitem(storage.ENGINES, "chdb", raising=False)
+    assert failing("chdb:///tmp/x").startswith("--to must be")
 
 
 def test_without_readings_there_is_nothing_to_do(there):

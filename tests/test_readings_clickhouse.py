@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from celery.app.trace import build_tracer
 from django.conf import settings
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection
 from django.test import Client
 from django.urls import reverse
@@ -345,6 +345,7 @@ def test_while_it_is_away_nothing_is_acknowledged_and_every_door_says_so(ask, de
         ("GET", "/statistics/s", None, None),
         ("DELETE", "/statistics/s", None, None),
         ("GET", f"/devices/{device.uuid}/series/", None, None),
+        ("GET", f"/devices/{device.uuid}/analytics/?start=2026-11-01", None, None),
     ):
         answer = ask(method, path, body, 503, key)
         assert answer["Retry-After"] == "1"
@@ -377,8 +378,41 @@ def test_readings_that_are_refused_are_not_kept(device, clickhouse_readings):
 def test_one_that_does_not_answer_and_one_without_a_schema_are_unavailable(chdb_readings):
     with pytest.raises(Unavailable, match="does not answer"):
         ClickHouse(NOWHERE).counts([1], EVER)
+    ClickHouse(chdb_readings).run(["CREATE DATABASE IF NOT EXISTS bare"])
     with pytest.raises(Unavailable, match="clickhouse_schema"):
-        ClickHouse(f"{chdb_readings}?database=nothing").counts([1], EVER)
+        ClickHouse(f"{chdb_readings}?database=bare").counts([1], EVER)
+
+
+def test_where_the_database_is_missing_it_is_to_be_made_first(device, chdb_readings, settings):
+    settings.READINGS_URL = f"{chdb_readings}?database=nothing"
+    for command in ("clickhouse_schema", "copy_readings --to postgresql --from " + settings.READINGS_URL):
+        with pytest.raises(CommandError, match="There is no database nothing there: create it"):
+            call_command(*command.split())
+
+
+PAGES = ("/portal/devices/", "/portal/devices/{}/")
+
+
+def test_while_it_is_away_pages_say_so_and_the_log_in_a_line(device, settings, caplog):
+    settings.READINGS_URL = NOWHERE
+    client = Client()
+    client.force_login(device.owner)
+    caplog.set_level("ERROR")
+    for page in PAGES:
+        caplog.clear()
+        answer = client.get(page.format(device.uuid))
+        assert (answer.status_code, answer["Retry-After"]) == (503, "1")
+        assert answer["Content-Type"].startswith("text/html")
+        assert "The database does not answer. Try again." in answer.content.decode()
+        [line] = caplog.records
+        assert (line.exc_info, "hush" in line.getMessage()) == (None, False)
+        assert "ClickHouse does not answer at 127.0.0.1:1: " in line.getMessage()
+        assert "\n" not in line.getMessage()
+
+
+def test_there_are_no_segments_to_rebuild(capsys):
+    call_command("rebuild_rollups")
+    assert "Nothing to rebuild" in capsys.readouterr().out
 
 
 # --- Schema

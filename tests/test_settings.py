@@ -115,6 +115,12 @@ def test_nonsense_is_refused_by_name(name, value):
     refused(name, value)
 
 
+def test_both_databases_of_logs_are_named():
+    said = check(ACTIVITY_URL="mysql://localhost/activity").stderr.splitlines()[-1]
+    assert "postgresql://" in said
+    assert "clickhouse://" in said
+
+
 def refused(name: str, value: str | None) -> None:
     done = check(**{name: value})
     assert done.returncode != 0

@@ -15,8 +15,8 @@ from analytics.activity.events import Event
 from devices.periods import Period
 
 CLICKHOUSE = "analytics.activity.storage_clickhouse.ClickHouse"
-# By their scheme; chdb is ClickHouse within this process, for tests. Imported only when chosen.
-ENGINES = {"clickhouse": CLICKHOUSE, "chdb": CLICKHOUSE}
+# By their scheme. Imported only when chosen; tests add ClickHouse within their process.
+ENGINES = {"clickhouse": CLICKHOUSE}
 POSTGRESQL = "analytics.activity.storage_postgresql.PostgreSQL"
 
 

@@ -1,3 +1,4 @@
+from contextlib import suppress
 from datetime import date, timedelta
 from typing import Any
 from uuid import UUID
@@ -49,7 +50,7 @@ class Command(BaseCommand):
         surplus = Surplus.NEW if to == current else Surplus.DELETED if delete else Surplus.DIFFERS
         bar = Bar(self.stderr)
         try:
-            source, target = opened(source_url), opened(to)
+            source, target = opened("--from", source_url), opened("--to", to)
             if check:
                 left = copying.compare(source, target, devices, bar.show)
             else:
@@ -57,8 +58,10 @@ class Command(BaseCommand):
                     if not is_ours:
                         raise CommandError("Another copy_readings is under way.")
                     left = copying.copy(source, target, devices, bar.show, surplus)
-        except (OperationalError, InterfaceError, Unavailable) as error:
-            raise CommandError(f"A storage went away: {error} {GOES_ON}") from error
+        except Unavailable as error:
+            raise CommandError(f"{error} {GOES_ON}") from error
+        except (OperationalError, InterfaceError) as error:
+            raise CommandError(f"The portal's database went away: {str(error).strip()} {GOES_ON}") from error
         except KeyboardInterrupt as error:
             raise CommandError(f"Stopped. {GOES_ON}", returncode=130) from error
         finally:
@@ -72,11 +75,15 @@ class Command(BaseCommand):
         self.stdout.write(f"The same on both sides, to the last bit: {len(devices):,} devices.")
 
 
-def opened(url: str) -> Storage:
+def opened(option: str, url: str) -> Storage:
     """Raises CommandError."""
-    if url != OWN and url.partition("://")[0] not in storage.ENGINES:
-        raise CommandError(f"Must be clickhouse://user:password@host:port/database, or {OWN}.")
-    return storage.opened(url)
+    # Nothing of the fault is shown: its words may hold the password.
+    with suppress(ValueError):
+        if url == OWN or url.partition("://")[0] in storage.ENGINES:
+            return storage.opened(url)
+    raise CommandError(
+        f"{option} must be of the form clickhouse://user:password@host:port/database, or {OWN}."
+    )
 
 
 def in_words(difference: Difference) -> str:
