@@ -15,14 +15,17 @@ Pair = tuple[Row | None, Row | None]
 
 @dataclass
 class Comparison:
-    """`largest` is by column the largest absolute difference of numbers; `shown` a page of unequal pairs."""
+    """`largest` is by column the largest absolute difference of numbers, None without a common row.
+
+    `shown` is a page of unequal pairs.
+    """
 
     inputs: dict[str, tuple[Any, Any]]
     equal: int = 0
     unequal: int = 0
     only_first: int = 0
     only_second: int = 0
-    largest: dict[str, float] = field(default_factory=dict)
+    largest: dict[str, float | None] = field(default_factory=dict)
     shown: list[Pair] = field(default_factory=list)
 
     @property
@@ -45,6 +48,8 @@ def compare(first: Calculation, second: Calculation, start: int, stop: int) -> C
         if start <= found.differences < stop:
             found.shown.append(pair)
         count(found, pair, numbers)
+    if not found.equal + found.unequal:
+        found.largest = dict.fromkeys(numbers)
     return found
 
 

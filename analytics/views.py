@@ -36,7 +36,7 @@ LATEST_EXCLUSIONS = 5
 # That touch the readings in the table: each reading could have its own, and more than one.
 MOST_COVERING = 1000
 PAGE_SIZE = 50
-BUCKETS_A_PAGE = 400
+BUCKETS_A_PAGE = 100
 BUCKET_BOUNDS = ("start", "end", "seconds")
 STATISTICS = ("count", "min", "max", "sum", "avg", "median")
 
@@ -261,7 +261,7 @@ def bucket_parts(buckets: Iterable[dict], labels: dict[str, dict]) -> list[dict[
     return [
         {
             "start": moment(bucket["start"]),
-            "note": f"{exact(bucket['seconds'] / 3600)} h",
+            "note": f"{exact(math.floor(bucket['seconds'] / 360 + 0.5) / 10)} h",
             "rows": rows(channels_of(bucket), units),
         }
         for bucket in buckets

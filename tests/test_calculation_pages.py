@@ -13,6 +13,7 @@ from tests.portal import Person, Portal, eventually
 from tests.test_pages import (  # noqa: F401  fixtures
     Account,
     Visit,
+    account_of,
     admin_account,
     browser,
     is_drawn,
@@ -243,6 +244,56 @@ def test_forecast_of_an_own_device_with_its_band(
     expect(page.locator("dl.facts").get_by_text("Greenhouse", exact=True)).to_be_visible()
     expect(page.get_by_text("Drag to zoom in")).to_be_visible()
     assert is_drawn(page)
+    markers = page.locator("[data-chart] .u-series .u-marker").evaluate_all(
+        "all => all.map(each => each.style.borderColor).filter(Boolean)"
+    )
+    assert len(set(markers)) == 3
+
+
+def test_forecast_form_asks_for_a_channel_of_the_device(
+    portal: Portal, visit: Visit, visit_without_scripts: Visit
+) -> None:
+    person = portal.new_user()
+    portal.new_device(person, name="Mast")
+    portal.new_device(person, profile="scalar", name="Lone")
+    account = account_of(portal, person)
+    form = "/portal/calculations/new/?kernel=forecast"
+    page = visit(account)
+    page.goto(form)
+    channel = page.get_by_label("Channel")
+    page.get_by_label("Device").select_option("Mast: x, y, z")
+    expect(channel).to_have_value("")
+    expect(channel.locator("option")).to_have_text(["Choose a channel", "x", "y", "z"])
+    page.get_by_label("Device").select_option("Lone: value")
+    expect(channel).to_have_value("value")
+    expect(channel.locator("option")).to_have_text(["Choose a channel", "value"])
+    page = visit_without_scripts(account)
+    page.goto(form)
+    expect(page.get_by_label("Channel")).to_have_value("")
+    expect(page.get_by_label("Channel").locator("option")).to_have_count(5)
+    # The browser itself asks for what is required.
+    page.get_by_role("button", name="Calculate").click()
+    assert page.url.endswith(form)
+    expect(page.get_by_role("alert")).to_have_count(0)
+    page.get_by_label("Device").select_option("Mast: x, y, z")
+    page.get_by_label("Channel").select_option("y")
+    page.get_by_role("button", name="Calculate").click()
+    expect(page.get_by_role("status").first).to_be_visible()
+
+
+def test_comparison_without_common_rows_has_no_largest_difference(
+    portal: Portal, visit: Visit, owner: Person, owner_account: Account
+) -> None:
+    early = finished(portal, owner, date_fin="2026-01-10")
+    late = finished(portal, owner, date_start="2026-03-01")
+    page = visit(owner_account)
+    page.goto(f"/portal/calculations/{early}/compare/?with={late}")
+    expect(page.get_by_text("Largest of each: liquid —, oil —")).to_be_visible()
+    expect(page.get_by_text("Drag to zoom in")).to_be_visible()
+    markers = page.locator("[data-chart] .u-series .u-marker").evaluate_all(
+        "all => all.map(each => each.style.borderStyle)"
+    )
+    assert [style for style in markers if style] == ["solid"] * 4 + ["dashed"] * 4
 
 
 def test_a_hundred_thousand_rows_hold_no_page_up(

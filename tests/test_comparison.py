@@ -69,6 +69,7 @@ def test_a_page_of_differences_is_shown():
 def test_one_without_rows_lacks_them_all():
     found = compare(stored([]), stored([row(1, 1.0)]))
     assert (found.equal, found.only_second) == (0, 1)
+    assert set(found.largest.values()) == {None}
 
 
 def test_the_first_column_is_what_rows_are_matched_by():

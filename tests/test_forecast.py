@@ -134,7 +134,8 @@ def test_its_form_offers_the_devices_and_channels_of_who_asks():
     device, foreign = factories.device(name="Mast"), factories.device(factories.stranger())
     fields = {p.name: p.form_field(device.owner) for p in forecast.KERNEL.parameters}
     assert fields["device"].choices == [(str(device.uuid), "Mast: x, y, z")]
-    assert [name for name, _ in fields["channel"].choices] == ["x", "y", "z"]
+    assert [name for name, _ in fields["channel"].choices] == ["", "x", "y", "z"]
+    assert fields["channel"].required
     [shown] = [p.shown for p in forecast.KERNEL.parameters if p.name == "device"]
     assert shown(str(device.uuid), device.owner) == "Mast"
     assert shown(str(foreign.uuid), device.owner) == str(foreign.uuid)

@@ -1,6 +1,7 @@
 """What a kernel says of itself: all that validation, OpenAPI, form and table are made from."""
 
 import datetime
+import json
 import re
 import uuid
 from abc import ABC, abstractmethod
@@ -197,7 +198,10 @@ class DeviceId(Parameter):
             return forms.CharField(**options)
         labels = [f"{device}: {', '.join(channel.name for channel in device.channels)}" for device in devices]
         ids = [str(device.uuid) for device in devices]
-        return forms.ChoiceField(choices=list(zip(ids, labels, strict=True)), **options)
+        names = [[channel.name for channel in device.channels] for device in devices]
+        # By these a script offers the chosen device's channels only.
+        widget = forms.Select({"data-channels-of": json.dumps(dict(zip(ids, names, strict=True)))})
+        return forms.ChoiceField(choices=list(zip(ids, labels, strict=True)), widget=widget, **options)
 
     def shown(self, stored: Any, asker: Any) -> Any:
         device = Device.objects.visible_to(asker).filter(uuid=stored).first()
@@ -217,7 +221,9 @@ class ChannelName(Parameter):
         names = list(found[: MOST_CHOICES + 1])
         if len(names) > MOST_CHOICES:
             return forms.CharField(max_length=MOST_LETTERS, **options)
-        return forms.ChoiceField(choices=[(name, name) for name in names], **options)
+        # Chosen on purpose: the first by name need not be one of the first device's.
+        choices = [("", "Choose a channel"), *((name, name) for name in names)]
+        return forms.ChoiceField(choices=choices, widget=forms.Select({"data-channel": True}), **options)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@
   const FIRST_WAIT_MS = 20;
   const LONGEST_WAIT_MS = 3000;
   const STALE_WAIT_MS = 5000;
-  const BUCKETS_A_PAGE = 400;
+  const BUCKETS_A_PAGE = 100;
   const STATUS = {
     PENDING: ["queued", "Queued"],
     STARTED: ["running", "Running"],
@@ -144,7 +144,7 @@
   const allUnits = () => Object.assign({}, ...Object.values(labels).map((label) => label.units));
 
   function bucketPart(bucket, zone) {
-    const note = `${figures.exact(bucket.seconds / 3600)} h`;
+    const note = `${figures.exact(Math.floor(bucket.seconds / 360 + 0.5) / 10)} h`;
     return { title: figures.stamp(bucket.start, zone), note, channels: channelsOf(bucket), units: allUnits() };
   }
 

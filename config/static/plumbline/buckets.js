@@ -21,6 +21,7 @@
       seconds: buckets.map(middle),
       stamps: buckets.map(({ start }) => start),
       values,
+      bounds: [Date.parse(buckets[0].start) / 1000, Date.parse(buckets.at(-1).end) / 1000],
       isBand: true,
     });
   });

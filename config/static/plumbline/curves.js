@@ -34,13 +34,13 @@
   function series(column, place, { prefix, isSecond }) {
     const { label, unit, draw } = column;
     const isEdge = draw === "low" || draw === "high";
-    const stroke = colour(isEdge ? 0 : place);
+    const stroke = colour(place);
     const value = (_plot, number) => (number === null || number === undefined ? "" : figures.exact(number));
     return {
       label: `${prefix}${label}${unit && unit !== "fraction" ? `, ${unit}` : ""}`,
       scale: draw === "line-right" ? "right" : "y",
       stroke,
-      width: isEdge ? 0.5 : 1.5,
+      width: isEdge ? 1 : 1.5,
       dash: isSecond ? [6, 3] : undefined,
       fill: draw === "area" && !isSecond ? stroke + FILL : undefined,
       spanGaps: true,
@@ -79,6 +79,8 @@
       padding: [6, axes.length > 2 ? 0 : 24, 0, 0],
       tzDate: (second) => uPlot.tzDate(new Date(second * 1000), "UTC"),
       cursor: { y: false, drag: { x: true, y: false } },
+      // Lines of one column have one colour: B's are dashed, in the legend, too.
+      legend: { markers: { width: 2, dash: (drawnPlot, i) => (drawnPlot.series[i].dash ? "dashed" : "solid") } },
       axes,
       bands: bands(lists),
       series: [time(curves[0].columns[0].kind === "date"), ...drawn],

@@ -7,6 +7,8 @@ window.plots = (() => {
   const PANEL_HEIGHT = 140;
   const TIME_AXIS = 44;
   const DAY = 86400;
+  const LONE_SECONDS = 60; // What the axis spans about a single moment.
+  const POINT = 4;
   const LINE = ["value"];
   const BAND = ["min", "mean", "max"];
 
@@ -36,6 +38,7 @@ window.plots = (() => {
     }
 
     // `seconds`, and for each channel its values by the name of the line; a null is a gap. `stamps`: ISO 8601.
+    // `bounds`: what the axis spans when all is shown, in seconds; without them what there is.
     show(shown, { keepsZoom = false } = {}) {
       const isSame = this.shown?.isBand === shown.isBand;
       this.shown = shown;
@@ -81,6 +84,7 @@ window.plots = (() => {
       return {
         width: this.box.clientWidth,
         padding: [6, 24, 0, 0],
+        scales: { x: { range: (_plot, min, max) => this.span(min, max) } },
         height: (this.units.length === 1 ? LONE_HEIGHT : PANEL_HEIGHT) + (isLast ? TIME_AXIS : 0),
         tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), this.zone),
         cursor: { sync: { key: this.box.id || "plots" }, y: false, drag: { x: true, y: false } },
@@ -91,6 +95,31 @@ window.plots = (() => {
         series: [this.time(), ...this.ofUnit(unit).flatMap((channel) => this.lines.map((line) => this.series(channel, line)))],
         bands: this.shown.isBand ? this.ofUnit(unit).map((channel, i) => this.band(channel, 3 * i + 1)) : [],
       };
+    }
+
+    // uPlot asks with the first and the last moment when all is to be shown, else with what is zoomed into.
+    span(min, max) {
+      const { seconds, bounds } = this.shown;
+      const [first, last] = [seconds[0] ?? null, seconds.at(-1) ?? null];
+      if (min !== first || (max !== last && first !== last)) return [min, max];
+      if (bounds) return bounds;
+      return first !== null && first === last ? [first - LONE_SECONDS / 2, last + LONE_SECONDS / 2] : [min, max];
+    }
+
+    // Of points that stand too close to be shown each, those of stretches too short to be seen as a line.
+    lonePoints(plot, place, isShown) {
+      if (isShown) return null;
+      const [seconds, values] = [plot.data[0], plot.data[place]];
+      const found = [];
+      let start = -1;
+      for (let i = 0; i <= values.length; i += 1) {
+        const isThere = i < values.length && values[i] !== null;
+        if (isThere && start < 0) start = i;
+        if (isThere || start < 0) continue;
+        if (plot.valToPos(seconds[i - 1], "x") - plot.valToPos(seconds[start], "x") < POINT) found.push(start);
+        start = -1;
+      }
+      return found;
     }
 
     // uPlot's first series is the time.
@@ -111,7 +140,7 @@ window.plots = (() => {
         dash: place < COLORS ? undefined : [6, 3],
         width: isEdge ? 0.5 : 1.5,
         value,
-        points: isEdge ? { show: false } : { size: 4, fill: color },
+        points: isEdge ? { show: false } : { size: POINT, fill: color, filter: this.lonePoints },
       };
     }
 
