@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -785,6 +786,7 @@ def test_chart_leaves_gaps_and_shows_what_stands_alone(
     # Dots of a few pixels, and nothing between; of all readings the axis goes on up to now.
     assert 4 <= len(columns) <= 20
     assert columns[-1] - columns[0] > (500 if period.startswith("Latest") else 5)
+    assert max(after - before for before, after in pairwise(columns)) > 3
 
 
 def test_many_buckets_come_by_the_hundred(
