@@ -141,7 +141,10 @@ class Writer(Owner):
     """An owner whose devices post two readings a second, and nothing else."""
 
     wait_time = constant_throughput(2)
-    tasks = {Owner.post_reading: 1}
 
     def on_start(self) -> None:
         self.register()
+
+
+# Within the class they would be added to Owner's.
+Writer.tasks = [Owner.post_reading]

@@ -37,10 +37,10 @@ def load(portal: Portal, token: str, *options: str) -> Iterator[subprocess.Popen
         process.communicate()
 
 
-def run(portal: Portal, token: str) -> tuple[int, str]:
+def run(portal: Portal, token: str, *kinds: str) -> tuple[int, str]:
     """Exit code and output of a run without a page."""
     options = ("--headless", "--users", str(USERS), "--spawn-rate", str(USERS), "--run-time", f"{SECONDS}s")
-    with load(portal, token, *options, "--only-summary") as process:
+    with load(portal, token, *kinds, *options, "--only-summary") as process:
         output, _ = process.communicate(timeout=60)
         return process.returncode, output
 
@@ -54,6 +54,16 @@ def test_run_without_a_page_has_no_failure(portal: Portal) -> None:
     code, output = run(portal, portal.admin_token)
     assert code == 0, output
     assert "every reading counted" in output
+    assert reading_count(portal) > before
+
+
+def test_writers_do_nothing_but_post_readings(portal: Portal) -> None:
+    before = reading_count(portal)
+    code, output = run(portal, portal.admin_token, "Writer")
+    assert code == 0, output
+    assert "/devices/[id]/stats/ " in output
+    assert "analytics" not in output
+    assert "batch" not in output
     assert reading_count(portal) > before
 
 
