@@ -129,13 +129,10 @@ class Flusher:
             outcomes = write(requests)
         except psycopg2.IntegrityError as error:
             return [error] * len(requests)
-        except AWAY as error:
+        except Exception as error:  # whatever it is, it is for the requests that wait
             # Whether the rows were stored nobody can know, so they are never sent again from here.
-            logger.warning("A group of %d requests was not stored: %s", len(requests), error)
-            self.disconnect()
-            return [Unavailable("The database did not confirm.")] * len(requests)
-        except Exception:
-            logger.exception("A group of %d requests was not stored", len(requests))
+            is_new = not isinstance(error, AWAY)
+            logger.warning("A group of %d requests was not stored: %s", len(requests), error, exc_info=is_new)
             self.disconnect()
             return [Unavailable("The database did not confirm.")] * len(requests)
         self.used_at = time.monotonic()
@@ -341,10 +338,7 @@ class Writer:
 
     async def flush(self, flusher: Flusher, group: list[Request]) -> None:
         began = time.perf_counter()
-        try:
-            outcomes = await self.loop.run_in_executor(flusher.executor, flusher.flush, group)
-        except Exception as error:  # whatever it is, it is for the requests that wait
-            outcomes = [error] * len(group)
+        outcomes = await self.loop.run_in_executor(flusher.executor, flusher.flush, group)
         seconds = time.perf_counter() - began - COPY_SECONDS * sum(len(r.taken.rows.payload) for r in group)
         self.commit_seconds += 0.2 * (seconds - self.commit_seconds)
         self.idle.append(flusher)
