@@ -6,7 +6,7 @@ from django.http import HttpRequest
 from django_celery_results.admin import TaskResultAdmin
 from django_celery_results.models import GroupResult, TaskResult
 
-from analytics import queue
+from analytics import runs
 from analytics.models import Analysis, Calculation, Run
 
 # No task belongs to a group.
@@ -37,8 +37,8 @@ class RunAdmin(ReadOnly, admin.ModelAdmin):
     actions = ("cancel",)
 
     @admin.action(description="Cancel", permissions=["view"])
-    def cancel(self, request: HttpRequest, runs: QuerySet[Run]) -> None:
-        count = sum(queue.cancel(run) for run in runs)
+    def cancel(self, request: HttpRequest, chosen: QuerySet[Run]) -> None:
+        count = sum(runs.cancel(run) for run in chosen)
         messages.success(request, f"Cancelled: {count}.")
 
 

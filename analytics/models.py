@@ -12,9 +12,9 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django_celery_results.models import TaskResult
 
-from analytics.questions import Question
+from analytics.analyses.question import Question
 from devices.models import Device, DeviceQuerySet
-from devices.periods import Period
+from devices.timeline.periods import Period
 
 
 class Status(models.TextChoices):
@@ -26,7 +26,7 @@ class Status(models.TextChoices):
 
 
 class Run(models.Model):
-    """One piece of background work. `analytics.queue` alone changes its status."""
+    """One piece of background work. `analytics.runs` alone changes its status."""
 
     MAX_ATTEMPTS = 3
 

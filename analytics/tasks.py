@@ -9,12 +9,14 @@ from django.db.models import Subquery
 from django.utils import timezone
 from django_celery_results.models import TaskResult
 
-from analytics import analyses, calculations, queue
-from analytics.kernels.declaration import NoResult, Refused
+from analytics.analyses.compute import compute_analysis
+from analytics.analyses.question import BadQuestion
+from analytics.calculations.compute import compute_calculation
+from analytics.kernels.declaration import InvalidParameters, NoResult
 from analytics.models import Analysis, Calculation, Run
-from analytics.questions import BadQuestion
-from devices.storage import Unavailable
-from devices.upkeep import single_run
+from analytics.runs import RunLost, claim, claimed_run, fail, finish, heartbeat, reconcile
+from devices.maintenance import single_run
+from devices.storage.interface import StorageUnavailable
 
 RECONCILE_LOCK = 7_586_204
 # What does not end when it is told to is killed so much later.
@@ -28,20 +30,20 @@ class RunTask(Task):
 
     def work(self, job: Callable[[Any, Callable[[int], None]], Any]) -> Any:
         """What the job returns for the run. Raises Ignore if there is none, or if it was lost on the way."""
-        run = queue.claim(self.model, self.request.id)
+        run = claim(self.model, self.request.id)
         if run is None:
             raise Ignore
         self.request.run_id = run.pk
         try:
-            with queue.heartbeat(run) as report:
+            with heartbeat(run) as report:
                 return job(run, report)
-        except queue.Lost as error:
+        except RunLost as error:
             raise Ignore from error
 
     def on_failure(self, exc: Exception, task_id: str, args: tuple, kwargs: dict, einfo: Any) -> None:
         # Without the database nothing can be written: the row stays as it is and is taken up again.
-        if not isinstance(exc, OperationalError | InterfaceError | Unavailable):
-            queue.fail(self.model, queue.claimed_run(self.model, task_id), task_id, exc)
+        if not isinstance(exc, OperationalError | InterfaceError | StorageUnavailable):
+            fail(self.model, claimed_run(self.model, task_id), task_id, exc)
 
 
 class AnalysisTask(RunTask):
@@ -51,7 +53,7 @@ class AnalysisTask(RunTask):
 
     def on_success(self, retval: dict, task_id: str, args: tuple, kwargs: dict) -> None:
         result = Subquery(TaskResult.objects.filter(task_id=task_id).values("pk"))
-        queue.finish(Analysis, self.request.run_id, task_id, task_result_id=result, **self.request.outcome)
+        finish(Analysis, self.request.run_id, task_id, task_result_id=result, **self.request.outcome)
 
 
 class CalculationTask(RunTask):
@@ -67,7 +69,7 @@ class CalculationTask(RunTask):
     throws=(BadQuestion,),
 )
 def run_analysis(self: AnalysisTask, analysis_id: str) -> dict:
-    computed = self.work(lambda analysis, report: analyses.compute(analysis, timezone.now(), report))
+    computed = self.work(lambda analysis, report: compute_analysis(analysis, timezone.now(), report))
     # For `on_success`: what belongs to the row, and not into the result.
     self.request.outcome = {
         "readings": computed.readings,
@@ -82,12 +84,12 @@ def run_analysis(self: AnalysisTask, analysis_id: str) -> dict:
     base=CalculationTask,
     # Its rows are stored with the end of the run, in one transaction.
     ignore_result=True,
-    throws=(NoResult, Refused),
+    throws=(NoResult, InvalidParameters),
     soft_time_limit=settings.CALCULATION_SECONDS,
     time_limit=settings.CALCULATION_SECONDS + KILL_AFTER_SECONDS,
 )
 def run_calculation(self: CalculationTask, calculation_id: str) -> None:
-    self.work(calculations.compute)
+    self.work(compute_calculation)
 
 
 @shared_task(ignore_result=True)
@@ -97,4 +99,4 @@ def reconcile_runs() -> int:
             return 0
         now = timezone.now()
         runs = ((Analysis, run_analysis), (Calculation, run_calculation))
-        return sum(queue.reconcile(model, task, now) for model, task in runs)
+        return sum(reconcile(model, task, now) for model, task in runs)

@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 
-from analytics.activity.events import LOGIN
+from analytics.activity.events.event import LOGIN
 from analytics.activity.models import PendingEvent
 from analytics.activity.sessions import note_logout
 from analytics.models import Analysis, Status

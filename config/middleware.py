@@ -17,8 +17,8 @@ from rest_framework.permissions import SAFE_METHODS
 from config.health import healthz
 from config.problems import AWAY, problem
 from config.views import database_is_away
-from devices import changes
-from devices.gate import PATH as TAKES_READINGS
+from devices.access import credential_changes
+from devices.ingestion.post_head import POST_PATH as TAKES_READINGS
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
@@ -133,7 +133,7 @@ def note_changes(get_response: GetResponse) -> GetResponse:
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
         if request.method not in ("GET", "HEAD", "OPTIONS") and not TAKES_READINGS.fullmatch(request.path):
-            changes.note()
+            credential_changes.note_change()
         return response
 
     return middleware

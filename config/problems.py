@@ -11,11 +11,11 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
-from devices.ingest import Refused
-from devices.storage import Unavailable
+from devices.ingestion.checks import InvalidItems
+from devices.storage.interface import StorageUnavailable
 
 # Of either database, whichever storage stands behind it.
-AWAY = (OperationalError, InterfaceError, Unavailable)
+AWAY = (OperationalError, InterfaceError, StorageUnavailable)
 DATABASE_IS_AWAY = "The database does not answer. Try again."
 PROBLEM_JSON = "application/problem+json"
 FOREIGN_KEY_VIOLATION = "23503"
@@ -53,7 +53,7 @@ def problem_response(error: Exception, context: dict) -> HttpResponse | None:
         return database_is_away()
     if isinstance(error, RequestDataTooBig):
         return problem(413, "The body is too large.")
-    if isinstance(error, Refused):
+    if isinstance(error, InvalidItems):
         return Response(problem_body(400, errors=error.errors), 400, content_type=PROBLEM_JSON)
     if isinstance(error, IntegrityError) and is_reference_gone(error):
         return problem(409, "What this refers to was changed or deleted at the same moment. Try again.")

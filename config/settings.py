@@ -258,7 +258,7 @@ REST_FRAMEWORK = {
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "config.api.JSONInAnyCase",
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
     "DEFAULT_PAGINATION_CLASS": "config.api.KeysetPagination",
-    "DEFAULT_SCHEMA_CLASS": "config.schema.PlumblineSchema",
+    "DEFAULT_SCHEMA_CLASS": "config.openapi.PlumblineSchema",
     "EXCEPTION_HANDLER": "config.problems.problem_response",
     # Faults of the whole body are named as those of one that is not even JSON.
     "NON_FIELD_ERRORS_KEY": "body",
@@ -279,7 +279,7 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
-        "config.schema.complete",
+        "config.openapi.complete",
     ],
 }
 

@@ -1,4 +1,4 @@
-from datetime import UTC, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -6,37 +6,21 @@ from django.db import IntegrityError, transaction
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from django.utils.functional import cached_property
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import generics
 from rest_framework.exceptions import PermissionDenied, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from devices import exclusions, statistics, storage
+from devices import exclusions, storage
 from devices.filters import DeviceFilter, ExclusionFilter
 from devices.models import Device, DeviceKey, Exclusion
-from devices.periods import Period
-from devices.readings import reading_page
-from devices.serializers import DeviceKeySerializer, DeviceSerializer, ExclusionSerializer, stamp_text
+from devices.serializers import DeviceKeySerializer, DeviceSerializer, ExclusionSerializer
 from users.models import Scope
 from users.permissions import require_scope
 
-NOTHING = [OpenApiExample("Done", None, status_codes=["204"])]
-READING = {"device_id": "0b5f9c1e-6f53-4d3e-9d0e-1d1f6c2b7a10", "timestamp": "2026-11-21T09:31:00Z"}
-READING_LIST = {
-    "parameters": [
-        OpenApiParameter(
-            "start", OpenApiTypes.DATETIME, description="From here on; naive: the device's zone."
-        ),
-        OpenApiParameter("end", OpenApiTypes.DATETIME, description="Before this."),
-        OpenApiParameter("limit", int, description="1 to 1000; 100 if left out."),
-        OpenApiParameter("cursor", str, description="From the `Link` header of the page before."),
-    ],
-    "responses": {200: OpenApiTypes.OBJECT},
-    "examples": [OpenApiExample("Readings", [READING | {"x": 1.0, "y": 2.0, "z": 3.0}])],
-}
+DONE_EXAMPLE = [OpenApiExample("Done", None, status_codes=["204"])]
 
 
 class DeviceList(generics.ListCreateAPIView):
@@ -101,7 +85,7 @@ class DeviceDetail(APIView):
         save_or_conflict(serializer)
         return Response(serializer.data)
 
-    @extend_schema(operation_id="device_delete", responses={204: None}, examples=NOTHING)
+    @extend_schema(operation_id="device_delete", responses={204: None}, examples=DONE_EXAMPLE)
     def delete(self, request: Request, uuid: UUID) -> Response:
         """Erase a device with its readings."""
         with transaction.atomic():
@@ -148,7 +132,7 @@ class KeyList(APIView):
 class KeyDetail(APIView):
     query_parameters = ()
 
-    @extend_schema(operation_id="key_revoke", request=None, responses={204: None}, examples=NOTHING)
+    @extend_schema(operation_id="key_revoke", request=None, responses={204: None}, examples=DONE_EXAMPLE)
     def delete(self, request: Request, uuid: UUID, prefix: str) -> Response:
         """Revoke a key at once."""
         get_object_or_404(visible_device(request, uuid).keys, prefix=prefix).revoke(timezone.now())
@@ -232,78 +216,9 @@ class ExclusionLift(ExclusionDetail):
         return Response(ExclusionSerializer(exclusion, context=context).data)
 
 
-class SensorStatistics(APIView):
-    query_parameters = ()
-
-    @extend_schema(
-        operation_id="sensor_statistics",
-        responses={200: OpenApiTypes.OBJECT},
-        examples=[
-            OpenApiExample(
-                "Statistics", {"last_measurement": "2026-11-21T09:31:00Z", "count": 2, "avg": 60.25}
-            )
-        ],
-    )
-    def get(self, request: Request, sensor: str) -> Response:
-        """Count, average and largest stamp of a sensor.
-
-        Right at once after a post was answered, through every process; excluded readings are left out. Of an
-        unknown sensor null, 0 and 0.0.
-        """
-        device = sensor_device(request, sensor_name(request, sensor))
-        if device is None:
-            return Response({"last_measurement": None, "count": 0, "avg": 0.0})
-        answer = statistics.of_device(device, Period())
-        last, mean = answer.last and stamp_text(answer.last), next(iter(answer.channels.values())).avg
-        return Response({"last_measurement": last, "count": answer.readings, "avg": mean or 0.0})
-
-    @extend_schema(operation_id="sensor_clear", responses={204: None}, examples=NOTHING)
-    def delete(self, request: Request, sensor: str) -> Response:
-        """Delete all readings of a sensor; later ones start from zero."""
-        device = sensor_device(request, sensor_name(request, sensor))
-        if device is not None:
-            device.clear()
-        return Response(status=204)
-
-
-class ReadingList(APIView):
-    query_parameters = ("start", "end", "limit", "cursor")
-
-    @extend_schema(operation_id="reading_list", **READING_LIST)
-    def get(self, request: Request) -> Response:
-        """List the readings of every device that you may see, newest first."""
-        return reading_page(request, Device.objects.visible_to(request.user), UTC)
-
-
-class DeviceReadingList(APIView):
-    query_parameters = ("start", "end", "limit", "cursor")
-
-    @extend_schema(operation_id="device_reading_list", **READING_LIST)
-    def get(self, request: Request, uuid: UUID) -> Response:
-        """List a device's readings, newest first."""
-        device = visible_device(request, uuid)
-        return reading_page(request, Device.objects.filter(pk=device.pk), device.zone)
-
-
 def require_staff(request: Request) -> None:
     if not request.user.is_staff:
         raise PermissionDenied("Only staff may exclude readings.")
-
-
-def sensor_name(request: Request, path: str) -> str:
-    """A slash at the end is the path's, as on every route, unless it came as %2F: then it is the sensor's."""
-    scope = request.META.get("asgi.scope")
-    is_ours = scope is None or scope["raw_path"].endswith(b"/")
-    return path.removesuffix("/") if is_ours else path
-
-
-def sensor_device(request: Request, sensor: str) -> Device | None:
-    """The asker's own device of this external id; staff without one get that of the owner who was first."""
-    if "\0" in sensor:
-        return None
-    found = Device.objects.visible_to(request.user).with_channels()
-    found = found.filter(external_id=sensor).order_by("id")
-    return found.filter(owner=request.user).first() or found.first()
 
 
 def visible_device(request: Request, uuid: UUID, *, lock: bool = False) -> Device:

@@ -4,7 +4,7 @@ from django.contrib.auth.models import AnonymousUser
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from devices.access import Grant
+from devices.access.grants import Grant
 from devices.models import DeviceKey
 from users.authentication import CredentialAuthentication
 from users.models import Scope

@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 from django.db import transaction
 
-from devices import journal, storage
+from devices import storage
 from devices.models import Device, Exclusion
-from devices.periods import Period
-from devices.spans import Span
+from devices.storage import change_log
+from devices.timeline.periods import Period
+from devices.timeline.spans import Span
 
 MICROSECOND = timedelta(microseconds=1)
 
@@ -62,4 +63,4 @@ def lift(exclusion: Exclusion, *, by: str, now: datetime) -> bool:
 def note(exclusion: Exclusion) -> None:
     """No result, and no segment, about its period holds any longer."""
     period = Period(exclusion.start_time, exclusion.end_time)
-    journal.note(Span.of(exclusion.device_id, period))
+    change_log.note_change(Span.of(exclusion.device_id, period))

@@ -6,9 +6,10 @@ from uuid import UUID
 from django import forms
 from django.core.exceptions import ValidationError
 
-from devices import importer
 from devices.exclusions import Extent
-from devices.importer import CannotImport, Job
+from devices.files import importer
+from devices.files.formats import CannotImport
+from devices.files.importer import ImportJob
 from devices.models import Device
 from devices.serializers import ExclusionSerializer
 from users.models import User
@@ -47,13 +48,13 @@ class ImportForm(forms.Form):
         return fields
 
     @property
-    def job(self) -> Job:
+    def job(self) -> ImportJob:
         """Raises CannotImport if the file's ending does not tell its format."""
         fields = self.cleaned_data
         file = fields["file"]
         format_name = fields["format"] or importer.guess_format(file.name)
         path = Path(file.temporary_file_path())
-        return Job(path, file.name, format_name, fields["device"], fields["owner"])
+        return ImportJob(path, file.name, format_name, fields["device"], fields["owner"])
 
 
 def bound_field(label: str, *, required: bool = False) -> forms.CharField:

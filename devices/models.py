@@ -16,7 +16,8 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from devices import storage
-from devices.periods import Period
+from devices.storage import interface
+from devices.timeline.periods import Period
 from users.models import Credential
 
 # Keys that stand beside the channels in a reading or in a result.
@@ -257,7 +258,7 @@ class Exclusion(models.Model):
     def is_in_force(self) -> bool:
         return self.lifted_at is None
 
-    def covers(self, reading: storage.StoredReading) -> bool:
+    def covers(self, reading: interface.StoredReading) -> bool:
         is_within = self.start_time <= reading.time < self.end_time
         return is_within and (self.values is None or self.values == reading.values)
 
@@ -319,7 +320,7 @@ class Reading(models.Model):
 
 
 class Segment(models.Model):
-    """Derived: a row of sorted readings. `devices.rollups` writes and `devices.cover` reads it, in SQL."""
+    """Derived: a row of sorted readings. `devices.storage.postgresql` writes and reads it, in SQL."""
 
     id = models.BigAutoField(primary_key=True)
     device_id = models.IntegerField()
@@ -333,7 +334,7 @@ class Segment(models.Model):
 
 
 class Change(models.Model):
-    """An entry of the change log, which has no key and is `devices.journal`'s alone."""
+    """An entry of the change log, which has no key and is `devices.storage.change_log`'s alone."""
 
     first_time = models.DateTimeField(primary_key=True)
     device_id = models.IntegerField()
@@ -343,7 +344,7 @@ class Change(models.Model):
 
 
 class Rollup(models.Model):
-    """When `devices.rollups` looks at a device again."""
+    """When `segment_schedule` looks at a device again."""
 
     device_id = models.IntegerField(primary_key=True)
     next_check = models.DateTimeField()

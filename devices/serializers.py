@@ -13,8 +13,8 @@ from rest_framework import serializers
 from devices import exclusions
 from devices.exclusions import Extent, NoSuchReading
 from devices.models import Channel, Device, DeviceKey, DeviceProfile, Exclusion, known_zone
-from devices.periods import BadStamp, parse_stamp
-from devices.storage import StoredReading
+from devices.storage.interface import StoredReading
+from devices.timeline.periods import BadStamp, parse_stamp
 from users.models import User
 from users.serializers import Stamp, StrictFields, Text, TrueOrFalse, WholeNumber
 

@@ -9,19 +9,29 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-from devices import journal, storage
+from devices import storage
+from devices.exact.ranks import fraction_of_percentile
+from devices.exact.sums import rounded
 from devices.models import Device
-from devices.periods import Period
-from devices.segments import fraction, rounded
-from devices.spans import Span, microseconds, stamp
-from devices.storage import GAP, MEDIAN, MICROSECONDS, Amounts, Asked, Figures
+from devices.storage import change_log
+from devices.storage.interface import (
+    GAP_FACTOR,
+    MEDIAN,
+    MICROSECONDS_PER_SECOND,
+    ChannelFigures,
+    Figures,
+    FiguresQuery,
+)
+from devices.timeline.instants import from_pg_microseconds, pg_microseconds
+from devices.timeline.periods import Period
+from devices.timeline.spans import Span
 
 Channel = tuple[str, str]  # name, unit
 Report = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Numbers:
+class ChannelStatistics:
     """Of one channel. Of no values count and sum are 0 and the rest None.
 
     `sum` is the exact sum, rounded once, and None where it exceeds the largest double. `median` and the
@@ -38,7 +48,7 @@ class Numbers:
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class Gap:
     """A time without readings: from one reading, or bound of the period, to the next."""
 
     start: datetime
@@ -59,7 +69,7 @@ class Coverage:
     expected_seconds: float | None
     percent: float | None
     gaps: int | None
-    longest: Stretch | None
+    longest: Gap | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +81,7 @@ class Statistics:
     about, for `changed_since`.
     """
 
-    channels: dict[Channel, Numbers]
+    channels: dict[Channel, ChannelStatistics]
     readings: int
     excluded: int
     first: datetime | None
@@ -83,13 +93,13 @@ class Statistics:
     snapshot: str
 
 
-class Question(NamedTuple):
+class PeriodOfDevice(NamedTuple):
     device: Device
     channels: list[Channel]
     period: Period
 
     @classmethod
-    def of(cls, device: Device, period: Period) -> "Question":
+    def of(cls, device: Device, period: Period) -> "PeriodOfDevice":
         return cls(device, [(channel.name, channel.unit) for channel in device.channels], period)
 
 
@@ -109,7 +119,7 @@ def of_periods(
     report: Report | None = None,
 ) -> list[Statistics]:
     """Of one device over each of the periods, all in one state of the data."""
-    return answers([Question.of(device, period) for period in periods], percentiles, report)[1]
+    return answer_all([PeriodOfDevice.of(device, period) for period in periods], percentiles, report)[1]
 
 
 def of_devices(
@@ -121,8 +131,8 @@ def of_devices(
 ) -> tuple[Statistics, dict[int, Statistics]]:
     """Of all readings of all the devices pooled, and of each device by its primary key, in one state of the
     data. Channels are pooled that have both name and unit in common."""
-    questions = [Question.of(device, period) for device in devices]
-    pooled, each = answers(questions, percentiles, report, is_pooled=True)
+    questions = [PeriodOfDevice.of(device, period) for device in devices]
+    pooled, each = answer_all(questions, percentiles, report, is_pooled=True)
     return pooled, {device.pk: answer for device, answer in zip(devices, each, strict=True)}
 
 
@@ -137,28 +147,28 @@ def changed_since(device_ids: Sequence[int], period: Period, snapshot: str) -> s
     What was computed in the state `snapshot` holds still where nothing was changed and `count` is the same:
     fresh readings only add to it.
     """
-    return journal.changed_since([Span.of(device_id, period) for device_id in device_ids], snapshot)
+    return change_log.changed_since([Span.of(device_id, period) for device_id in device_ids], snapshot)
 
 
 def snapshot() -> str:
     """The state of the database now, for `changed_since`."""
-    return journal.snapshot()
+    return change_log.snapshot()
 
 
 # --- How it is answered
 
 
-def answers(
-    questions: Sequence[Question],
+def answer_all(
+    questions: Sequence[PeriodOfDevice],
     percentiles: Sequence[float | str],
     report: Report | None,
     *,
     is_pooled: bool = False,
 ) -> tuple[Statistics | None, list[Statistics]]:
-    shares = {str(percentile): fraction(percentile) for percentile in percentiles}
+    shares = {str(percentile): fraction_of_percentile(percentile) for percentile in percentiles}
     pools = channel_pools(questions) if is_pooled else {}
     asked = [
-        Asked(
+        FiguresQuery(
             Span.of(question.device.pk, question.period),
             len(question.channels),
             question.device.profile.expected_interval_seconds,
@@ -172,18 +182,19 @@ def answers(
         report and (lambda done: report(90 * done // len(asked))),
     )
     each = [
-        of_one(question, figures, shares, found.snapshot)
+        statistics_of_one(question, figures, shares, found.snapshot)
         for question, figures in zip(questions, found.each, strict=True)
     ]
     if not is_pooled:
         return None, each
     numbers = {
-        channel: numbers_of(amounts, shares) for channel, amounts in zip(pools, found.pooled, strict=True)
+        channel: channel_statistics(amounts, shares)
+        for channel, amounts in zip(pools, found.pooled, strict=True)
     }
-    return statistics(found.each, numbers, found.snapshot, None, None), each
+    return assemble(found.each, numbers, found.snapshot, None, None), each
 
 
-def channel_pools(questions: Sequence[Question]) -> dict[Channel, list[tuple[int, int]]]:
+def channel_pools(questions: Sequence[PeriodOfDevice]) -> dict[Channel, list[tuple[int, int]]]:
     """By name and unit: number of the question, place of the channel."""
     pools: dict[Channel, list[tuple[int, int]]] = defaultdict(list)
     for number, question in enumerate(questions):
@@ -192,21 +203,23 @@ def channel_pools(questions: Sequence[Question]) -> dict[Channel, list[tuple[int
     return pools
 
 
-def of_one(question: Question, figures: Figures, shares: Mapping[str, float], state: str) -> Statistics:
-    seconds = None if figures.interval is None else figures.interval / MICROSECONDS
-    numbers = [numbers_of(amounts, shares) for amounts in figures.channels]
-    return statistics(
+def statistics_of_one(
+    question: PeriodOfDevice, figures: Figures, shares: Mapping[str, float], state: str
+) -> Statistics:
+    seconds = None if figures.interval is None else figures.interval / MICROSECONDS_PER_SECOND
+    numbers = [channel_statistics(amounts, shares) for amounts in figures.channels]
+    return assemble(
         [figures],
         dict(zip(question.channels, numbers, strict=True)),
         state,
         seconds,
-        coverage(question.period, figures, question.device.profile.expected_interval_seconds or seconds),
+        coverage_of(question.period, figures, question.device.profile.expected_interval_seconds or seconds),
     )
 
 
-def statistics(
+def assemble(
     parts: Sequence[Figures],
-    numbers: dict[Channel, Numbers],
+    numbers: dict[Channel, ChannelStatistics],
     state: str,
     interval_seconds: float | None,
     coverage: Coverage | None,
@@ -217,8 +230,8 @@ def statistics(
         channels=numbers,
         readings=sum(part.readings for part in parts),
         excluded=sum(part.excluded for part in parts),
-        first=stamp(min(firsts)) if firsts else None,
-        last=stamp(max(lasts)) if lasts else None,
+        first=from_pg_microseconds(min(firsts)) if firsts else None,
+        last=from_pg_microseconds(max(lasts)) if lasts else None,
         interval_seconds=interval_seconds,
         coverage=coverage,
         rows_read=sum(part.rows_read for part in parts),
@@ -227,11 +240,11 @@ def statistics(
     )
 
 
-def numbers_of(amounts: Amounts, shares: Mapping[str, float]) -> Numbers:
+def channel_statistics(amounts: ChannelFigures, shares: Mapping[str, float]) -> ChannelStatistics:
     """`amounts` with a quantile for each share, and the median last."""
     if not amounts.count:
-        return Numbers(0, None, None, 0.0, None, None, dict.fromkeys(shares))
-    return Numbers(
+        return ChannelStatistics(0, None, None, 0.0, None, None, dict.fromkeys(shares))
+    return ChannelStatistics(
         count=amounts.count,
         min=amounts.low,
         max=amounts.high,
@@ -245,8 +258,8 @@ def numbers_of(amounts: Amounts, shares: Mapping[str, float]) -> Numbers:
 # --- Coverage
 
 
-def coverage(period: Period, figures: Figures, expected: float | None) -> Coverage:
-    bounds = [None if time is None else microseconds(time) for time in (period.start, period.end)]
+def coverage_of(period: Period, figures: Figures, expected: float | None) -> Coverage:
+    bounds = [None if time is None else pg_microseconds(time) for time in (period.start, period.end)]
     if not figures.readings:
         return coverage_of_nothing(bounds, expected)
     if expected is None:
@@ -254,22 +267,24 @@ def coverage(period: Period, figures: Figures, expected: float | None) -> Covera
     start = figures.first if bounds[0] is None else bounds[0]
     end = figures.last if bounds[1] is None else bounds[1]
     edges = [(start, figures.first), (figures.last, end)]
-    too_long = [edge for edge in edges if edge[1] - edge[0] > GAP * expected * MICROSECONDS]
+    too_long = [edge for edge in edges if edge[1] - edge[0] > GAP_FACTOR * expected * MICROSECONDS_PER_SECOND]
     gaps = figures.gaps + len(too_long)
     gap_length = figures.gap_length + sum(stop - begin for begin, stop in too_long)
-    lacking = gap_length / MICROSECONDS - gaps * expected
-    length = (end - start) / MICROSECONDS
+    lacking = gap_length / MICROSECONDS_PER_SECOND - gaps * expected
+    length = (end - start) / MICROSECONDS_PER_SECOND
     percent = 100 * (1 - lacking / length) if length else 100.0
     longest = max([figures.longest, *edges], key=lambda edge: edge[1] - edge[0])
-    return Coverage(expected, min(max(percent, 0.0), 100.0), gaps, stretch(*longest) if gaps else None)
+    return Coverage(expected, min(max(percent, 0.0), 100.0), gaps, gap_between(*longest) if gaps else None)
 
 
 def coverage_of_nothing(bounds: Sequence[int | None], expected: float | None) -> Coverage:
     start, end = bounds
     if start is None or end is None:
         return Coverage(expected, None, None, None)
-    return Coverage(expected, 0.0, 1, stretch(start, end))
+    return Coverage(expected, 0.0, 1, gap_between(start, end))
 
 
-def stretch(start: int, end: int) -> Stretch:
-    return Stretch(stamp(start), stamp(end), (end - start) / MICROSECONDS)
+def gap_between(start: int, end: int) -> Gap:
+    return Gap(
+        from_pg_microseconds(start), from_pg_microseconds(end), (end - start) / MICROSECONDS_PER_SECOND
+    )

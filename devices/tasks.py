@@ -1,7 +1,9 @@
 from celery import shared_task
 from django.utils import timezone
 
-from devices import changes, rollups, storage, upkeep
+from devices import maintenance, storage
+from devices.access import credential_changes
+from devices.storage.postgresql import segment_schedule
 
 # Of each minute: the rest is for others.
 BUILD_SECONDS = 30
@@ -14,12 +16,12 @@ def make_partitions() -> list[str]:
 
 @shared_task(ignore_result=True)
 def erase_readings() -> int:
-    return upkeep.erase_readings(timezone.now())
+    return maintenance.erase_readings(timezone.now())
 
 
 @shared_task(ignore_result=True)
 def forget_keys() -> int:
-    return upkeep.forget_keys(timezone.now())
+    return maintenance.forget_keys(timezone.now())
 
 
 @shared_task(ignore_result=True)
@@ -29,4 +31,4 @@ def build_rollups() -> int:
 
 @shared_task(ignore_result=True)
 def tidy_rollups() -> int:
-    return rollups.sweep() + upkeep.compact_changes() + changes.forget()
+    return segment_schedule.sweep() + maintenance.compact_changes() + credential_changes.forget_old()

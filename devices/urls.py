@@ -1,7 +1,8 @@
 from django.urls import path, register_converter
 from django.urls.converters import StringConverter
 
-from devices import api, posting, views
+from devices import api, readings_api, views
+from devices.ingestion import api as ingestion
 
 
 class AnyText(StringConverter):
@@ -14,8 +15,8 @@ register_converter(AnyText, "any")
 
 app_name = "devices"
 urlpatterns = [
-    path("devices/<uuid:uuid>/stats/", posting.DeviceStats.as_view(), name="api-device-stats"),
-    path("devices/<uuid:uuid>/stats/batch", posting.DeviceBatch.as_view(), name="api-device-batch"),
+    path("devices/<uuid:uuid>/stats/", ingestion.DeviceStats.as_view(), name="api-device-stats"),
+    path("devices/<uuid:uuid>/stats/batch", ingestion.DeviceBatch.as_view(), name="api-device-batch"),
     path("devices/", api.DeviceList.as_view(), name="api-device-list"),
     path("devices/<uuid:uuid>/", api.DeviceDetail.as_view(), name="api-device"),
     path("devices/<uuid:uuid>/keys/", api.KeyList.as_view(), name="api-key-list"),
@@ -25,10 +26,10 @@ urlpatterns = [
     path(
         "devices/<uuid:uuid>/exclusions/<int:pk>/lift", api.ExclusionLift.as_view(), name="api-exclusion-lift"
     ),
-    path("data", posting.SensorData.as_view(), name="api-sensor-data"),
-    path("statistics/<any:sensor>", api.SensorStatistics.as_view(), name="api-sensor-statistics"),
-    path("stats/", api.ReadingList.as_view(), name="api-reading-list"),
-    path("stats/<uuid:uuid>/", api.DeviceReadingList.as_view(), name="api-device-reading-list"),
+    path("data", ingestion.SensorData.as_view(), name="api-sensor-data"),
+    path("statistics/<any:sensor>", readings_api.SensorStatistics.as_view(), name="api-sensor-statistics"),
+    path("stats/", readings_api.ReadingList.as_view(), name="api-reading-list"),
+    path("stats/<uuid:uuid>/", readings_api.DeviceReadingList.as_view(), name="api-device-reading-list"),
     path("portal/devices/", views.device_list, name="device-list"),
     path("portal/devices/<uuid:uuid>/exclusions/", views.exclusion_list, name="exclusion-list"),
     path("portal/devices/<uuid:uuid>/exclusions/<int:pk>/lift/", views.lift_exclusion, name="exclusion-lift"),

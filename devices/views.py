@@ -10,13 +10,14 @@ from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_http_methods, require_POST
 
-from devices import exclusions, importer, storage
+from devices import exclusions, storage
+from devices.files import importer
+from devices.files.formats import CannotImport
 from devices.filters import DeviceFilter
 from devices.forms import ExclusionForm, ImportForm
-from devices.importer import CannotImport
 from devices.models import Channel, Device
 from devices.serializers import is_online
-from devices.storage import StoredReading
+from devices.storage.interface import StoredReading
 
 PAGE_SIZE = 50
 
@@ -68,7 +69,7 @@ def import_page(request: HttpRequest) -> HttpResponse:
     if form.is_valid():
         options = {"dry_run": form.cleaned_data["dry_run"], "skip_bad": form.cleaned_data["partial"]}
         try:
-            outcome = importer.run(form.job, timezone.now(), **options)
+            outcome = importer.run_import(form.job, timezone.now(), **options)
         except CannotImport as error:
             form.add_error("file", str(error))
     return render(request, "devices/import.html", {"form": form, "outcome": outcome})

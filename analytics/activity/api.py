@@ -13,16 +13,17 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from analytics.activity import datasets, storage, taking
+from analytics.activity import datasets, storage
+from analytics.activity.events import intake
+from analytics.activity.events.intake import is_text
 from analytics.activity.filters import BlogFilter, PostFilter
 from analytics.activity.models import Blog, Post
 from analytics.activity.serializers import BlogSerializer, PostSerializer
-from analytics.activity.taking import is_text
-from devices.api import NOTHING
-from devices.ingest import TooMany
-from devices.periods import Period
-from devices.posting import AlwaysJSON, RawJSON, TooLarge
-from devices.readings import asked_period
+from devices.api import DONE_EXAMPLE
+from devices.ingestion.api import AlwaysJSON, RawJSON, TooLarge
+from devices.ingestion.decoding import BatchTooLong
+from devices.readings_api import asked_period
+from devices.timeline.periods import Period
 from users.models import User
 
 DATASET = {
@@ -136,8 +137,8 @@ class Activity(APIView):
         committed.
         """
         try:
-            taken = taking.take(request.data or b"", request.user)
-        except TooMany as error:
+            taken = intake.take_events(request.data or b"", request.user)
+        except BatchTooLong as error:
             raise TooLarge(str(error)) from error
         storage.current().append(taken.events)
         return Response(taken.receipt, status=201)
@@ -222,7 +223,7 @@ class BlogDetail(OneOf):
         """Change a blog."""
         return self.partial_update(request)
 
-    @extend_schema(operation_id="blog_delete", examples=NOTHING)
+    @extend_schema(operation_id="blog_delete", examples=DONE_EXAMPLE)
     def delete(self, request: Request, pk: int) -> Response:
         """Delete a blog with its posts.
 
@@ -246,7 +247,7 @@ class PostDetail(OneOf):
         """Change a post's header or text."""
         return self.partial_update(request)
 
-    @extend_schema(operation_id="post_delete", examples=NOTHING)
+    @extend_schema(operation_id="post_delete", examples=DONE_EXAMPLE)
     def delete(self, request: Request, pk: int) -> Response:
         """Delete a post.
 

@@ -5,9 +5,10 @@ from typing import Any
 
 from django.conf import settings
 
-from analytics.activity import delivery, storage
+from analytics.activity import storage
+from analytics.activity.events import delivery
 from analytics.activity.models import Post
-from devices.periods import Period
+from devices.timeline.periods import Period
 from users.models import User
 
 COMMENTS = ("user_login", "post_header", "post_author_login", "total_comments")

@@ -5,8 +5,8 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
-from analytics.activity.taking import is_text
-from devices.periods import BadPeriod, Period, parse_period
+from analytics.activity.events.intake import is_text
+from devices.timeline.periods import BadPeriod, Period, parse_period
 from users.models import User
 
 # Days up to today, which counts; 0 is everything.

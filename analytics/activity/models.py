@@ -13,10 +13,10 @@ from django.db import models, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from analytics.activity import outbox
-from analytics.activity.events import CREATE_POST, DELETE_POST, KINDS, Event
+from analytics.activity.events import outbox
+from analytics.activity.events.event import CREATE_POST, DELETE_POST, EVENT_KINDS, Event
 
-GLOBAL_KINDS = [kind.number for kind in KINDS.values() if kind.space == "global"]
+GLOBAL_KINDS = [kind.number for kind in EVENT_KINDS.values() if kind.space == "global"]
 
 
 # --- The portal's own database

@@ -4,8 +4,8 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
+from analytics.activity.events.intake import is_text
 from analytics.activity.models import Blog, Post
-from analytics.activity.taking import is_text
 from users.models import User
 from users.serializers import StrictFields, Text, WholeNumber
 

@@ -10,7 +10,7 @@ from django.contrib.auth.views import LoginView, LogoutView
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 
-from analytics.activity.events import LOGIN, LOGOUT
+from analytics.activity.events.event import LOGIN, LOGOUT
 from analytics.activity.models import PendingEvent
 
 

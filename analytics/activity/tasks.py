@@ -2,8 +2,8 @@ import logging
 
 from celery import shared_task
 
-from analytics.activity import delivery
-from devices.storage import Unavailable
+from analytics.activity.events import delivery
+from devices.storage.interface import StorageUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -13,6 +13,6 @@ def deliver_events() -> int:
     """After each event, and every few seconds for those whose word was lost."""
     try:
         return delivery.deliver()
-    except Unavailable as error:
+    except StorageUnavailable as error:
         logger.warning("Events wait in the outbox: %s", error)
         return 0

@@ -8,7 +8,7 @@ from django.shortcuts import render
 from django.utils import timezone
 
 from analytics.activity import datasets, storage
-from analytics.activity.events import COMMENT, CREATE_POST, DELETE_POST, LOGIN, LOGOUT
+from analytics.activity.events.event import COMMENT, CREATE_POST, DELETE_POST, LOGIN, LOGOUT
 from analytics.activity.forms import ActivityForm
 
 PAGE_SIZE = 50

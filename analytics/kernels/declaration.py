@@ -15,7 +15,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from devices.models import Channel, Device
-from devices.periods import BadStamp, parse_stamp
+from devices.timeline.periods import BadStamp, parse_stamp
 from users.serializers import Text, WholeNumber
 
 MAX_ROWS = 100_000
@@ -32,7 +32,7 @@ Row = tuple[Any, ...]
 Progress = Callable[[int, int], None]
 
 
-class Refused(Exception):
+class InvalidParameters(Exception):
     """Parameters that cannot be computed with; `errors` has a message by the parameter's name."""
 
     def __init__(self, errors: dict[str, str]) -> None:
@@ -142,7 +142,7 @@ class Parameter(ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Day(Parameter):
+class DayParameter(Parameter):
     def make_api_field(self, **options: Any) -> serializers.Field:
         return DayField(**options)
 
@@ -152,7 +152,7 @@ class Day(Parameter):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Moment(Parameter):
+class MomentParameter(Parameter):
     def make_api_field(self, **options: Any) -> serializers.Field:
         return MomentField(**options)
 
@@ -161,7 +161,7 @@ class Moment(Parameter):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Whole(Parameter):
+class WholeParameter(Parameter):
     minimum: int
     maximum: int
 
@@ -173,7 +173,7 @@ class Whole(Parameter):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Number(Parameter):
+class NumberParameter(Parameter):
     minimum: float
     maximum: float
 

@@ -12,20 +12,20 @@ from analytics.kernels.declaration import (
     ChannelName,
     Column,
     DeviceId,
+    InvalidParameters,
     Invariant,
     Kernel,
-    Moment,
+    MomentParameter,
     NoResult,
-    Number,
+    NumberParameter,
     Progress,
-    Refused,
     Row,
     Values,
-    Whole,
+    WholeParameter,
 )
 from devices import storage
 from devices.models import Channel, Device
-from devices.periods import Period
+from devices.timeline.periods import Period
 
 HOUR = timedelta(hours=1)
 HOURS_A_DAY = 24
@@ -50,18 +50,18 @@ def check(parameters: Values, asker: Any) -> None:
     device = visible_device(parameters, asker)
     names = [channel.name for channel in device.channels]
     if parameters["channel"] not in names:
-        raise Refused({"channel": f"The device has no such channel; it has {', '.join(names)}."})
+        raise InvalidParameters({"channel": f"The device has no such channel; it has {', '.join(names)}."})
     if parameters["until"] > timezone.now():
-        raise Refused({"until": "Must not lie ahead."})
+        raise InvalidParameters({"until": "Must not lie ahead."})
     if parameters["until"].year < EARLIEST_YEAR:
-        raise Refused({"until": f"Must not lie before {EARLIEST_YEAR}."})
+        raise InvalidParameters({"until": f"Must not lie before {EARLIEST_YEAR}."})
 
 
 def visible_device(parameters: Values, asker: Any) -> Device:
     devices = Device.objects.visible_to(asker) if asker is not None else Device.objects.none()
     device = devices.with_channels().filter(uuid=parameters["device"]).first()
     if device is None:
-        raise Refused({"device": "There is no such device."})
+        raise InvalidParameters({"device": "There is no such device."})
     return device
 
 
@@ -141,8 +141,8 @@ KERNEL = Kernel(
     parameters=(
         DeviceId(name="device", label="Device"),
         ChannelName(name="channel", label="Channel"),
-        Whole(name="days", label="Days ahead", default=3, minimum=1, maximum=30),
-        Whole(
+        WholeParameter(name="days", label="Days ahead", default=3, minimum=1, maximum=30),
+        WholeParameter(
             name="history",
             label="History",
             unit="days",
@@ -151,7 +151,7 @@ KERNEL = Kernel(
             maximum=90,
             help="How far back it looks.",
         ),
-        Number(
+        NumberParameter(
             name="confidence",
             label="Confidence",
             unit="%",
@@ -160,7 +160,7 @@ KERNEL = Kernel(
             maximum=99.9,
             help="So many of the coming hours should stay within the band.",
         ),
-        Moment(
+        MomentParameter(
             name="until",
             label="Up to",
             default=timezone.now,

@@ -10,15 +10,15 @@ import numpy as np
 from analytics.kernels.declaration import (
     MAX_ROWS,
     Column,
-    Day,
+    DayParameter,
+    InvalidParameters,
     Invariant,
     Kernel,
-    Number,
+    NumberParameter,
     Progress,
-    Refused,
     Row,
     Values,
-    Whole,
+    WholeParameter,
 )
 
 LOWEST_LEVEL, HIGHEST_LEVEL = 5, 104
@@ -35,11 +35,11 @@ def point_count(parameters: Values) -> int:
 
 def check(parameters: Values, asker: Any) -> None:
     if parameters["date_fin"] < parameters["date_start"]:
-        raise Refused({"date_fin": "Must not be before date_start."})
+        raise InvalidParameters({"date_fin": "Must not be before date_start."})
     count = point_count(parameters)
     if count > MAX_ROWS:
         message = f"From the first day to the last that are {count} rows; at most {MAX_ROWS} are allowed."
-        raise Refused({"date_fin": message, "lag": message})
+        raise InvalidParameters({"date_fin": message, "lag": message})
 
 
 def run(parameters: Values, rng: np.random.Generator, progress: Progress) -> Iterator[Row]:
@@ -87,10 +87,12 @@ KERNEL = Kernel(
     description="Liquid, oil and water that a well brings up, with a step up and a step down on its way.",
     version="1",
     parameters=(
-        Day(name="date_start", label="First day"),
-        Day(name="date_fin", label="Last day", help="A row falls on it if the lag leads there."),
-        Whole(name="lag", label="Lag", unit="days", minimum=1, maximum=LONGEST_LAG, help="From row to row."),
-        Number(
+        DayParameter(name="date_start", label="First day"),
+        DayParameter(name="date_fin", label="Last day", help="A row falls on it if the lag leads there."),
+        WholeParameter(
+            name="lag", label="Lag", unit="days", minimum=1, maximum=LONGEST_LAG, help="From row to row."
+        ),
+        NumberParameter(
             name="pause",
             label="Pause",
             unit="s",

@@ -4,6 +4,7 @@ import django.contrib.postgres.fields
 import django.db.models.deletion
 from django.db import migrations, models
 
+
 LARGEST = "1.7976931348623157e308"
 FORWARD = f"""
 CREATE TABLE devices_reading (

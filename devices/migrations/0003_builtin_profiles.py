@@ -1,5 +1,6 @@
 from django.db import migrations
 
+
 PROFILES = {
     "xyz": ("Three channels, as of an accelerometer.", ("x", "y", "z")),
     "scalar": ("One value, as of a single sensor.", ("value",)),

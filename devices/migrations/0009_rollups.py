@@ -5,6 +5,7 @@ The types of PostgreSQL's snapshots have no fields in Django, which knows of the
 
 from django.db import migrations, models
 
+
 FORWARD = """
 CREATE TABLE devices_segment (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

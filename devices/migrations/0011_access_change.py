@@ -2,6 +2,7 @@
 
 from django.db import migrations
 
+
 # Table, the columns that matter, what a change is about, and the column with its number.
 ABOUT_ONE = (
     ("devices_device", "uuid, owner_id, profile_id, external_id, time_zone, is_active", "device", "id"),

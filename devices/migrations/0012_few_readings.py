@@ -1,5 +1,6 @@
 from django.db import migrations
 
+
 # A function, because its statements are planned once in a connection: planning anew took most of the time of
 # reading a hundred rows. The plan knows no device, and one with few readings may lie in a table with millions
 # of others': it must be the index whatever the table's statistics say.

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from config.embedded import ServersError, servers
+from config.demo.data_folder import ServersError
+from config.demo.embedded import servers
 from config.processes import GaveUp, Supervisor
 from tests.bench import asking, contenders, report, sides
 from tests.bench.contenders import Contender, Sample

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-from config.embedded import postgres_binary
+from config.demo.data_folder import postgres_binary
 from tests.bench import load
 from tests.bench.load import Failed, Figures
 from tests.bench.sides import Side

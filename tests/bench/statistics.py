@@ -20,10 +20,13 @@ from typing import Any
 import numpy as np
 from django.db import connection
 
-from analytics.charts import series_body
-from devices import rollups, statistics, store
+from analytics.analyses.series import series_body
+from devices import statistics
 from devices.models import Device, DeviceProfile
-from devices.periods import Period
+from devices.storage import row_codec
+from devices.storage.postgresql import readings_table, segment_schedule
+from devices.timeline.instants import MICROSECOND, UNIX_EPOCH
+from devices.timeline.periods import Period
 from tests.bench.load import Failed
 from tests.bench.sides import PEER_PYTHON, ROOT
 from users.models import User
@@ -114,14 +117,14 @@ def filled(owner: User, profile: DeviceProfile, size: int, file: Path) -> Device
     """A device with a reading a second, of numbers that have nothing in common: the worst to pack."""
     device = Device.objects.create(owner=owner, profile=profile, name=f"{size:,}")
     end = datetime.now(UTC) - timedelta(hours=1)
-    last = (end - store.EPOCH) // store.MICROSECOND
+    last = (end - UNIX_EPOCH) // MICROSECOND
     random_ = np.random.default_rng(size)
     with file.open("wb") as copy:
         for first in range(0, size, BLOCK):
             part = np.empty(min(BLOCK, size - first), RAW)
             part["t"] = last - (size - first - np.arange(len(part))) * 1_000_000
             part["values"] = random_.normal(20, 5, (len(part), CHANNELS))
-            store.append(store.encode_many(device.pk, part["t"], part["values"]))
+            readings_table.append(row_codec.encode_rows(device.pk, part["t"], part["values"]))
             part.tofile(copy)
     return Device.objects.with_channels().get(pk=device.pk)
 
@@ -131,7 +134,7 @@ def built(device: Device, size: int) -> tuple[float, float, float]:
     query("VACUUM (ANALYZE) devices_reading")
     before = bytes_of("devices_segment")
     began = time.perf_counter()
-    progress = rollups.build(device.pk, CHANNELS)
+    progress = segment_schedule.build(device.pk, CHANNELS)
     seconds = time.perf_counter() - began
     if progress.readings != size or not progress.is_done:
         raise Failed(f"{progress} of {size} readings.")
@@ -183,7 +186,7 @@ FIGURES = ", ".join(
 
 
 def by_sql(device: Device, period: Period) -> Answer:
-    bounds, parameters = store.conditions(period)
+    bounds, parameters = readings_table.conditions(period)
     statement = f"SELECT {FIGURES} FROM devices_reading WHERE device_id = %s{bounds}"
     return timed(lambda: list(query(statement, [device.pk, *parameters])[0][4::5]))
 
@@ -212,7 +215,7 @@ def engine(name: str, folder: Path, file: Path) -> Iterator[subprocess.Popen]:
 def asked(process: subprocess.Popen) -> Contender:
     def ask(device: Device, period: Period) -> Answer:
         start, end = (
-            default if time_ is None else (time_ - store.EPOCH) // store.MICROSECOND
+            default if time_ is None else (time_ - UNIX_EPOCH) // MICROSECOND
             for time_, default in ((period.start, -(2**62)), (period.end, 2**62))
         )
         process.stdin.write(f"{start} {end}\n")
@@ -224,7 +227,7 @@ def asked(process: subprocess.Popen) -> Contender:
 
 
 def one_round(outcome: Outcome, device: Device, size: int, contenders: dict[str, Contender]) -> None:
-    first, last = store.first_time([device.pk]), end_of(device)
+    first, last = readings_table.first_time([device.pk]), end_of(device)
     for name, (start, end) in random.sample(list(PERIODS.items()), len(PERIODS)):
         period = Period(
             first + start * (last - first),
@@ -256,7 +259,7 @@ def draw_and_check(outcome: Outcome, device: Device, size: int) -> None:
 
 
 def end_of(device: Device) -> datetime:
-    return store.latest([device.pk])[device.pk].time + timedelta(microseconds=1)
+    return readings_table.latest([device.pk])[device.pk].time + timedelta(microseconds=1)
 
 
 def compare(
@@ -280,7 +283,7 @@ def fleet(outcome: Outcome, profile: DeviceProfile, folder: Path, rounds: int) -
     owner = User.objects.create_user("fleet", "fleet@example.com", name="Fleet")
     for _ in range(FLEET):
         device = filled(owner, profile, FLEET_READINGS, folder / "fleet.bin")
-        rollups.build(device.pk, CHANNELS)
+        segment_schedule.build(device.pk, CHANNELS)
     query("VACUUM (ANALYZE) devices_reading")
     query("VACUUM (ANALYZE) devices_segment")
     devices = list(Device.objects.with_channels().filter(owner=owner))
@@ -313,9 +316,11 @@ def ingestion(owner: User, profile: DeviceProfile) -> Iterator[None]:
             while not over.wait(max(due - time.monotonic(), 0)):
                 due += 0.1
                 size = INGESTED_A_SECOND // 10
-                now = (datetime.now(UTC) - store.EPOCH) // store.MICROSECOND
+                now = (datetime.now(UTC) - UNIX_EPOCH) // MICROSECOND
                 values = np.random.default_rng().normal(20, 5, (size, CHANNELS))
-                store.append(store.encode_many(np.resize(ids, size), now + np.arange(size), values))
+                readings_table.append(
+                    row_codec.encode_rows(np.resize(ids, size), now + np.arange(size), values)
+                )
         finally:
             connection.close()
 

@@ -18,12 +18,17 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from devices import copying, rollups, statistics, storage, store, writer
-from devices.ingest import Target, microseconds, take_one
+from devices import statistics, storage
+from devices.access.grants import Target
+from devices.ingestion import group_commit
+from devices.ingestion.intake import take_one
 from devices.models import Device
-from devices.periods import Period
-from devices.storage import Storage
-from tests import factories
+from devices.storage import row_codec, transfer
+from devices.storage.interface import Storage
+from devices.storage.postgresql import segment_schedule
+from devices.timeline.instants import unix_microseconds
+from devices.timeline.periods import Period
+from tests.support import factories
 
 pytestmark = pytest.mark.django_db(transaction=True)
 READINGS = int(os.environ.get("READINGS", "1000000"))
@@ -58,12 +63,12 @@ def noise(random: np.random.Generator, numbers: np.ndarray) -> np.ndarray:
 
 
 def fill(kept: Storage, device: Device, values: Callable) -> None:
-    random, last = np.random.default_rng(READINGS), microseconds(timezone.now() - timedelta(hours=1))
+    random, last = np.random.default_rng(READINGS), unix_microseconds(timezone.now() - timedelta(hours=1))
     began = time.perf_counter()
     for first in range(0, READINGS, BATCH):
         numbers = np.arange(first, min(first + BATCH, READINGS))
         times = last - (READINGS - numbers) * 1_000_000
-        kept.take_over(store.encode_many(device.pk, times, values(random, numbers)))
+        kept.take_over(row_codec.encode_rows(device.pk, times, values(random, numbers)))
     say(f"  stored in inserts of {BATCH:,}: {READINGS / (time.perf_counter() - began):,.0f}/s")
 
 
@@ -104,12 +109,12 @@ def test_storing_and_asking(values: Callable, far: Storage, settings: Any) -> No
     fill(own, device, values)
     say(f"  bytes a reading, with its index: {(own_bytes() - before) / READINGS:.1f}")
     timed("all figures, from rows", lambda: statistics.of_device(device, Period()), 1)
-    rollups.build(device.pk, 3)
+    segment_schedule.build(device.pk, 3)
     ask(device)
 
     say("Copying")
-    timed("all", lambda: copying.copy(own, far, [device], lambda *_: None, is_live=False), 1)
-    timed("comparing", lambda: copying.compare(own, far, [device], lambda *_: None), 1)
+    timed("all", lambda: transfer.copy(own, far, [device], lambda *_: None, is_live=False), 1)
+    timed("comparing", lambda: transfer.compare(own, far, [device], lambda *_: None), 1)
 
     say("ClickHouse")
     far.run(["TRUNCATE TABLE readings"])
@@ -129,13 +134,13 @@ def test_single_readings(name: str, far: Storage, settings: Any) -> None:
     taken = take_one(Target.of(factories.device()), body, timezone.now())
     latencies: list[float] = []
 
-    async def client(queue: writer.Writer, until: float) -> None:
+    async def client(queue: group_commit.GroupCommit, until: float) -> None:
         while (began := time.perf_counter()) < until:
             await queue.store(taken, None)
             latencies.append(time.perf_counter() - began)
 
     async def run() -> None:
-        queue = writer.Writer(asyncio.get_running_loop())
+        queue = group_commit.GroupCommit(asyncio.get_running_loop())
         until = time.perf_counter() + SECONDS
         await asyncio.gather(*(client(queue, until) for _ in range(CONNECTIONS)))
         await queue.close()

@@ -10,8 +10,15 @@ from typing import NamedTuple
 
 import psutil
 
-from tests.portal import Person, Portal, eventually
-from tests.test_flow_calculations import DAYS_OF_2020, RECOVERY_SECONDS, ask, calculators, over, row
+from tests.calculations.test_flow_calculations import (
+    DAYS_OF_2020,
+    RECOVERY_SECONDS,
+    ask,
+    calculators,
+    over,
+    row,
+)
+from tests.support.portal import Person, Portal, eventually
 
 KILLS = 20
 PAUSE_SECONDS = 2.0

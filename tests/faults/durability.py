@@ -5,9 +5,9 @@ Prints a line for each round; fails if an acknowledged reading is lost or any is
 
 import sys
 
-from tests.portal import Portal
-from tests.senders import Tally
-from tests.test_durability import nothing_is_lost, round_of_kills
+from tests.ingestion.test_durability import nothing_is_lost, round_of_kills
+from tests.support.portal import Portal
+from tests.support.senders import Tally
 
 ROUNDS = 20
 COLUMNS = ("round", "acknowledged", "stored", "refused", "of them stored", "lost", "doubled", "answers")

@@ -9,15 +9,15 @@ from contextlib import closing
 
 import pytest
 
-from devices.rollups import Sizes
-from tests.interleaving import Interleaving, make_device
+from devices.storage.postgresql.segment_builder import SegmentSizes
+from tests.support.interleaving import Interleaving, make_device
 
 STEPS = int(os.environ.get("STEPS", "10000"))
 SEED = int(os.environ.get("SEED", "1"))
 SIZES = (
-    Sizes(base=60, run=7, fan=2, least=10, step=2),
-    Sizes(base=300, run=40, fan=3, least=20, step=2),
-    Sizes(base=600, run=64, fan=5, least=100, step=3),
+    SegmentSizes(base=60, run=7, fan=2, least=10, step=2),
+    SegmentSizes(base=300, run=40, fan=3, least=20, step=2),
+    SegmentSizes(base=600, run=64, fan=5, least=100, step=3),
 )
 # The devices' readings grow with each step: enough for all levels, few enough to be compared quickly.
 STEPS_OF_A_DEVICE = 250

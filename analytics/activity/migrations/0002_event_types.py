@@ -1,5 +1,6 @@
 from django.db import migrations
 
+
 SPACES = {1: "global", 2: "blog", 3: "post"}
 # Number: name, space.
 KINDS = {

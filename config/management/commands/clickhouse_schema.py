@@ -5,7 +5,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from analytics.activity import storage as activity
 from devices import storage as readings
-from devices.storage import Unavailable
+from devices.storage.interface import StorageUnavailable
 
 
 class Command(BaseCommand):
@@ -31,5 +31,5 @@ class Command(BaseCommand):
             for name, storage in kept:
                 storage.create_schema(cluster)
                 self.stdout.write(f"ClickHouse is ready for {name}.")
-        except (ValueError, Unavailable) as error:
+        except (ValueError, StorageUnavailable) as error:
             raise CommandError(str(error)) from error

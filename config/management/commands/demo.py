@@ -12,7 +12,8 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from config.embedded import ServersError, locked, servers, stored_secrets
+from config.demo.data_folder import ServersError, locked, stored_secrets
+from config.demo.embedded import servers
 from config.processes import Command as Process
 from config.processes import GaveUp, Stopped, Supervisor
 

@@ -4,7 +4,7 @@ import uvicorn
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from devices import changes
+from devices.access import credential_changes
 
 
 class Command(BaseCommand):
@@ -17,14 +17,14 @@ class Command(BaseCommand):
         parser.add_argument("--processes", type=int, default=settings.WEB_PROCESSES)
 
     def handle(self, *, host: str, port: int, processes: int, **_: Any) -> None:
-        changes.share()
+        credential_changes.share()
         uvicorn.run(
-            "config.asgi:application",
+            "config.asgi.application:application",
             host=host,
             port=port,
             workers=processes,
             loop="uvloop",
-            http="config.protocol:PatientProtocol",
+            http="config.asgi.protocol:PatientProtocol",
             lifespan="on",
             log_level=settings.LOG_LEVEL.lower(),
             access_log=False,

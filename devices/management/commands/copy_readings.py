@@ -7,12 +7,13 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import InterfaceError, OperationalError
 
-from devices import copying, storage
-from devices.copying import Difference, Surplus
-from devices.management.commands.import_readings import GOES_ON, Bar
+from devices import storage
+from devices.files.progress import RESUME_HINT, ProgressBar
+from devices.maintenance import single_run
 from devices.models import Device
-from devices.storage import Storage, Unavailable
-from devices.upkeep import single_run
+from devices.storage import transfer
+from devices.storage.interface import Storage, StorageUnavailable
+from devices.storage.transfer import Difference, Surplus
 
 OWN = "postgresql"
 SHOWN = 100
@@ -48,22 +49,24 @@ class Command(BaseCommand):
         if device is not None and not (devices := devices.filter(uuid=device)):
             raise CommandError("There is no such device.")
         surplus = Surplus.NEW if to == current else Surplus.DELETED if delete else Surplus.DIFFERS
-        bar = Bar(self.stderr)
+        bar = ProgressBar(self.stderr)
         try:
             source, target = opened("--from", source_url), opened("--to", to)
             if check:
-                left = copying.compare(source, target, devices, bar.show)
+                left = transfer.compare(source, target, devices, bar.show)
             else:
                 with single_run(LOCK) as is_ours:
                     if not is_ours:
                         raise CommandError("Another copy_readings is under way.")
-                    left = copying.copy(source, target, devices, bar.show, surplus)
-        except Unavailable as error:
-            raise CommandError(f"{error} {GOES_ON}") from error
+                    left = transfer.copy(source, target, devices, bar.show, surplus)
+        except StorageUnavailable as error:
+            raise CommandError(f"{error} {RESUME_HINT}") from error
         except (OperationalError, InterfaceError) as error:
-            raise CommandError(f"The portal's database went away: {str(error).strip()} {GOES_ON}") from error
+            raise CommandError(
+                f"The portal's database went away: {str(error).strip()} {RESUME_HINT}"
+            ) from error
         except KeyboardInterrupt as error:
-            raise CommandError(f"Stopped. {GOES_ON}", returncode=130) from error
+            raise CommandError(f"Stopped. {RESUME_HINT}", returncode=130) from error
         finally:
             bar.clear()
         for difference in left[:SHOWN]:

@@ -4,8 +4,9 @@ from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError
 
-from devices import rollups, storage
+from devices import storage
 from devices.models import Device
+from devices.storage.postgresql import segment_schedule
 
 
 class Command(BaseCommand):
@@ -27,8 +28,8 @@ class Command(BaseCommand):
             if not devices:
                 raise CommandError("There is no such device.")
         for number, each in enumerate(devices, start=1):
-            rollups.drop([each.pk])
-            progress = rollups.build(each.pk, len(each.channels))
+            segment_schedule.drop([each.pk])
+            progress = segment_schedule.build(each.pk, len(each.channels))
             outcome = (
                 f"{progress.readings:,} readings" if progress.is_done else "left to a worker that is at it"
             )

@@ -4,10 +4,10 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import InterfaceError, OperationalError
 
-from analytics.activity import importer
-from devices.management.commands.import_readings import GOES_ON, Bar
-from devices.records import CannotImport
-from devices.storage import Unavailable
+from analytics.activity.events import importer
+from devices.files.formats import CannotImport
+from devices.files.progress import RESUME_HINT, ProgressBar
+from devices.storage.interface import StorageUnavailable
 
 
 class Command(BaseCommand):
@@ -22,17 +22,17 @@ class Command(BaseCommand):
         parser.add_argument("--partial", action="store_true", help="store the good lines, report the others")
 
     def handle(self, *, file: Path, dry_run: bool, partial: bool, **_: Any) -> None:
-        bar = Bar(self.stderr)
+        bar = ProgressBar(self.stderr)
         try:
-            outcome = importer.run(file, dry_run=dry_run, skip_bad=partial, tell=bar.show)
+            outcome = importer.import_events(file, dry_run=dry_run, skip_bad=partial, tell=bar.show)
         except CannotImport as error:
             raise CommandError(f"{file}: {error}") from error
         except OSError as error:
             raise CommandError(str(error)) from error
-        except (OperationalError, InterfaceError, Unavailable) as error:
-            raise CommandError(f"A database went away: {error} {GOES_ON}") from error
+        except (OperationalError, InterfaceError, StorageUnavailable) as error:
+            raise CommandError(f"A database went away: {error} {RESUME_HINT}") from error
         except KeyboardInterrupt as error:
-            raise CommandError(f"Stopped. {GOES_ON}", returncode=130) from error
+            raise CommandError(f"Stopped. {RESUME_HINT}", returncode=130) from error
         finally:
             bar.clear()
         for fault in outcome.faults:

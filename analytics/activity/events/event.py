@@ -1,0 +1,46 @@
+"""What is logged about people: the kinds of events, and one event. Only values: no database, no clock."""
+
+import hashlib
+from datetime import UTC, datetime
+from typing import NamedTuple
+from uuid import UUID
+
+LOGIN, LOGOUT = "login", "logout"
+CREATE_POST, DELETE_POST, COMMENT = "create_post", "delete_post", "comment"
+
+# Every storage holds stamps between these: ClickHouse's DateTime64 begins in 1900, and dates end in 2299.
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+LATEST = datetime(2200, 1, 1, tzinfo=UTC)
+
+
+class EventKind(NamedTuple):
+    """`number` is stored in its place; `space` says what an event's object is: nothing, a blog or a post."""
+
+    number: int
+    space: str
+
+
+EVENT_KINDS = {
+    LOGIN: EventKind(1, "global"),
+    LOGOUT: EventKind(2, "global"),
+    CREATE_POST: EventKind(3, "blog"),
+    DELETE_POST: EventKind(4, "blog"),
+    COMMENT: EventKind(5, "post"),
+}
+BLOG_ACTIONS = (CREATE_POST, DELETE_POST)
+
+
+class Event(NamedTuple):
+    """Stored once, however often it comes: `id` tells it from all others."""
+
+    id: UUID
+    user_id: int
+    name: str
+    at: datetime
+    object_id: int | None = None
+
+
+def event_id(sender: str, own_id: str) -> UUID:
+    """Of what a sender calls `own_id`: for the same two always the same, for others another."""
+    digest = hashlib.sha256(f"{sender}\0{own_id}".encode()).digest()
+    return UUID(bytes=digest[:16])

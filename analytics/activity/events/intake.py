@@ -1,0 +1,188 @@
+"""Events from outside, in bulk: decoded strictly, checked item by item. Nothing is stored here.
+
+What is bad is refused by its index, and does not keep the others out.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+from uuid import UUID, uuid4
+
+import msgspec
+
+from analytics.activity.events.event import EARLIEST, EVENT_KINDS, LATEST, Event, event_id
+from analytics.activity.models import Blog, Post
+from devices.ingestion.checks import Fault, InvalidItems, describe_faults, printable
+from devices.ingestion.decoding import MAX_ITEMS, BatchTooLong, decode_loosely
+from devices.timeline.periods import BadStamp, parse_stamp
+from users.models import User
+
+MAX_ID = 255
+# Numbers of a batch that is not well formed come as doubles: from here on they are no longer exact.
+EXACT = 2**53
+NOT_ID = f"Must be a text of 1 to {MAX_ID} characters, or a whole number below 2^53."
+BATCH_ZONE = "UTC"
+OBJECTS = {"blog": Blog, "post": Post}
+
+
+class PostedEvent(msgspec.Struct, forbid_unknown_fields=True):
+    """One item: `id` is the sender's own, the same of which are one event."""
+
+    login: str
+    event: str
+    at: str
+    object_id: int | None = None
+    id: str | int | None = None
+
+
+BATCH = msgspec.json.Decoder(list[PostedEvent])
+ITEM = PostedEvent.__struct_fields__
+
+
+class EventIntake(NamedTuple):
+    """Events to be stored, and the receipt for when they are."""
+
+    events: list[Event]
+    receipt: dict[str, Any]
+
+
+class KnownObjects:
+    """What one who brings events may name: the users, blogs and posts that they see, looked up together."""
+
+    def __init__(self, asker: Any) -> None:
+        self.asker = asker
+
+    def look_up(self, items: Sequence[PostedEvent]) -> None:
+        logins = {item.login for item in items if is_text(item.login)}
+        users = User.objects.visible_to(self.asker) if self.asker else User.objects.all()
+        self.users = dict(users.filter(login__in=logins).values_list("login", "pk"))
+        self.objects = {space: self.visible(space, items) for space in OBJECTS}
+
+    def visible(self, space: str, items: Sequence[PostedEvent]) -> set[int]:
+        asked = {
+            item.object_id
+            for item in items
+            if item.event in EVENT_KINDS and EVENT_KINDS[item.event].space == space
+        }
+        asked = {number for number in asked if number is not None and 0 < number < EXACT}
+        rows = OBJECTS[space].objects
+        visible = rows.visible_to(self.asker) if self.asker else rows.all()
+        return set(visible.filter(pk__in=asked).values_list("pk", flat=True))
+
+
+def take_events(body: bytes, asker: User) -> EventIntake:
+    """An array of events as JSON, of one sender. Raises Refused, TooMany."""
+    try:
+        items: list[Any] = BATCH.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        items = decode_loosely(body, error)
+        if not isinstance(items, list):
+            raise InvalidItems([{"field": "body", "message": "Must be an array of events."}]) from error
+    if len(items) > MAX_ITEMS:
+        raise BatchTooLong(f"A batch has at most {MAX_ITEMS} items, not {len(items)}.")
+    return take_event_items(items, KnownObjects(asker), f"user:{asker.pk}", [uuid4() for _ in items])
+
+
+def take_event_items(
+    items: Sequence[Any], known: KnownObjects, sender: str, ids: Sequence[UUID]
+) -> EventIntake:
+    """The same, decoded already: each a `PostedEvent` or whatever JSON there was.
+
+    `ids` are for the events, in their places, whose sender gave them none.
+    """
+    read = [read_item(item) for item in items]
+    known.look_up([item for item in read if isinstance(item, PostedEvent)])
+    events, rejected, is_naive = [], [], False
+    for index, item in enumerate(read):
+        try:
+            at, assumed = check_event(item, known)
+        except InvalidItems as refused:
+            rejected.append({"index": index, "message": describe_faults(refused.errors)})
+            continue
+        identity = ids[index] if item.id is None else event_id(sender, str(item.id))
+        events.append(Event(identity, known.users[item.login], item.event, at, item.object_id))
+        is_naive |= assumed
+    receipt = {"accepted": len(events), "rejected": rejected}
+    return EventIntake(events, receipt | ({"assumed_timezone": BATCH_ZONE} if is_naive else {}))
+
+
+def read_item(item: Any) -> PostedEvent | list[Fault]:
+    """What the strict decoder makes of it, or its faults."""
+    if isinstance(item, PostedEvent):
+        return item
+    faults = shape_faults(item)
+    return faults or msgspec.convert(item | whole_numbers(item), PostedEvent)
+
+
+def whole_numbers(item: dict[str, Any]) -> dict[str, int]:
+    """The loose decoder reads every number as a double."""
+    return {name: int(item[name]) for name in ("object_id", "id") if isinstance(item.get(name), float)}
+
+
+def shape_faults(item: Any) -> list[Fault]:
+    if not isinstance(item, dict):
+        return [{"field": "body", "message": "Must be an object."}]
+    faults = []
+    for name in ("login", "event", "at"):
+        if name not in item:
+            faults.append({"field": name, "message": "Is missing."})
+        elif not isinstance(item[name], str):
+            faults.append({"field": name, "message": "Must be a string."})
+    if not is_whole(item.get("object_id")):
+        faults.append({"field": "object_id", "message": "Must be a whole number."})
+    if not isinstance(item.get("id"), str) and not is_whole(item.get("id")):
+        faults.append({"field": "id", "message": "Must be a string or a whole number."})
+    for name in sorted(set(item) - set(ITEM)):
+        faults.append({"field": printable(name), "message": "Unknown key."})
+    return faults
+
+
+def is_whole(value: Any) -> bool:
+    """Or null."""
+    if value is None:
+        return True
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and abs(value) < EXACT and value % 1 == 0
+
+
+def check_event(item: PostedEvent | list[Fault], known: KnownObjects) -> tuple[datetime, bool]:
+    """When it was, and whether its zone had to be assumed. Raises Refused, with every fault."""
+    if isinstance(item, list):
+        raise InvalidItems(item)
+    faults = []
+    if item.login not in known.users:
+        faults.append({"field": "login", "message": "There is no such user."})
+    faults += object_faults(item, known)
+    if item.id is not None and not is_own_id(item.id):
+        faults.append({"field": "id", "message": NOT_ID})
+    try:
+        at, assumed = parse_stamp(item.at, UTC)
+        if not EARLIEST <= at < LATEST:
+            raise BadStamp(f"Must lie between {EARLIEST.year} and {LATEST.year}.")
+    except BadStamp as error:
+        faults.append({"field": "at", "message": str(error)})
+    if faults:
+        raise InvalidItems(faults)
+    return at, assumed
+
+
+def object_faults(item: PostedEvent, known: KnownObjects) -> list[Fault]:
+    if item.event not in EVENT_KINDS:
+        return [{"field": "event", "message": f"Must be one of {', '.join(EVENT_KINDS)}."}]
+    space = EVENT_KINDS[item.event].space
+    if space not in OBJECTS:
+        is_fine, message = item.object_id is None, f"A {item.event} has no object."
+    else:
+        is_fine, message = item.object_id in known.objects[space], f"There is no such {space}."
+    return [] if is_fine else [{"field": "object_id", "message": message}]
+
+
+def is_own_id(own_id: str | int) -> bool:
+    if isinstance(own_id, int):
+        return abs(own_id) < EXACT
+    return 0 < len(own_id) <= MAX_ID and is_text(own_id)
+
+
+def is_text(text: str) -> bool:
+    """Whether the database can take it: no NUL, no half of a surrogate pair."""
+    return "\0" not in text and text == printable(text)

@@ -1,0 +1,233 @@
+"""The life of a run: asked for, sent, claimed, kept alive, finished. Its status changes here alone.
+
+The row is written in the request's transaction and the task is sent after commit. A send that fails, a
+flushed broker, a killed worker: `reconcile` finds the row and sends it again. A message only says that there
+is work: whoever gets one takes the run that was asked for first.
+"""
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from functools import partial
+from uuid import UUID
+
+from celery import Task, current_app
+from celery.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
+from celery.utils.serialization import UnpickleableExceptionWrapper
+from django.db import DatabaseError, connection, transaction
+from django.db.models import Q
+from django.utils import timezone
+from kombu.exceptions import OperationalError as BrokerError
+from kombu.pools import producers
+from redis.exceptions import RedisError
+
+from analytics.models import Run, Status
+
+logger = logging.getLogger(__name__)
+
+# Without a sign of life for so long its worker is dead.
+DEAD_AFTER = timedelta(seconds=15)
+# A task that was sent is normally claimed at once; only then is the broker asked whether it still has it.
+LOST_AFTER = timedelta(seconds=10)
+# One that was asked for just now is still being sent.
+SENT_AFTER = timedelta(seconds=3)
+RESEND_BATCH = 500
+# The limits of the worker hold, not those of whoever sends.
+UNLIMITED = {"time_limit": None, "soft_time_limit": None}
+# A request waits half a second for a broker that hangs, and tries a dead one once.
+BROKER_TIMEOUTS = {"socket_timeout": 0.5, "socket_connect_timeout": 0.5, "max_retries": 0}
+# So often a worker writes that it lives and how far it is, and looks whether its run is still its own.
+PROGRESS_SECONDS = 0.5
+# What does not listen by then is killed: with the look before, within two seconds of a cancellation.
+GRACE_SECONDS = 1.0
+# Of two who claim at a time each gets another run: what is being claimed is passed over.
+CLAIM = """
+    UPDATE {table}
+    SET status = 'running', attempts = attempts + 1, claimed_by = %(task)s, started_at = %(now)s,
+        heartbeat_at = %(now)s, progress = 0
+    WHERE id = (
+        SELECT id FROM {table}
+        WHERE status = 'queued' AND NOT EXISTS (SELECT FROM {table} WHERE claimed_by = %(task)s)
+        ORDER BY asked_at, id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
+    )
+    RETURNING *
+"""
+
+
+class RunLost(Exception):
+    """The run is no longer this task's: cancelled, failed by its time limit, or given to another."""
+
+
+def enqueue(run: Run, task: Task) -> None:
+    """Write the run's row and send its task once the row is committed."""
+    # Nobody sees the row before: it need not be written again when that has gone well.
+    run.sent_at = run.asked_at
+    run.save(force_insert=True)
+    transaction.on_commit(partial(send, run, task))
+
+
+def send(run: Run, task: Task) -> None:
+    """Hand the run to the broker. A broker that is down is no error: the row waits for `reconcile`."""
+    broker = current_app.connection_for_write(transport_options=BROKER_TIMEOUTS)
+    try:
+        with producers[broker].acquire(block=True) as producer:
+            task.apply_async((str(run.pk),), producer=producer, **UNLIMITED)
+    except (BrokerError, RedisError) as error:
+        logger.warning("The broker does not answer, %s waits: %s", run.pk, error)
+        type(run).objects.filter(pk=run.pk).update(sent_at=None)
+
+
+def claim(model: type[Run], task_id: str) -> Run | None:
+    """Of the queued runs the one that was asked for first, now running and this task's own.
+
+    None if there is none, or if the task has or had a run: a message that comes again, from a broker restored
+    to an older state, must not have a second one. Its outcome would take the place of the first one's.
+    """
+    statement = CLAIM.format(table=connection.ops.quote_name(model._meta.db_table))
+    claimed = model.objects.raw(statement, {"task": task_id, "now": timezone.now()})
+    return next(iter(claimed), None)
+
+
+def owned(model: type[Run], run_id: UUID | str | None, task_id: str):
+    """The run as long as this task is the one that works on it."""
+    return model.objects.filter(pk=run_id, status=Status.RUNNING, claimed_by=task_id)
+
+
+def claimed_run(model: type[Run], task_id: str) -> UUID | None:
+    """The id of the run that this task works on."""
+    mine = model.objects.filter(status=Status.RUNNING, claimed_by=task_id)
+    return mine.values_list("pk", flat=True).first()
+
+
+@contextmanager
+def heartbeat(run: Run) -> Iterator[Callable[[int], None]]:
+    """Keep the run alive while its work goes on; yields a function that takes the percentage done.
+
+    That one raises Lost once the run is no longer this task's. A process whose work never calls it is killed
+    then: there is no other way to stop Python code that does not listen.
+    """
+    watch = Heartbeat(run)
+    thread = threading.Thread(target=watch.keep, daemon=True)
+    thread.start()
+    try:
+        yield watch.report
+    finally:
+        watch.over.set()
+        thread.join()
+
+
+class Heartbeat:
+    """Of one run that is being worked on: a thread keeps it alive and notices when it is lost.
+
+    The thread alone writes, over a connection of its own: the work may be within a read-only transaction.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.over = threading.Event()
+        self.is_lost = False
+        self.percent = run.progress
+
+    def report(self, percent: int) -> None:
+        if self.is_lost:
+            raise RunLost
+        self.percent = percent
+
+    def keep(self) -> None:
+        try:
+            while not self.is_lost and not self.over.wait(PROGRESS_SECONDS):
+                self.look()
+        finally:
+            connection.close()
+        if self.is_lost and not self.over.wait(GRACE_SECONDS):
+            logger.warning("The work of a lost run does not stop by itself: its process is killed.")
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def look(self) -> None:
+        mine = owned(type(self.run), self.run.pk, self.run.claimed_by)
+        try:
+            if not mine.update(progress=self.percent, heartbeat_at=timezone.now()):
+                row = (
+                    type(self.run).objects.filter(pk=self.run.pk).values_list("status", "claimed_by").first()
+                )
+                # One that was deleted is not killed for: its work ends by itself, to no effect.
+                self.is_lost = row not in (None, (Status.RUNNING, self.run.claimed_by))
+        except DatabaseError as error:
+            logger.warning("No heartbeat: %s", error)
+            connection.close()
+
+
+def finish(model: type[Run], run_id: UUID | str | None, task_id: str, **fields: object) -> bool:
+    """Whether this task's outcome, `fields`, became the run's."""
+    return settle(owned(model, run_id, task_id), Status.FINISHED, progress=100, **fields)
+
+
+def fail(model: type[Run], run_id: UUID | str | None, task_id: str, error: Exception) -> bool:
+    return settle(owned(model, run_id, task_id), Status.FAILED, error=in_words(error))
+
+
+def in_words(error: Exception) -> str:
+    if isinstance(error, SoftTimeLimitExceeded | TimeLimitExceeded):
+        return "It took longer than is allowed and was stopped."
+    if isinstance(error, UnpickleableExceptionWrapper):
+        # What Celery makes of an exception that it cannot carry.
+        return str(error)
+    return f"{type(error).__name__}: {error}"
+
+
+def cancel(run: Run) -> bool:
+    """End a run that is not over; a worker that is at it stops within two seconds and delivers nothing."""
+    open_runs = type(run).objects.filter(pk=run.pk, status__in=(Status.QUEUED, Status.RUNNING))
+    return settle(open_runs, Status.CANCELLED)
+
+
+def positions(model: type[Run]) -> dict[UUID, int]:
+    """By id of each queued run its place in the queue, from 1."""
+    queued = model.objects.filter(status=Status.QUEUED).order_by("asked_at", "id")
+    return {pk: place for place, pk in enumerate(queued.values_list("pk", flat=True), start=1)}
+
+
+def settle(runs, status: Status, **fields: object) -> bool:
+    return runs.update(status=status, finished_at=timezone.now(), **fields) == 1
+
+
+def reconcile(model: type[Run], task: Task, now: datetime) -> int:
+    """Send again what was lost, end what has failed too often; returns how many were sent."""
+    dead = Q(status=Status.RUNNING, heartbeat_at__lt=now - DEAD_AFTER)
+    spent = model.objects.filter(dead, attempts__gte=model.MAX_ATTEMPTS)
+    spent.update(
+        status=Status.FAILED,
+        finished_at=now,
+        error=f"The worker died in each of {model.MAX_ATTEMPTS} attempts.",
+    )
+    revived = model.objects.filter(dead).update(
+        status=Status.QUEUED, claimed_by="", sent_at=None, started_at=None, progress=0
+    )
+    if revived:
+        logger.warning("Taken up again after their worker died: %d", revived)
+    lost = lost_runs(model, task, now)
+    model.objects.filter(pk__in=[run.pk for run in lost]).update(sent_at=now)
+    for run in lost:
+        send(run, task)
+    return len(lost)
+
+
+def lost_runs(model: type[Run], task: Task, now: datetime) -> list[Run]:
+    """Queued runs for which the broker has no message. A long queue is no loss: then it holds as many."""
+    queued = model.objects.filter(status=Status.QUEUED)
+    overdue = queued.filter(Q(sent_at=None) | Q(sent_at__lt=now - LOST_AFTER), asked_at__lt=now - SENT_AFTER)
+    candidates = list(overdue.order_by("asked_at")[:RESEND_BATCH])
+    if not candidates:
+        return []
+    return candidates[: max(0, queued.count() - waiting_tasks(task))]
+
+
+def waiting_tasks(task: Task) -> int:
+    """How many messages wait in the task's queue."""
+    name = current_app.amqp.router.route({}, task.name)["queue"].name
+    with current_app.connection_for_read() as broker:
+        return broker.default_channel.client.llen(name)

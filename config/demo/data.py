@@ -1,0 +1,188 @@
+"""What the demo shows: this computer, and twelve devices of three owners with 30 days of readings.
+
+And what the owners did on the portal in 120 days: their log-ins, blogs, posts and comments.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+from django.db import transaction
+
+from analytics.activity import storage
+from analytics.activity.events.event import COMMENT, CREATE_POST, LOGIN, LOGOUT, Event, event_id
+from analytics.activity.models import Blog, Post
+from analytics.calculations.request import calculation_from, queue_calculation
+from devices.access.grants import Target
+from devices.ingestion import intake
+from devices.ingestion.group_commit import store_now
+from devices.models import Device, DeviceKey, DeviceProfile
+from devices.timeline.instants import unix_microseconds
+from users.models import Role, User
+
+SEED = 20_261_121
+DAYS = 30
+HOST = "host"
+PROFILES = {
+    HOST: ("A computer's load averages.", [("load1", ""), ("load5", ""), ("load15", "")]),
+    "climate": ("Air of a room.", [("temperature", "°C"), ("humidity", "%"), ("pressure", "hPa")]),
+}
+OWNERS = {"ada": "Ada Lovelace", "grace": "Grace Hopper", "emmy": "Emmy Noether"}
+# Owner, name, profile, zone, seconds between readings.
+DEVICES = (
+    ("ada", "Greenhouse north", "climate", "Europe/Berlin", 60),
+    ("ada", "Greenhouse south", "climate", "Europe/Berlin", 300),
+    ("ada", "Cold store", "climate", "Europe/Berlin", 300),
+    ("ada", "Pump 1", "xyz", "Europe/Berlin", 300),
+    ("grace", "Turbine bearing A", "xyz", "America/New_York", 60),
+    ("grace", "Turbine bearing B", "xyz", "America/New_York", 300),
+    ("grace", "Silo level", "scalar", "America/New_York", 300),
+    ("grace", "Control room", "climate", "America/New_York", 300),
+    ("emmy", "Bridge pier 1", "xyz", "Asia/Tokyo", 300),
+    ("emmy", "Bridge pier 2 (gaps)", "xyz", "Asia/Tokyo", 300),
+    ("emmy", "River gauge", "scalar", "Asia/Tokyo", 300),
+    ("emmy", "Spare sensor (silent)", "scalar", "Asia/Tokyo", 0),
+)
+# Owner, blog, headers of its posts.
+BLOGS = (
+    ("ada", "Greenhouse diary", ("First frost", "Why the south house is warmer", "A new pump")),
+    ("grace", "Turbine notes", ("Bearing A runs hot", "Bearing B does not", "Silo levels in winter")),
+    ("emmy", "Bridges and rivers", ("Pier 2 has gaps", "High water", "High water")),
+)
+ACTIVE_DAYS = 120
+
+
+@transaction.atomic
+def seed(now: datetime) -> None:
+    """Make the data once; a later start finds them and leaves them as they are."""
+    if Device.objects.exists():
+        return
+    for name, (description, channels) in PROFILES.items():
+        profile, _ = DeviceProfile.objects.get_or_create(name=name, defaults={"description": description})
+        for position, (channel, unit) in enumerate(channels):
+            profile.channels.create(position=position, name=channel, unit=unit)
+    profiles = {profile.name: profile for profile in DeviceProfile.objects.all()}
+    owners = {
+        login: User.objects.create_user(login, f"{login}@example.com", name=name)
+        for login, name in OWNERS.items()
+    }
+    Device.objects.create(owner=User.objects.get(login="admin"), profile=profiles[HOST], name="This computer")
+    random = np.random.default_rng(SEED)
+    for login, name, profile, zone, seconds in DEVICES:
+        device = Device.objects.create(
+            owner=owners[login], profile=profiles[profile], name=name, time_zone=zone
+        )
+        if seconds:
+            fill(device, now, seconds, random)
+    ask_for_calculations()
+
+
+def ask_for_calculations() -> None:
+    """One of each kernel, for the worker to compute once it is there."""
+    greenhouse = Device.objects.get(name="Greenhouse north")
+    bodies = (
+        {"name": "Well 7", "date_start": "2020-01-01", "date_fin": "2025-12-31", "lag": 7, "seed": SEED},
+        {
+            "name": "Temperature of the greenhouse",
+            "kernel": "forecast",
+            "device": str(greenhouse.uuid),
+            "channel": "temperature",
+        },
+    )
+    for body in bodies:
+        queue_calculation(calculation_from(body, greenhouse.owner))
+
+
+def fill(device: Device, now: datetime, seconds: int, random: np.random.Generator) -> None:
+    count = DAYS * 86400 // seconds
+    channels = np.column_stack([course(channel.name, count, random) for channel in device.channels])
+    kept = random.random(count) > 0.15 if "gaps" in device.name else np.ones(count, bool)
+    if "gaps" in device.name:
+        kept[count // 3 : count // 3 + count // 20] = False
+    times = unix_microseconds(now) - 1_000_000 * seconds * np.arange(count - 1, -1, -1)
+    store_now(intake.take_values(Target.of(device), times[kept], channels[kept]))
+
+
+def course(channel: str, count: int, random: np.random.Generator) -> np.ndarray:
+    """A plausible course of 30 days: level, daily wave, slow drift, noise."""
+    level, wave, noise = {
+        "temperature": (19.0, 4.0, 0.2),
+        "humidity": (55.0, 10.0, 1.0),
+        "pressure": (1013.0, 2.0, 0.3),
+        "value": (3.2, 0.4, 0.05),
+    }.get(channel, (0.0, 0.3, 0.8))
+    days = np.linspace(0, DAYS, count)
+    drift = np.cumsum(random.normal(0, noise / 30, count))
+    return np.round(level + wave * np.sin(2 * np.pi * days) + drift + random.normal(0, noise, count), 4)
+
+
+@transaction.atomic
+def seed_activity(now: datetime) -> None:
+    """Make it once, also in a portal that had its devices before there was any of this."""
+    people = list(User.objects.filter(login__in=OWNERS).order_by("pk"))
+    if Blog.objects.exists() or len(people) < len(OWNERS):
+        return
+    random = np.random.default_rng(SEED)
+    posts = [
+        Post.objects.create(
+            blog=blog, author=blog.owner, header=header, created_at=now - timedelta(days=20 * number + 5)
+        )
+        for blog, headers in blogs()
+        for number, header in enumerate(headers)
+    ]
+    done = [
+        *((post.author, CREATE_POST, post.created_at, post.blog_id) for post in posts),
+        *(action for person in people for action in actions(person, posts, now, random)),
+    ]
+    storage.current().append(
+        [
+            Event(event_id("demo", f"{SEED}-{number}"), person.pk, name, at, of)
+            for number, (person, name, at, of) in enumerate(done)
+        ]
+    )
+
+
+def blogs() -> Iterator[tuple[Blog, tuple[str, ...]]]:
+    for login, name, headers in BLOGS:
+        yield Blog.objects.create(owner=User.objects.get(login=login), name=name), headers
+
+
+def actions(
+    person: User, posts: list[Post], now: datetime, random: np.random.Generator
+) -> Iterator[tuple[User, str, datetime, int | None]]:
+    """A person's log-ins, log-outs and comments: most days a session or two, on some a comment."""
+    for day in range(ACTIVE_DAYS, 0, -1):
+        for _ in range(random.integers(0, 3)):
+            begin = now - timedelta(days=day, minutes=int(random.integers(0, 600)))
+            yield person, LOGIN, begin, None
+            for minutes in range(int(random.integers(0, 4))):
+                post = posts[min(int(random.exponential(2.5)), len(posts) - 1)]
+                yield person, COMMENT, begin + timedelta(minutes=3 * minutes + 2), post.pk
+            if random.random() < 0.7:
+                yield person, LOGOUT, begin + timedelta(minutes=int(random.integers(15, 90))), None
+
+
+def admin_with_password(password: str) -> User:
+    """The demo's admin; each start of the demo gives it a new password."""
+    admin = User.objects.filter(login="admin").first()
+    if admin is None:
+        return User.objects.create_superuser("admin", "admin@example.com", password, name="Demo admin")
+    admin.set_password(password)
+    admin.role, admin.is_active = Role.ADMIN, True
+    admin.save()
+    return admin
+
+
+def hand_key_to_agent(path: Path) -> None:
+    """A new key for this computer's device, in a file that only its owner may read."""
+    device = Device.objects.filter(profile__name=HOST).order_by("pk").first()
+    if device is None:
+        return
+    device.keys.all().delete()
+    _key, text = DeviceKey.issue(device=device)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump({"device": str(device.uuid), "key": text}, file)

@@ -1,0 +1,290 @@
+"""The doors for readings in REST framework: all that the gate does not answer itself."""
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth.models import AnonymousUser
+from django.shortcuts import get_object_or_404
+from django.utils import timezone
+from django.utils.functional import cached_property
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
+from rest_framework.authentication import get_authorization_header
+from rest_framework.exceptions import APIException, ParseError, PermissionDenied, ValidationError
+from rest_framework.negotiation import DefaultContentNegotiation
+from rest_framework.parsers import BaseParser
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from devices.access import grants, rate_limit
+from devices.access.grants import Grant, Target
+from devices.api import visible_device
+from devices.authentication import PostsReadings
+from devices.ingestion import decoding, decompression, intake
+from devices.ingestion.asgi import AT_ONCE
+from devices.ingestion.group_commit import NotStored, store_now
+from devices.ingestion.idempotency import IdempotencyClaim, IdempotencyConflict, is_valid_key
+from devices.ingestion.intake import Intake
+from devices.ingestion.sensors import OwnSensors
+from devices.models import Device, DeviceKey
+
+RECEIPT = OpenApiExample("Receipt", {"accepted": 1, "rejected": []}, response_only=True, status_codes=["201"])
+IDEMPOTENCY_KEY = OpenApiParameter(
+    "Idempotency-Key",
+    str,
+    OpenApiParameter.HEADER,
+    description="The same key with the same body is stored once, and answered with the first receipt.",
+)
+CODING = OpenApiParameter(
+    "Content-Encoding", str, OpenApiParameter.HEADER, enum=["gzip", "zstd"], description="Of a packed body."
+)
+RATE = [
+    OpenApiParameter(name, int, OpenApiParameter.HEADER, response=True, description=description)
+    for name, description in (
+        ("RateLimit-Limit", "Requests a minute of this device, or of all tokens of this user."),
+        ("RateLimit-Remaining", "How many of them are left."),
+        ("RateLimit-Reset", "Seconds until all are there again."),
+    )
+]
+INGEST_HEADERS = [IDEMPOTENCY_KEY, CODING, *RATE]
+PARTIAL = OpenApiParameter("partial", bool, description="Store the good ones, report the others.")
+
+
+class TooLarge(APIException):
+    status_code = 413
+
+
+class Conflict(APIException):
+    status_code = 409
+
+
+class TryAgain(APIException):
+    status_code = 503
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        # REST framework puts it into the Retry-After header, in seconds.
+        self.wait = 1
+
+
+class TooFast(APIException):
+    status_code = 429
+
+    def __init__(self, error: rate_limit.RateExceeded) -> None:
+        super().__init__(str(error))
+        self.wait = error.seconds
+
+
+class UnknownCoding(APIException):
+    status_code = 415
+
+
+class RawJSON(BaseParser):
+    """The body as bytes, unpacked, for `ingest` to decode; other media types are 415."""
+
+    media_type = "application/json"
+
+    def parse(self, stream: Any, media_type: str | None = None, parser_context: dict | None = None) -> bytes:
+        request = parser_context["request"]
+        try:
+            # Through Django's request, which bounds the size.
+            return decompression.decompress(
+                request._request.body, request.headers.get("Content-Encoding", "")
+            )
+        except decompression.UnsupportedCoding as error:
+            raise UnknownCoding(str(error)) from error
+        except decompression.CorruptBody as error:
+            raise ParseError(str(error)) from error
+        except decompression.DecompressedTooLarge as error:
+            raise TooLarge(str(error)) from error
+
+
+class AlwaysJSON(DefaultContentNegotiation):
+    """A reading is not refused for what its sender would rather read; nor does the gate look."""
+
+    def select_renderer(
+        self, request: Request, renderers: list[BaseRenderer], format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
+        return renderers[0], renderers[0].media_type
+
+
+class IngestView(APIView):
+    """The full door for readings; `gate` answers the ordinary ones before.
+
+    What is wrong with a body, `ingest.Refused`, is made an answer by the handler of all errors.
+    """
+
+    permission_classes = (PostsReadings,)
+    content_negotiation_class = AlwaysJSON
+    parser_classes = (RawJSON,)
+    query_parameters: tuple[str, ...] = ()
+    # RateLimit-*, for the answer.
+    rate: rate_limit.Headers = []
+
+    @cached_property
+    def state(self) -> dict[str, Any]:
+        """What the gate knows of this request."""
+        return self.request.META.get("asgi.scope", {}).get("state", {})
+
+    def perform_authentication(self, request: Request) -> None:
+        """The plain cases are kept, as they are for the gate, which may have looked already."""
+        grant = self.state.get("grant")
+        if grant is None:
+            question = get_authorization_header(request), self.kwargs.get("uuid")
+            grant = grants.find_grant(question) if question[0] else None
+        if grant is None:
+            super().perform_authentication(request)
+        else:
+            request.user, request.auth = AnonymousUser(), grant
+
+    def check_throttles(self, request: Request) -> None:
+        """REST framework's hook behind the permissions: the holder's rate, unless the gate counted it."""
+        try:
+            self.rate = self.state["rate"] if "rate" in self.state else rate_limit.take_now(holder(request))
+        except rate_limit.RateExceeded as error:
+            self.rate = error.headers
+            raise TooFast(error) from error
+
+    def handle_exception(self, error: Exception) -> Response:
+        response = super().handle_exception(error)
+        if isinstance(error, UnknownCoding):
+            response["Accept-Encoding"] = decompression.ACCEPTED_CODINGS  # RFC 7694
+        return response
+
+    def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
+        for name, value in self.rate:
+            response[name.decode()] = value.decode()
+        return super().finalize_response(request, response, *args, **kwargs)
+
+    def store(self, request: Request, take: Callable[[bytes, datetime], Intake]) -> Response:
+        """Decode with `take`, store, and answer with the receipt. Raises ingest.Refused."""
+        body = request.data or b""
+        try:
+            taken, once = take(body, timezone.now()), self.once(request, body)
+            if AT_ONCE in self.state:
+                self.state[AT_ONCE].taken, self.state[AT_ONCE].once = taken, once
+                return Response(taken.receipt, status=201)
+            return Response(store_now(taken, once), status=201)
+        except decoding.BatchTooLong as error:
+            raise TooLarge(str(error)) from error
+        except IdempotencyConflict as error:
+            raise Conflict(str(error)) from error
+        except NotStored as error:
+            raise TryAgain(str(error)) from error
+
+    def once(self, request: Request, body: bytes) -> IdempotencyClaim | None:
+        key = request.headers.get("Idempotency-Key")
+        if key is None:
+            return None
+        if not is_valid_key(key):
+            raise ValidationError({"Idempotency-Key": "Must be 1 to 255 printable ASCII characters."})
+        return IdempotencyClaim.of(holder(request), key, request.path, body)
+
+    def skip_bad(self, request: Request) -> bool:
+        text = request.query_params.get("partial", "false")
+        if text not in ("true", "false"):
+            raise ValidationError({"partial": "Must be true or false."})
+        return text == "true"
+
+
+class DeviceStats(IngestView):
+    @extend_schema(
+        operation_id="reading_create",
+        request=OpenApiTypes.OBJECT,
+        responses={201: OpenApiTypes.OBJECT},
+        parameters=INGEST_HEADERS,
+        examples=[
+            OpenApiExample("Reading", {"x": 1.0, "y": 2.0, "z": 3.0}, request_only=True),
+            OpenApiExample("Stored", {"status": "ok"}, response_only=True, status_codes=["201"]),
+        ],
+    )
+    def post(self, request: Request, uuid: UUID) -> Response:
+        """Post one reading of a device.
+
+        A number for each channel of the device's profile, and optionally `timestamp` (ISO 8601; now if
+        left out). Answered after the reading is committed. A stamp without an offset is read in the device's
+        time zone, which the answer then names as `assumed_timezone`.
+        """
+        target = posting_target(request, uuid)
+        return self.store(request, partial(intake.take_one, target))
+
+
+class DeviceBatch(IngestView):
+    query_parameters = ("partial",)
+
+    @extend_schema(
+        operation_id="reading_batch_create",
+        request=OpenApiTypes.OBJECT,
+        responses={201: OpenApiTypes.OBJECT},
+        parameters=[*INGEST_HEADERS, PARTIAL],
+        examples=[
+            OpenApiExample(
+                "Readings",
+                [{"timestamp": "2026-11-21T09:31:00Z", "x": 1.0, "y": 2.0, "z": 3.0}],
+                request_only=True,
+            ),
+            RECEIPT,
+        ],
+    )
+    def post(self, request: Request, uuid: UUID) -> Response:
+        """Post up to 10,000 readings of a device, each with its stamp.
+
+        All or nothing, unless `partial=true`: then the good ones are stored and the receipt names the others.
+        """
+        target = posting_target(request, uuid)
+        return self.store(request, partial(intake.take_batch, target, skip_bad=self.skip_bad(request)))
+
+
+class SensorData(IngestView):
+    query_parameters = ("partial",)
+
+    @extend_schema(
+        operation_id="sensor_data_create",
+        request=OpenApiTypes.OBJECT,
+        responses={201: OpenApiTypes.OBJECT},
+        parameters=[*INGEST_HEADERS, PARTIAL],
+        examples=[
+            OpenApiExample(
+                "Readings",
+                [{"sensor": "boiler/1", "timestamp": "2026-11-21T10:31:00+01:00", "value": 61.5}],
+                request_only=True,
+            ),
+            RECEIPT,
+        ],
+    )
+    def post(self, request: Request) -> Response:
+        """Post up to 10,000 readings of any mix of sensors.
+
+        A sensor seen for the first time is registered as a device of profile `scalar`, owned by whoever holds
+        the credential. All or nothing, unless `partial=true`.
+        """
+        if isinstance(request.auth, DeviceKey):
+            raise PermissionDenied("A device's key is good for its own readings only.")
+        is_known = isinstance(request.auth, Grant)
+        sensors = OwnSensors(request.auth.user_id if is_known else request.user.pk)
+        return self.store(request, partial(intake.take_sensors, sensors, skip_bad=self.skip_bad(request)))
+
+
+def holder(request: Request) -> str:
+    """Whose Idempotency-Keys and whose rate; in demo mode, a user without a credential."""
+    if isinstance(request.auth, Grant):
+        return request.auth.holder
+    return grants.holder_of(request.auth) if request.auth else f"user:{request.user.pk}"
+
+
+def posting_target(request: Request, uuid: UUID) -> Target:
+    """The device that this credential may post for; 404 for any other, 403 for an inactive one."""
+    if isinstance(request.auth, Grant):
+        return request.auth.target
+    if isinstance(request.auth, DeviceKey):
+        device = get_object_or_404(Device.objects.with_channels(), pk=request.auth.device_id, uuid=uuid)
+    else:
+        device = visible_device(request, uuid)
+    if not device.is_active:
+        raise PermissionDenied("This device is inactive.")
+    return Target.of(device)

@@ -1,0 +1,75 @@
+"""The stamps of a whole batch at once, a tenth of the cost of one by one."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+# What nearly all senders write; 0 stands for a digit. A Z follows, or an offset such as +02:00.
+FORM = np.frombuffer(b"0000-00-00T00:00:00.000000", np.uint8)
+OFFSET = np.frombuffer(b"00:00", np.uint8)
+ZERO = ord("0")
+SECONDS = len("0000-00-00T00:00:00")
+FIRST, LAST = np.datetime64("0002-01-01"), np.datetime64("9999-01-01")
+
+
+def parse_batch_stamps(texts: Sequence[str]) -> np.ndarray | None:
+    """Microseconds since 1970, int64, of stamps that all have the same usual form.
+
+    None: they are to be parsed one by one, by `periods.parse_stamp`, which takes these for the same times.
+    """
+    length, joined = len(texts[0]), "".join(texts)
+    if length <= SECONDS or set(map(len, texts)) != {length} or not joined.isascii():
+        return None
+    table = np.frombuffer(joined.encode(), np.uint8).reshape(-1, length)
+    is_utc = bool((table[:, -1] == ord("Z")).all())
+    stem, offset = (table[:, :-1], None) if is_utc else (table[:, :-6], table[:, -6:])
+    fraction = stem.shape[1] - SECONDS
+    if fraction not in (0, 2, 3, 4, 5, 6, 7) or not has_form(stem, FORM):
+        return None
+    times = since_1970(stem)
+    behind = 0 if offset is None else offset_seconds(offset)
+    return None if times is None or behind is None else times - behind * 1_000_000
+
+
+def has_form(table: np.ndarray, form: np.ndarray) -> bool:
+    """Whether each row of characters is of the form, or of its beginning."""
+    form = form[: table.shape[1]]
+    is_digit = form == ZERO
+    # Anything below a zero becomes large.
+    digits = table[:, is_digit] - ZERO
+    return bool((digits <= 9).all() and (table[:, ~is_digit] == form[~is_digit]).all())
+
+
+def number(digits: np.ndarray) -> np.ndarray:
+    """The whole number that each row of digits is."""
+    total = np.zeros(len(digits), np.int64)
+    for column in digits.T:
+        total = total * 10 + (column - ZERO)
+    return total
+
+
+def since_1970(stem: np.ndarray) -> np.ndarray | None:
+    """Microseconds of dates and times; None if one does not exist or is near the end of time."""
+    rows = np.ascontiguousarray(stem).view(f"S{stem.shape[1]}").ravel()
+    try:
+        times = rows.astype("datetime64[us]")
+    except ValueError:
+        return None
+    # A year more or less is room for any offset.
+    is_far = times.min() < FIRST or times.max() >= LAST
+    return None if is_far else times.astype(np.int64)
+
+
+def offset_seconds(offset: np.ndarray) -> np.ndarray | None:
+    """Seconds east of Greenwich; None if one is no offset."""
+    if (offset == offset[0]).all():
+        # Nearly always.
+        offset = offset[:1]
+    sign = offset[:, 0]
+    is_east = sign == ord("+")
+    hours, minutes = number(offset[:, 1:3]), number(offset[:, 4:6])
+    if not ((is_east | (sign == ord("-"))).all() and has_form(offset[:, 1:], OFFSET)):
+        return None
+    if (hours > 23).any() or (minutes > 59).any():
+        return None
+    return np.where(is_east, 1, -1) * (hours * 60 + minutes) * 60

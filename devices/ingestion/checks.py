@@ -1,0 +1,131 @@
+import math
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import numpy as np
+from django.conf import settings
+
+from devices.access.grants import Target
+from devices.timeline.instants import unix_microseconds
+from devices.timeline.periods import BadStamp, parse_stamp
+
+MAX_AHEAD = timedelta(minutes=5)
+MAX_SENSOR = 255
+NOT_FINITE = "Must be a finite number."
+NOT_SENSOR = f"Must be a text of 1 to {MAX_SENSOR} characters, without NUL and halves of surrogate pairs."
+
+Fault = dict[str, Any]
+
+
+class InvalidItems(ValueError):
+    """Nothing may be stored. `errors` is a list of {field, message} or, of a batch, {index, message}."""
+
+    def __init__(self, errors: list[Fault]) -> None:
+        super().__init__(errors[0]["message"])
+        self.errors = errors
+
+
+# --- checking
+
+
+def reading_faults(reading: Any, names: Sequence[str]) -> list[Fault]:
+    """Every fault of what should be an object of the channels and maybe a stamp."""
+    if not isinstance(reading, dict):
+        return [{"field": "body", "message": "Must be an object."}]
+    faults = list(number_faults(reading, names))
+    if not isinstance(reading.get("timestamp", ""), str):
+        faults.append({"field": "timestamp", "message": "Must be a string."})
+    for name in sorted(set(reading) - {*names, "timestamp"}):
+        message = f"Unknown channel; there are {', '.join(names)}."
+        faults.append({"field": printable(name), "message": message})
+    return faults
+
+
+def sensor_faults(item: Any) -> list[Fault]:
+    """Every fault of what should be an object of sensor, timestamp and value."""
+    if not isinstance(item, dict):
+        return [{"field": "body", "message": "Must be an object."}]
+    faults = list(number_faults(item, ("value",)))
+    for name in ("sensor", "timestamp"):
+        if name not in item:
+            faults.append({"field": name, "message": "Is missing."})
+        elif not isinstance(item[name], str):
+            faults.append({"field": name, "message": "Must be a string."})
+    if not faults and sensor_fault(item["sensor"]):
+        faults.append({"field": "sensor", "message": NOT_SENSOR})
+    for name in sorted(set(item) - {"sensor", "timestamp", "value"}):
+        faults.append({"field": printable(name), "message": "Unknown key."})
+    return faults
+
+
+def sensor_fault(sensor: str) -> str:
+    is_text = 0 < len(sensor) <= MAX_SENSOR and "\0" not in sensor
+    return "" if is_text and sensor == printable(sensor) else NOT_SENSOR
+
+
+def printable(text: str) -> str:
+    """JSON's escapes can make half a surrogate pair, which no answer and no database can carry."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+def number_faults(item: dict, names: Sequence[str]) -> Iterator[Fault]:
+    for name in names:
+        if name not in item:
+            yield {"field": name, "message": "Is missing."}
+        elif isinstance(item[name], bool) or not isinstance(item[name], int | float):
+            yield {"field": name, "message": "Must be a number."}
+        elif not math.isfinite(item[name]):
+            yield {"field": name, "message": NOT_FINITE}
+
+
+def range_faults(target: Target, values: Sequence[float]) -> list[Fault]:
+    faults = []
+    for name, value, low, high in zip(target.names, values, target.minima, target.maxima, strict=True):
+        if value < low:
+            faults.append({"field": name, "message": f"Must be at least {low}."})
+        if value > high:
+            faults.append({"field": name, "message": f"Must be at most {high}."})
+    return faults
+
+
+def out_of_range(target: Target, values: np.ndarray) -> np.ndarray:
+    """Which of `values`, of shape (readings, channels), are."""
+    return (values < target.minima) | (values > target.maxima)
+
+
+def require_reading_time(text: Any, target: Target, now: datetime) -> tuple[int, bool]:
+    """Raises Refused."""
+    if text is msgspec.UNSET:
+        raise InvalidItems([{"field": "timestamp", "message": "Is missing."}])
+    try:
+        return parse_reading_time(text, target, now)
+    except BadStamp as error:
+        raise InvalidItems([{"field": "timestamp", "message": str(error)}]) from error
+
+
+def parse_reading_time(text: str, target: Target, now: datetime) -> tuple[int, bool]:
+    """Microseconds since 1970, and whether the device's zone had to be assumed. Raises BadStamp."""
+    time, is_naive = parse_stamp(text, target.zone)
+    if time > now + MAX_AHEAD and not target.allows_future:
+        raise BadStamp("Is more than 5 minutes in the future.")
+    if settings.RETENTION_DAYS and time < now - timedelta(days=settings.RETENTION_DAYS):
+        raise BadStamp(f"Is older than the {settings.RETENTION_DAYS} days that are kept.")
+    return unix_microseconds(time), is_naive
+
+
+def accepted_times(target: Target, now: datetime) -> tuple[int, int]:
+    """The first and the last time that `stamp` takes, as it gives them."""
+    days = settings.RETENTION_DAYS
+    first = now - timedelta(days=days) if days else datetime.min.replace(tzinfo=UTC)
+    last = datetime.max.replace(tzinfo=UTC) if target.allows_future else now + MAX_AHEAD
+    return unix_microseconds(first), unix_microseconds(last)
+
+
+def describe_faults(faults: list[Fault]) -> str:
+    """The faults of one item of a batch, as its message."""
+    return " ".join(
+        fault["message"] if fault["field"] == "body" else f"{fault['field']}: {fault['message']}"
+        for fault in faults
+    )

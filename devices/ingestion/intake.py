@@ -1,0 +1,234 @@
+"""The one way in: whatever brings readings calls this module, and a single reading is a list of one.
+
+Bodies are decoded strictly: exactly the profile's channels, finite doubles, bounded depth, UTF-8. What is
+well formed takes the short way through msgspec and numpy. Only what is not is gone through item by item, so
+that every fault can be named. Nothing is stored here: `Taken` holds the rows, and the receipt for later.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from functools import partial
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+
+from devices.access.grants import Target
+from devices.ingestion.batch_stamps import parse_batch_stamps
+from devices.ingestion.checks import (
+    Fault,
+    InvalidItems,
+    accepted_times,
+    describe_faults,
+    out_of_range,
+    parse_reading_time,
+    range_faults,
+    reading_faults,
+    require_reading_time,
+    sensor_fault,
+    sensor_faults,
+)
+from devices.ingestion.decoding import (
+    SENSOR_BATCH_DECODER,
+    SensorReading,
+    decode_batch,
+    decode_loosely,
+    decoder,
+    reading_type,
+    undecodable,
+)
+from devices.ingestion.sensors import NEW_SENSOR, SensorDirectory
+from devices.storage import row_codec
+from devices.storage.interface import Rows
+from devices.timeline.instants import unix_microseconds
+from devices.timeline.periods import BadStamp
+
+
+class Intake(NamedTuple):
+    """Rows to be stored, and the receipt to be answered once they are."""
+
+    rows: Rows
+    receipt: dict[str, Any]
+
+
+class CheckedReading(NamedTuple):
+    """One checked item of a batch."""
+
+    target: Target | None
+    sensor: str
+    time: int  # microseconds since 1970
+    is_naive: bool
+    values: Sequence[float]
+
+
+def take_one(target: Target, body: bytes, now: datetime) -> Intake:
+    """One reading, `{channel: number, …, "timestamp"?: text}`. Raises Refused."""
+    try:
+        *values, text = msgspec.structs.astuple(decoder(target.names).decode(body))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidItems(
+            reading_faults(decode_loosely(body, error), target.names) or [undecodable(error)]
+        ) from error
+    faults = range_faults(target, values)
+    time, is_naive = unix_microseconds(now), False
+    if text is not msgspec.UNSET:
+        try:
+            time, is_naive = parse_reading_time(text, target, now)
+        except BadStamp as error:
+            faults.append({"field": "timestamp", "message": str(error)})
+    if faults:
+        raise InvalidItems(faults)
+    receipt = {"status": "ok"} | ({"assumed_timezone": target.zone.key} if is_naive else {})
+    return Intake(row_codec.encode_row(target.device_id, time, values), receipt)
+
+
+def take_batch(target: Target, body: bytes, now: datetime, *, skip_bad: bool = False) -> Intake:
+    """Readings of one device, each with its stamp. Raises Refused, TooMany.
+
+    With `skip_bad` the good ones are taken, and the receipt names the others.
+    """
+    items = decode_batch(body, decoder(target.names, many=True))
+    return take_items(target, items, now, skip_bad=skip_bad)
+
+
+def take_items(target: Target, items: Sequence[Any], now: datetime, *, skip_bad: bool = False) -> Intake:
+    """The same, decoded already: each a `reading_type` or whatever JSON there was. Raises Refused."""
+    at_once = take_uniform_batch(target, items, now)
+    if at_once is not None:
+        return at_once
+    good, rejected = check_items(items, partial(check_batch_item, target, now), skip_bad=skip_bad)
+    return intake_of(good, rejected, len(target.names))
+
+
+def take_uniform_batch(target: Target, items: Sequence[Any], now: datetime) -> Intake | None:
+    """All together, a tenth of the cost of one by one; None if there is anything that needs a closer look."""
+    if set(map(type, items)) != {reading_type(target.names)}:
+        return None
+    *channels, stamp = map(attrgetter, reading_type(target.names).__struct_fields__)
+    texts = list(map(stamp, items))
+    times = None if msgspec.UNSET in texts else parse_batch_stamps(texts)
+    if times is None:
+        return None
+    values = np.empty((len(items), len(channels)))
+    for i, channel in enumerate(channels):
+        values[:, i] = np.fromiter(map(channel, items), np.float64, len(items))
+    first, last = accepted_times(target, now)
+    if times.min() < first or times.max() > last or out_of_range(target, values).any():
+        return None
+    return Intake(
+        row_codec.encode_rows(target.device_id, times, values), {"accepted": len(items), "rejected": []}
+    )
+
+
+def take_values(target: Target, times: np.ndarray, values: np.ndarray) -> Intake:
+    """Finite numbers that are here already: times int64 microseconds since 1970, values (readings, channels).
+
+    Raises Refused, naming the first reading that is out of range.
+    """
+    bad = out_of_range(target, values)
+    if bad.any():
+        index = int(bad.any(axis=1).argmax())
+        raise InvalidItems(
+            [{"index": index, "message": describe_faults(range_faults(target, values[index].tolist()))}]
+        )
+    receipt = {"accepted": len(times), "rejected": []}
+    return Intake(row_codec.encode_rows(target.device_id, times, values), receipt)
+
+
+def take_sensors(directory: SensorDirectory, body: bytes, now: datetime, *, skip_bad: bool = False) -> Intake:
+    """Readings of any mix of sensors, `{"sensor", "timestamp", "value"}`. Raises Refused, TooMany.
+
+    Sensors seen for the first time are registered, once all that may be refused is refused.
+    """
+    return take_sensor_items(directory, decode_batch(body, SENSOR_BATCH_DECODER), now, skip_bad=skip_bad)
+
+
+def take_sensor_items(
+    directory: SensorDirectory, items: Sequence[Any], now: datetime, *, skip_bad: bool = False
+) -> Intake:
+    """The same, decoded already: each a `SensorReading` or whatever JSON there was. Raises Refused."""
+    names = {sensor_name(item) for item in items}
+    known = directory.find({name for name in names if not sensor_fault(name)})
+    good, rejected = check_items(items, partial(check_sensor_item, known, now), skip_bad=skip_bad)
+    unknown = {item.sensor for item in good if item.target is None}
+    if unknown:
+        known |= directory.register(unknown)
+        good = [item if item.target else item._replace(target=known[item.sensor]) for item in good]
+    return intake_of(good, rejected, 1)
+
+
+def sensor_name(item: Any) -> str:
+    """Empty if there is none."""
+    if isinstance(item, SensorReading):
+        return item.sensor
+    name = item.get("sensor") if isinstance(item, dict) else None
+    return name if isinstance(name, str) else ""
+
+
+def check_items(
+    items: Sequence[Any], read: Callable[[Any], CheckedReading], *, skip_bad: bool
+) -> tuple[list[CheckedReading], list[Fault]]:
+    """The good items and the faults of the others, which only `skip_bad` allows to be any. Raises Refused."""
+    good, rejected = [], []
+    for index, item in enumerate(items):
+        try:
+            good.append(read(item))
+        except InvalidItems as refused:
+            rejected.append({"index": index, "message": describe_faults(refused.errors)})
+    if rejected and not skip_bad:
+        raise InvalidItems(rejected)
+    return good, rejected
+
+
+def check_batch_item(target: Target, now: datetime, item: Any) -> CheckedReading:
+    """`item` is what the strict decoder made of it, or whatever JSON there was."""
+    if isinstance(item, msgspec.Struct):
+        *values, text = msgspec.structs.astuple(item)
+        faults = range_faults(target, values)
+    else:
+        faults = reading_faults(item, target.names)
+        if not faults:
+            values, text = [float(item[name]) for name in target.names], item.get("timestamp", msgspec.UNSET)
+            faults = range_faults(target, values)
+    if faults:
+        raise InvalidItems(faults)
+    time, is_naive = require_reading_time(text, target, now)
+    return CheckedReading(target, "", time, is_naive, values)
+
+
+def check_sensor_item(known: dict[str, Target], now: datetime, item: Any) -> CheckedReading:
+    if isinstance(item, msgspec.Struct):
+        sensor, text, value = item.sensor, item.timestamp, item.value
+        message = sensor_fault(sensor)
+        if message:
+            raise InvalidItems([{"field": "sensor", "message": message}])
+    else:
+        faults = sensor_faults(item)
+        if faults:
+            raise InvalidItems(faults)
+        sensor, text, value = item["sensor"], item["timestamp"], float(item["value"])
+    target = known.get(sensor)
+    if target is None:
+        return CheckedReading(None, sensor, *require_reading_time(text, NEW_SENSOR, now), (value,))
+    if not target.is_active:
+        raise InvalidItems([{"field": "sensor", "message": "Is an inactive device."}])
+    if len(target.names) != 1:
+        raise InvalidItems([{"field": "sensor", "message": f"Is a device of {len(target.names)} channels."}])
+    faults = range_faults(target, (value,))
+    if faults:
+        raise InvalidItems(faults)
+    return CheckedReading(target, sensor, *require_reading_time(text, target, now), (value,))
+
+
+def intake_of(items: list[CheckedReading], rejected: list[Fault], channels: int) -> Intake:
+    count = len(items)
+    times = np.fromiter((item.time for item in items), np.int64, count)
+    values = np.array([item.values for item in items], np.float64).reshape(count, channels)
+    devices = np.fromiter((item.target.device_id for item in items), np.int32, count)
+    zones = sorted({item.target.zone.key for item in items if item.is_naive})
+    receipt = {"accepted": count, "rejected": rejected}
+    return Intake(
+        row_codec.encode_rows(devices, times, values),
+        receipt | ({"assumed_timezone": ", ".join(zones)} if zones else {}),
+    )

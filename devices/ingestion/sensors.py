@@ -1,0 +1,50 @@
+import math
+from typing import Protocol
+from zoneinfo import ZoneInfo
+
+from devices.access.credential_cache import CacheEntry
+from devices.access.grants import Target, cache
+from devices.models import Device, DeviceProfile
+
+
+class OwnSensors:
+    """The devices of one user by external id, as `ingest.take_sensors` wants them."""
+
+    def __init__(self, user_id: int) -> None:
+        self.user_id = user_id
+
+    def find(self, sensors: set[str]) -> dict[str, Target]:
+        cache.confirm()
+        begun = cache.begin()
+        found = {sensor: cache.get((self.user_id, sensor)) for sensor in sensors}
+        missing = [sensor for sensor, target in found.items() if target is None]
+        if missing:
+            devices = Device.objects.with_channels().filter(owner_id=self.user_id, external_id__in=missing)
+            for device in devices:
+                found[device.external_id] = target = Target.of(device)
+                entry = CacheEntry(target, (("device", device.pk),))
+                cache.put((self.user_id, device.external_id), entry, begun)
+        return {sensor: target for sensor, target in found.items() if target is not None}
+
+    def register(self, sensors: set[str]) -> dict[str, Target]:
+        profile = DeviceProfile.objects.get(name="scalar")
+        new = [
+            Device(owner_id=self.user_id, profile=profile, external_id=sensor, name=sensor[:200])
+            for sensor in sorted(sensors)
+        ]
+        # Another request may register the same sensors at this moment: whoever is first, both find them.
+        Device.objects.bulk_create(new, ignore_conflicts=True, batch_size=1000)
+        return self.find(sensors)
+
+
+class SensorDirectory(Protocol):
+    """The devices behind sensor ids, of one holder of a credential."""
+
+    def find(self, sensors: set[str]) -> dict[str, Target]:
+        """Those that are known."""
+
+    def register(self, sensors: set[str]) -> dict[str, Target]:
+        """All of them, the unknown ones registered."""
+
+
+NEW_SENSOR = Target(0, ("value",), (-math.inf,), (math.inf,), ZoneInfo("UTC"))

@@ -1,0 +1,119 @@
+"""Segments as rows of their table: those that tile a device's time line, written and read whole."""
+
+import struct
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from django.db import connection
+
+from devices.storage import row_codec
+from devices.storage.postgresql import copy
+from devices.storage.postgresql.quantiles import SegmentReplaced
+from devices.storage.postgresql.segment_contents import NUMBERS, Segment, StoredContents, run_type
+from devices.storage.postgresql.segment_lookup import VALID
+
+COLUMNS = (
+    *("device_id", "level", "start_time", "end_time", "count", "excluded", "low_time", "high_time"),
+    *("first_time", "last_time", "intervals", "longest_start", "longest"),
+    *("totals", "sample", "widths", "packed", "interval_sums", "runs"),
+)
+# Valid nowhere: it keeps the place of what is to be built.
+UNBUILT = """
+    INSERT INTO devices_segment
+    (cluster, device_id, start_time, end_time, level, count, excluded, low_time, high_time, first_time,
+        last_time, intervals, longest_start, longest, totals, sample, widths, packed, interval_sums, runs)
+    VALUES (0, %s, %s, %s, 0, 0, 0, 'infinity', '-infinity', 'infinity', '-infinity',
+        0, 'infinity', 0, '', '', '', '', '', '')
+"""
+COPY_IN = f"COPY devices_segment ({', '.join(COLUMNS)}) FROM STDIN (FORMAT binary)"
+ROW = struct.Struct(">h ii ih iq iq ii ii iq iq iq iq ii iq iq")
+CONTENTS = """
+    SELECT timestamptz_send(low_time) || timestamptz_send(high_time) || timestamptz_send(first_time)
+        || timestamptz_send(last_time) || timestamptz_send(longest_start) || int8send(longest)
+        || int4send(count) || int4send(excluded) || int4send(intervals), totals, sample, widths, packed, runs
+    FROM devices_segment WHERE id = ANY(%s) ORDER BY start_time
+"""
+
+
+class SegmentRow(NamedTuple):
+    """A stored segment."""
+
+    id: int
+    start: int
+    end: int
+    rows: int  # excluded ones too
+    age: float  # seconds
+    is_valid: bool
+
+
+def segment_rows(
+    cursor: Any, device_id: int, condition: str, parameters: Sequence[object] = ()
+) -> list[SegmentRow]:
+    """Those of the device's segments `s` that fulfil the condition, which may end in an order and a limit."""
+    cursor.execute(
+        f"""
+        SELECT id, timestamptz_send(start_time), timestamptz_send(end_time), count + excluded,
+            extract(epoch FROM now() - built_at)::float8, {VALID}
+        FROM devices_segment AS s WHERE device_id = %s AND {condition}
+        """,
+        [device_id, *parameters],
+    )
+    return [
+        SegmentRow(
+            id_, int.from_bytes(start, "big", signed=True), int.from_bytes(end, "big", signed=True), *rest
+        )
+        for id_, start, end, *rest in cursor.fetchall()
+    ]
+
+
+def read_contents(ids: Sequence[int], channels: int) -> list[StoredContents]:
+    """Raises Gone."""
+    found = [
+        StoredContents(
+            np.frombuffer(numbers, NUMBERS)[0],
+            bytes(totals),
+            np.frombuffer(sample, "<u8"),
+            np.frombuffer(widths, np.uint8),
+            np.frombuffer(packed, np.uint8),
+            np.frombuffer(runs, run_type(channels)),
+        )
+        for numbers, totals, sample, widths, packed, runs in copy.binary_rows(CONTENTS, [list(ids)])
+    ]
+    if len(found) != len(ids):
+        raise SegmentReplaced
+    return found
+
+
+def insert_segments(device_id: int, segments: Sequence[tuple[Segment, int, int]]) -> None:
+    """Segments with the start and the end of their stretch."""
+    rows = b"".join(copy_row(device_id, segment, start, end) for segment, start, end in segments)
+    with connection.cursor() as cursor:
+        copy.copy_expert(cursor, COPY_IN, row_codec.copy_stream([rows]))
+
+
+def copy_row(device_id: int, segment: Segment, start: int, end: int) -> bytes:
+    """As PostgreSQL's binary COPY has it."""
+    numbers = (
+        *(
+            (4, device_id),
+            (2, segment.level),
+            (8, start),
+            (8, end),
+            (4, segment.count),
+            (4, segment.excluded),
+        ),
+        *((8, segment.low), (8, segment.high), (8, segment.first), (8, segment.last)),
+        *((4, segment.interval_count), (8, segment.longest_start), (8, segment.longest)),
+    )
+    packed = [*segment.values, segment.intervals]
+    contents = (
+        segment.totals,
+        b"".join(part.sample.astype("<u8").tobytes() for part in packed),
+        b"".join(part.widths.tobytes() for part in packed),
+        b"".join(part.data for part in packed),
+        segment.interval_sums.astype("<u8").tobytes(),
+        segment.runs,
+    )
+    head = ROW.pack(len(COLUMNS), *(part for number in numbers for part in number))
+    return head + b"".join(struct.pack(">i", len(part)) + part for part in contents)

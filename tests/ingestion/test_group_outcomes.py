@@ -1,0 +1,97 @@
+"""Of the requests that one flush writes each gets its own outcome: what is stored is answered so."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import psycopg2
+import pytest
+from django.db import connection
+
+from devices.ingestion import group_commit
+from devices.ingestion.group_commit import Flusher, NotStored, PendingWrite
+from devices.ingestion.idempotency import IdempotencyClaim
+from devices.ingestion.intake import Intake
+from devices.models import Device
+from devices.storage import row_codec
+from devices.storage.postgresql import readings_table
+from devices.timeline.instants import unix_microseconds
+from devices.timeline.periods import Period
+from tests.support import factories
+from tests.support.factories import NOON
+
+pytestmark = pytest.mark.django_db(transaction=True)
+RECEIPT = {"status": "ok"}
+
+
+@pytest.fixture
+def device() -> Device:
+    return factories.device()
+
+
+@pytest.fixture
+def flusher() -> Iterator[Flusher]:
+    flusher = Flusher()
+    yield flusher
+    flusher.disconnect()
+    flusher.executor.shutdown()
+
+
+@pytest.fixture
+def other() -> Iterator[psycopg2.extensions.connection]:
+    opened = psycopg2.connect(**connection.get_connection_params())
+    yield opened
+    opened.close()
+
+
+def request(device: Device, key: str = "") -> PendingWrite:
+    rows = row_codec.encode_rows(device.pk, np.array([unix_microseconds(NOON)]), np.zeros((1, 3)))
+    once = IdempotencyClaim.of("device:1", key, "/", b"") if key else None
+    return PendingWrite(Intake(rows, RECEIPT), once, None)
+
+
+def stored(device: Device) -> int:
+    return readings_table.count([device.pk], Period())
+
+
+def test_a_key_that_somebody_holds_locked_fails_only_its_own_requests(device, flusher, other, monkeypatch):
+    monkeypatch.setattr(group_commit, "LOCK_TIMEOUT_MS", 200)
+    with other.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO devices_idempotencykey (holder, key, digest, receipt, created_at)"
+            " VALUES ('device:1', 'held', '', '', now())"
+        )
+    plain, keyed = flusher.flush([request(device), request(device, "held")])
+    assert plain == RECEIPT
+    assert isinstance(keyed, NotStored)
+    assert stored(device) == 1
+    other.rollback()
+    assert flusher.flush([request(device, "held")]) == [RECEIPT]
+    assert stored(device) == 2
+
+
+def test_an_error_that_nobody_thought_of_fails_only_its_own_requests(device, flusher):
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql
+            AS $$ BEGIN RAISE EXCEPTION 'broken' USING ERRCODE = 'XX001'; END $$;
+            CREATE TRIGGER broken BEFORE INSERT ON devices_idempotencykey EXECUTE FUNCTION broken()
+            """
+        )
+        try:
+            plain, keyed = flusher.flush([request(device), request(device, "any")])
+        finally:
+            cursor.execute("DROP FUNCTION broken() CASCADE")
+    assert plain == RECEIPT
+    assert isinstance(keyed, NotStored)
+    assert stored(device) == 1
+
+
+def test_a_database_that_only_reads_is_to_be_tried_again(device, flusher):
+    flusher.connect()
+    with flusher.connection.cursor() as cursor:
+        cursor.execute("SET default_transaction_read_only = on")
+    [outcome] = flusher.flush([request(device)])
+    assert isinstance(outcome, NotStored)
+    # On a connection of its own: the old one may be to a server that is no more the first.
+    assert flusher.flush([request(device)]) == [RECEIPT]

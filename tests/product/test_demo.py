@@ -1,0 +1,138 @@
+"""`manage.py demo` as its users have it: started, used, ended in every way, and started again."""
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from config.demo.data_folder import socket_path
+from tests.support.demo import MANAGE, PROCESSES, REQUIRED, STOP_SECONDS, Demo, demo, environment, free_port
+from tests.support.servers import make_open_folder
+
+# Waits for the demo and does nothing more, as make does.
+WAITING_PARENT = """
+import os, subprocess, sys
+subprocess.run([*sys.argv[1:], "--parent", str(os.getpid())])
+"""
+
+
+@pytest.fixture
+def port() -> int:
+    return free_port()
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What the first start of the demo showed, and every later one on its data must show again."""
+
+    data: Path
+    password: str
+    device_ids: list[str]
+    reading: dict
+
+
+@pytest.fixture(scope="module")
+def kept() -> Iterator[Kept]:
+    with make_open_folder() as folder, demo(folder / "data", free_port()) as first:
+        device_ids = [device["id"] for device in first.json("/devices/?limit=100")]
+        seen = Kept(folder / "data", first.password(), device_ids, first.json("/stats/?limit=1")[0])
+        end(first, signal.SIGTERM)
+        yield seen
+
+
+def end(running: Demo, how: signal.Signals) -> None:
+    running.process.send_signal(how)
+    running.process.wait(timeout=STOP_SECONDS)
+
+
+def assert_kept(kept: Kept, running: Demo) -> None:
+    assert [device["id"] for device in running.json("/devices/?limit=100")] == kept.device_ids
+    since = f"/stats/{kept.reading['device_id']}/?start={kept.reading['timestamp']}"
+    assert kept.reading in running.json(f"{since}&limit=1000")
+
+
+def test_demo_says_what_a_visitor_needs(kept: Kept, port: int, left_behind) -> None:
+    start = time.monotonic()
+    with demo(kept.data, port) as running:
+        print(f"ready after {time.monotonic() - start:.1f} s")  # noqa: T201
+        password = running.password()
+        assert f"http://127.0.0.1:{port}/" in running.output
+        assert "DEMO MODE: everything is open without credentials" in running.output
+        assert str(kept.data / "logs") in running.output
+        assert running.lets_admin_in_with(password)
+        assert not running.lets_admin_in_with(kept.password)
+        tree = psutil.Process(running.process.pid).children(recursive=True)
+        assert not [process for process in tree if password in " ".join(process.cmdline())]
+        end(running, signal.SIGTERM)
+    assert running.process.returncode == 0
+    assert running.output.endswith("Stopped.\n")
+    assert left_behind() == []
+    assert not socket_path(kept.data).exists()
+
+
+def test_its_file_lets_commands_reach_it(kept: Kept, port: int) -> None:
+    with demo(kept.data, port):
+        file = kept.data / "env"
+        assert file.stat().st_mode & 0o077 == 0
+        script = f". {file} && {sys.executable} {MANAGE[1]} create_token admin"
+        token = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=30, check=True)
+        assert token.stdout.startswith("plt_")
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_every_start_has_the_data_and_every_end_leaves_no_process(
+    kept: Kept, port: int, left_behind, how: signal.Signals
+) -> None:
+    with demo(kept.data, port) as running:
+        assert_kept(kept, running)
+        end(running, how)
+    assert left_behind() == []
+
+
+def test_it_ends_with_the_parent_that_it_was_told_of(kept: Kept, port: int, left_behind) -> None:
+    with demo(kept.data, port, sys.executable, "-c", WAITING_PARENT) as running:
+        assert_kept(kept, running)
+        end(running, signal.SIGKILL)
+    assert left_behind() == []
+
+
+def test_whatever_is_killed_is_started_again(kept: Kept, port: int, left_behind) -> None:
+    with demo(kept.data, port) as running:
+        killed = running.children()
+        assert killed.keys() == set(PROCESSES)
+        for process in killed.values():
+            process.kill()
+        deadline = time.monotonic() + 30
+        while len(set(running.children().values()) - set(killed.values())) < len(PROCESSES):
+            assert time.monotonic() < deadline, running.output
+            time.sleep(0.05)
+        running.wait_until_ready()
+        assert_kept(kept, running)
+        end(running, signal.SIGHUP)
+    assert left_behind() == []
+
+
+def test_taken_port_is_named_before_anything_starts(open_folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        refused = Demo(open_folder / "data", port)
+        assert refused.process.wait(timeout=30) == 1
+    assert f"Port {port} on 127.0.0.1" in refused.output
+    assert {path.name for path in refused.data.iterdir()} == {"lock"}
+
+
+@pytest.mark.parametrize("name", REQUIRED)
+def test_missing_secret_outside_the_demo_is_named(open_folder: Path, name: str) -> None:
+    given = dict.fromkeys(REQUIRED, "x" * 32) | {"DATABASE_URL": "postgresql:///x", "REDIS_URL": "redis://x"}
+    given.pop(name)
+    env = environment(open_folder, 8080) | given
+    done = subprocess.run([*MANAGE, "web"], env=env, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode != 0
+    assert f"Set {name} in the environment" in done.stderr

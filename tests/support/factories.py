@@ -1,0 +1,128 @@
+"""What tests need to exist, as plain functions; people by role: admin, owner, colleague, stranger."""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+
+from analytics.activity import storage
+from analytics.activity.events.event import EVENT_KINDS, Event
+from analytics.activity.models import Blog, EventType, Post, SpaceType
+from devices import exclusions
+from devices import storage as readings_storage
+from devices.exclusions import Extent
+from devices.models import Device, DeviceProfile, Exclusion
+from devices.storage import interface, row_codec
+from devices.storage.postgresql import readings_table
+from devices.timeline.instants import unix_microseconds
+from devices.timeline.periods import Period
+from devices.timeline.spans import Span
+from users.models import Role, Token, User
+
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+XYZ = ("x", "y", "z")
+
+numbers = count(1)
+
+
+def person(role: Role, login: str = "", **fields: Any) -> User:
+    login = login or f"{role}-{next(numbers)}"
+    return User.objects.create_user(login, f"{login}@example.com", **{"name": login, "role": role, **fields})
+
+
+def admin(**fields: Any) -> User:
+    return person(Role.ADMIN, **fields)
+
+
+def owner(**fields: Any) -> User:
+    return person(Role.OWNER, **fields)
+
+
+def colleague(**fields: Any) -> User:
+    """Staff: sees all data, manages no users."""
+    return person(Role.STAFF, **fields)
+
+
+def stranger(**fields: Any) -> User:
+    """Another owner, who has nothing to do with what the test is about."""
+    return owner(**fields)
+
+
+def token(user: User | None = None, **fields: Any) -> tuple[Token, str]:
+    return Token.issue(user=user or owner(), **fields)
+
+
+def profile(name: str = "xyz", channels: Iterable[str] = XYZ, unit: str = "") -> DeviceProfile:
+    """Made unless it is there: what a migration brought, a transactional test before may have flushed."""
+    found, is_new = DeviceProfile.objects.get_or_create(name=name)
+    if is_new:
+        for position, channel in enumerate(channels):
+            found.channels.create(position=position, name=channel, unit=unit)
+    return found
+
+
+def device(user: User | None = None, **fields: Any) -> Device:
+    return Device.objects.create(owner=user or owner(), **{"profile": profile(), "name": "Pump", **fields})
+
+
+def readings(sender: Device, rows: Iterable[Sequence[float]], start: datetime = NOON) -> None:
+    """Stored readings, a second apart."""
+    times = (start + timedelta(seconds=second) for second in count())
+    append((sender.pk, time, row) for time, row in zip(times, rows, strict=False))
+
+
+def append(readings: Iterable[tuple[int, datetime, Sequence[float]]]) -> None:
+    """Stored readings as (device's integer id, time, values), in one COPY."""
+    rows = [
+        row_codec.encode_row(device_id, unix_microseconds(time), values)
+        for device_id, time, values in readings
+    ]
+    payload = b"".join(row.payload for row in rows)
+    readings_storage.current().append(interface.Rows(payload, [time for row in rows for time in row.times]))
+
+
+def exclusion(
+    sender: Device,
+    start: datetime = NOON,
+    end: datetime = NOON + timedelta(hours=1),
+    values: list[float] | None = None,
+) -> Exclusion:
+    """Of an hour, unless the test says what."""
+    extent = Extent(start, end, values)
+    return exclusions.make(sender, extent, reason="Cleaning", by="colleague", now=NOON)
+
+
+def blog(user: User | None = None, **fields: Any) -> Blog:
+    return Blog.objects.create(owner=user or owner(), **{"name": "Field notes", **fields})
+
+
+def post(author: User | None = None, **fields: Any) -> Post:
+    """Without the event that publishing it writes."""
+    author = author or owner()
+    return Post.objects.create(
+        author=author, **{"blog": fields.get("blog") or blog(author), "header": "Frost", **fields}
+    )
+
+
+def log(user: User | int, name: str, at: datetime = NOON, of: int | None = None) -> Event:
+    """A stored event."""
+    event = Event(uuid4(), getattr(user, "pk", user), name, at, of)
+    storage.current().append([event])
+    return event
+
+
+def event_types() -> None:
+    """What a migration brought, a transactional test before may have flushed."""
+    for number, name in enumerate(("global", "blog", "post"), start=1):
+        space, _ = SpaceType.objects.get_or_create(id=number, defaults={"name": name})
+        for kind_name, kind in EVENT_KINDS.items():
+            if kind.space == name:
+                EventType.objects.get_or_create(id=kind.number, defaults={"name": kind_name, "space": space})
+
+
+def stored_values(device_id: int, period: Period, channels: int) -> np.ndarray:
+    """Of shape (channels, readings)."""
+    return readings_table.read([Span.of(device_id, period)], channels)[0][1]

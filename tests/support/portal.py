@@ -1,0 +1,358 @@
+"""The portal as its users have it: the product's own commands as processes, servers of its own, real HTTP.
+
+A pytest plugin (see conftest.py) with the fixture `portal`. It shares nothing with Django's test database.
+"""
+
+import io
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import psutil
+import psycopg2
+import pytest
+import requests
+from django.conf import settings
+
+from config.demo.embedded import postgres_answers, servers
+from config.processes import Command, Supervisor, describe_exit, last_lines
+from tests.support.servers import free_folder
+
+DATABASE = "plumbline_portal"
+ACTIVITY_DATABASE = f"{DATABASE}_activity"
+SERVER_URLS = ("DATABASE_URL", "REDIS_URL")
+START_SECONDS = 60
+TASK_SECONDS = 60
+POLL_SECONDS = 0.05
+# No proxy of the environment comes between the tests and a loopback address.
+CLIENT = {"timeout": 30, "allow_redirects": False}
+
+# No change: that a credential was used, and that what erased devices left behind goes in the background.
+STORED = """
+    SELECT
+        (SELECT json_agg(u ORDER BY id)::text FROM users_user u),
+        (SELECT json_agg(d ORDER BY id)::text FROM devices_device d),
+        (SELECT json_agg((prefix, name, scopes, expires_at, revoked_at) ORDER BY id)::text FROM users_token),
+        (SELECT json_agg((prefix, expires_at, revoked_at) ORDER BY id)::text FROM devices_devicekey),
+        (SELECT count(*) FROM devices_reading WHERE device_id IN (SELECT id FROM devices_device)),
+        (SELECT json_agg(e ORDER BY id)::text FROM devices_exclusion e),
+        (SELECT count(*) FROM analytics_analysis),
+        (SELECT json_agg((id, name, asked_by_id) ORDER BY id)::text FROM analytics_calculation),
+        (SELECT json_agg(b ORDER BY id)::text FROM activity_blog b),
+        (SELECT json_agg(p ORDER BY id)::text FROM activity_post p)
+"""
+
+Name = Literal["postgres", "redis", "web", "worker", "beat"]
+Role = Literal["admin", "staff", "owner"]
+
+
+@dataclass(frozen=True)
+class Person:
+    """A user, and a token with every scope."""
+
+    id: int
+    login: str
+    token: str
+
+
+@dataclass(frozen=True)
+class Sender:
+    """A device, and its key."""
+
+    id: str
+    key: str
+
+
+class Portal:
+    """Web, worker, beat, PostgreSQL and Redis. `kill` and `start` take each of them by its name."""
+
+    admin_login = "admin"
+
+    def __init__(self, supervisor: Supervisor, urls: Mapping[str, str], port: int) -> None:
+        self.supervisor = supervisor
+        self.server_url = urls["DATABASE_URL"]
+        self.database_url = f"{self.server_url.rpartition('/')[0]}/{DATABASE}"
+        self.redis_url = urls["REDIS_URL"]
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+        self.admin_password = secrets.token_urlsafe(16)
+        self.admin_token = ""
+        self.env = {
+            **{name: value for name, value in os.environ.items() if name != "PLUMBLINE_DEMO"},
+            "DATABASE_URL": self.database_url,
+            "REDIS_URL": self.redis_url,
+            "SECRET_KEY": secrets.token_urlsafe(32),
+            "TOKEN_PEPPER": secrets.token_urlsafe(32),
+            "ALLOWED_HOSTS": "127.0.0.1,localhost",
+            "HTTPS": "0",
+            "PORT": str(port),
+            "PYTHONUNBUFFERED": "1",
+            # What a killed process leaves behind goes with the portal.
+            "TMPDIR": str(supervisor.logs),
+        }
+
+    # --- Processes
+
+    def install(self) -> None:
+        """What the README has an operator do before the first start, and then start."""
+        # `migrate` makes the second one, which is not named here.
+        statements = (
+            *(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)" for name in (DATABASE, ACTIVITY_DATABASE)),
+            f"CREATE DATABASE {DATABASE}",
+        )
+        for statement in statements:
+            execute(self.server_url, statement)
+        self.manage("migrate")
+        for name in ("web", "worker", "beat"):
+            self.supervisor.add(self.command(name))
+        account = ("--login", self.admin_login, "--email", "admin@example.com", "--name", "Admin")
+        self.manage("createsuperuser", "--noinput", *account, DJANGO_SUPERUSER_PASSWORD=self.admin_password)
+        self.admin_token = self.manage("create_token", self.admin_login).strip()
+        self.wait_until_ready()
+
+    def command(self, name: str) -> Command:
+        argv = [sys.executable, settings.BASE_DIR / "manage.py", name]
+        return Command(name=name, argv=argv, env=self.env, folder=settings.BASE_DIR)
+
+    def manage(self, *arguments: str, **env: str) -> str:
+        """What a management command prints; fails the test if the command fails."""
+        argv = [sys.executable, settings.BASE_DIR / "manage.py", *arguments]
+        done = subprocess.run(argv, env=self.env | env, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            pytest.fail(f"manage.py {arguments[0]} {describe_exit(done.returncode)}.\n{done.stderr}")
+        return done.stdout
+
+    def child(self, name: Name) -> Any:
+        return next(child for child in self.supervisor.children if child.command.name == name)
+
+    def kill(self, name: Name) -> None:
+        """kill -9; what it had started must end by itself. It stays dead until `start`."""
+        process = self.child(name).process
+        process.kill()
+        process.wait()
+
+    def start(self, name: Name) -> None:
+        """Start it, unless it lives; returns at once."""
+        child = self.child(name)
+        if child.process.poll() is None:
+            return
+
+        def started() -> bool:
+            try:
+                child.process = child.command.start(child.log)
+            except BlockingIOError:  # what the killed one had started is still ending
+                return False
+            return True
+
+        eventually(started, seconds=START_SECONDS)
+
+    @contextmanager
+    def frozen(self, name: Name) -> Iterator[None]:
+        """It hangs with all that it started: sockets take connections and bytes, and nothing comes back."""
+        process = psutil.Process(self.child(name).process.pid)
+        stopped = [process, *process.children(recursive=True)]
+        for each in stopped:
+            each.suspend()
+        try:
+            yield
+        finally:
+            for each in stopped:
+                each.resume()
+
+    def start_all(self) -> None:
+        for child in self.supervisor.children:
+            if child.command.name in ("postgres", "redis", "web", "worker", "beat"):
+                self.start(child.command.name)
+        eventually(lambda: postgres_answers(self.database_url), seconds=START_SECONDS)
+        self.wait_until_ready()
+
+    def wait_until_ready(self) -> None:
+        eventually(self.is_ready, seconds=START_SECONDS)
+
+    def is_ready(self) -> bool:
+        try:
+            return self.request("GET", "/healthz").status_code == 204
+        except requests.ConnectionError:
+            return False
+
+    # --- HTTP
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        token: str | None = None,
+        device_key: str | None = None,
+        json: Any = None,
+        data: Any = None,
+        headers: Mapping[str, str] | None = None,
+        params: Any = None,
+    ) -> requests.Response:
+        """One request, as written: no slash is added, no redirect followed. `path` may be a whole URL."""
+        sent = dict(headers or {})
+        if token is not None:
+            sent["Authorization"] = f"Token {token}"
+        if device_key is not None:
+            sent["Authorization"] = f"Device {device_key}"
+        url = path if path.startswith("http://") else self.url + path
+        with requests.Session() as session:
+            session.trust_env = False
+            return session.request(method, url, json=json, data=data, headers=sent, params=params, **CLIENT)
+
+    def raw(self, head: bytes, body: bytes = b"") -> tuple[int, dict[str, str], bytes]:
+        """Send a request's bytes as they are; returns status, headers (lower case) and body."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=30) as connection:
+            connection.sendall(head.replace(b"\n", b"\r\n") + body)
+            response = bytearray()
+            while part := connection.recv(65536):
+                response += part
+        top, _, content = bytes(response).partition(b"\r\n\r\n")
+        status, *lines = top.decode("latin-1").split("\r\n")
+        fields = (line.partition(":") for line in lines)
+        return int(status.split()[1]), {name.lower(): value.strip() for name, _, value in fields}, content
+
+    def get(self, path: str, token: str | None = None, **options: Any) -> Any:
+        """The JSON of an answer that must be 200; as the admin if no token is given."""
+        response = self.request("GET", path, token=token or self.admin_token, **options)
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    def new_user(self, role: Role = "owner") -> Person:
+        """Created by the admin through the API, as is the token."""
+        mark = secrets.token_hex(4)
+        fields = {"name": f"{role} {mark}", "email": f"{role}-{mark}@example.com", "role": role}
+        user = self.made("/users/", self.admin_token, fields)
+        return Person(user["id"], user["login"], self.new_token(user["id"]))
+
+    def new_token(self, user_id: int, **fields: Any) -> str:
+        return self.made(f"/users/{user_id}/tokens/", self.admin_token, fields)["token"]
+
+    def new_device(self, owner: Person, profile: str = "xyz", **fields: Any) -> Sender:
+        """Registered by its owner."""
+        device = self.made("/devices/", owner.token, {"user_id": owner.id, "profile": profile, **fields})
+        return Sender(device["id"], device["key"])
+
+    def made(self, path: str, token: str, body: dict) -> dict:
+        response = self.request("POST", path, token=token, json=body)
+        assert response.status_code == 201, response.text
+        return response.json()
+
+    def post_reading(self, device: Sender, **reading: Any) -> dict:
+        response = self.request("POST", f"/devices/{device.id}/stats/", device_key=device.key, json=reading)
+        assert response.status_code == 201, response.text
+        return response.json()
+
+    def ask(self, path: str, token: str, **params: str) -> str:
+        """Ask for an analysis; returns the task's id."""
+        response = self.request("GET", path, token=token, params=params)
+        assert response.status_code == 202, response.text
+        return response.json()["task_id"]
+
+    def wait_for_task(self, task_id: str, token: str, seconds: float = TASK_SECONDS) -> dict:
+        """The task's JSON, once it is over."""
+
+        def over() -> dict | None:
+            task = self.get(f"/tasks/{task_id}/", token)
+            return None if task["status"] in ("PENDING", "STARTED") else task
+
+        return eventually(over, seconds=seconds)
+
+    def result(self, path: str, token: str, **params: str) -> dict:
+        """Ask for an analysis, wait, and return its result."""
+        task = self.wait_for_task(self.ask(path, token, **params), token)
+        assert task["status"] == "SUCCESS", task
+        return task["result"]
+
+    # --- Database
+
+    def query(self, statement: str, *parameters: object) -> list[tuple]:
+        return execute(self.database_url, statement, *parameters)
+
+    def stored(self) -> list[tuple]:
+        """A digest of all that a request could change; it is equal before and after one that was refused."""
+        return self.query(STORED)
+
+    def load(self, device: Sender, readings: Iterable[tuple[datetime, Iterable[float]]]) -> None:
+        """Bring many readings in at once, past the API. Their stamps lie before 2000, where there is room."""
+        [(number,)] = self.query("SELECT id FROM devices_device WHERE uuid = %s", device.id)
+        lines = (
+            f"{number}\t{time.isoformat()}\t{{{','.join(map(repr, values))}}}\n" for time, values in readings
+        )
+        with connected(self.database_url) as connection, connection.cursor() as cursor:
+            cursor.copy_expert("COPY devices_reading FROM STDIN", io.StringIO("".join(lines)))
+
+
+@contextmanager
+def connected(url: str) -> Iterator[Any]:
+    """A connection where each statement is its own transaction."""
+    connection = psycopg2.connect(url)
+    connection.autocommit = True
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def execute(url: str, statement: str, *parameters: object) -> list[tuple]:
+    with connected(url) as connection, connection.cursor() as cursor:
+        cursor.execute(statement, parameters or None)
+        return cursor.fetchall() if cursor.description else []
+
+
+def eventually(found: Callable[[], Any], *, seconds: float) -> Any:
+    """What `found` returns once that is true; fails the test if it isn't within `seconds`."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = found()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            pytest.fail(f"Not within {seconds:g} s, at last {value!r}.")
+        time.sleep(POLL_SECONDS)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+@contextmanager
+def portal_with_servers() -> Iterator[Portal]:
+    """Not installed yet."""
+    with ExitStack() as stack:
+        folder = free_folder(stack)
+        supervisor = Supervisor(folder / "logs")
+        # Also where the tests' own servers are given from outside: this portal's are there to be killed.
+        with pytest.MonkeyPatch.context() as patch:
+            for name in SERVER_URLS:
+                patch.delenv(name)
+            urls = stack.enter_context(servers(folder, supervisor))
+        yield Portal(supervisor, urls, free_port())
+
+
+@pytest.fixture(scope="session")
+def portal() -> Iterator[Portal]:
+    with portal_with_servers() as portal:
+        portal.install()
+        yield portal
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """A test that fails on the portal shows the end of its logs."""
+    report = yield
+    portal = getattr(item, "funcargs", {}).get("portal")
+    if report.failed and portal is not None:
+        for child in portal.supervisor.children:
+            report.sections.append((f"{child.command.name} of the portal", last_lines(Path(child.log))))
+    return report
