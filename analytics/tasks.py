@@ -13,10 +13,9 @@ from analytics import analyses, calculations, queue
 from analytics.kernels.declaration import NoResult, Refused
 from analytics.models import Analysis, Calculation, Run
 from analytics.questions import BadQuestion
+from devices.locks import AdvisoryLock, single_run
 from devices.storage import Unavailable
-from devices.upkeep import single_run
 
-RECONCILE_LOCK = 7_586_204
 # What does not end when it is told to is killed so much later.
 KILL_AFTER_SECONDS = 5
 
@@ -92,7 +91,7 @@ def run_calculation(self: CalculationTask, calculation_id: str) -> None:
 
 @shared_task(ignore_result=True)
 def reconcile_runs() -> int:
-    with single_run(RECONCILE_LOCK) as is_ours:
+    with single_run(AdvisoryLock.RECONCILE_RUNS) as is_ours:
         if not is_ours:
             return 0
         now = timezone.now()

@@ -18,14 +18,13 @@ from django.db import IntegrityError, OperationalError, connection, transaction
 from devices import store, tiles
 from devices.columns import Gone
 from devices.cover import VALID
+from devices.locks import AdvisoryLock
 from devices.making import base_segment, cuts, upper_segment
 from devices.spans import INFINITY, MINUS_INFINITY, Span, literal
 from devices.tiles import UNBUILT, Tile, insert, stored
 
 logger = logging.getLogger(__name__)
 
-# Locks of devices, whose numbers are the second half of the lock.
-DEVICE_LOCK = 75_862
 # Only readings older than this are built of. Fresh ones, which leave no entry in the change log, are stored
 # within LATE_AFTER_SECONDS of their stamp and however long a transaction takes: the oldest is waited for.
 SETTLED_SECONDS = 15 * 60
@@ -288,14 +287,14 @@ class Builder:
 def held_by_us(device_id: int) -> Iterator[bool]:
     """Whether the device is ours to build; another process may be at it."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [DEVICE_LOCK, device_id])
+        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [AdvisoryLock.BUILD_SEGMENTS, device_id])
         is_ours = cursor.fetchone()[0]
     try:
         yield is_ours
     finally:
         if is_ours:
             with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [DEVICE_LOCK, device_id])
+                cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [AdvisoryLock.BUILD_SEGMENTS, device_id])
 
 
 def build(

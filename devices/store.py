@@ -17,12 +17,12 @@ import numpy as np
 from django.db import DatabaseError, connection, transaction
 
 from devices import journal
+from devices.locks import AdvisoryLock
 from devices.periods import Period
 from devices.spans import INFINITY, MINUS_INFINITY, Span, arrays, literal, microseconds
 from devices.storage import Day, Position, Rows, StoredReading
 
 TABLE = "devices_reading"
-PARTITION_LOCK = 7_586_202
 ERASE_BATCH = 20_000
 COPY_IN = f"COPY {TABLE} (device_id, time, values) FROM STDIN (FORMAT binary)"
 COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
@@ -174,7 +174,7 @@ def make_partitions(times: Iterable[datetime]) -> list[str]:
         name = f"{TABLE}_{first:%Y_%m}" if is_month else f"{TABLE}_{first:%Y}"
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SET LOCAL lock_timeout = '5s'")
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [PARTITION_LOCK])
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [AdvisoryLock.MAKE_PARTITION])
             cursor.execute("SELECT to_regclass(%s) IS NULL", [name])
             if cursor.fetchone()[0]:
                 # Attaching takes a weaker lock than creating in place: readings keep coming in meanwhile.

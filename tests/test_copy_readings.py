@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from devices import copying, rollups, statistics, storage, store
 from devices.ingest import microseconds
-from devices.management.commands.copy_readings import LOCK
+from devices.locks import AdvisoryLock
 from devices.models import Device, Segment
 from devices.periods import Period
 from devices.spans import Span
@@ -208,7 +208,7 @@ def test_deleting_where_the_portal_writes_is_refused(there, settings):
 
 def test_only_one_copies_at_a_time(devices, there):
     with psycopg2.connect(**connection.get_connection_params()) as other, other.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(%s)", [LOCK])
+        cursor.execute("SELECT pg_advisory_lock(%s)", [AdvisoryLock.COPY_READINGS])
         assert "Another copy_readings is under way." in failing(there.url)
     other.close()
 

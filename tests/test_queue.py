@@ -21,7 +21,8 @@ from analytics import queue
 from analytics.asking import ask_for_analysis
 from analytics.models import Analysis, Calculation, Status
 from analytics.questions import Question
-from analytics.tasks import RECONCILE_LOCK, reconcile_runs, run_analysis
+from analytics.tasks import reconcile_runs, run_analysis
+from devices.locks import AdvisoryLock
 from devices.periods import Period
 from tests import factories
 from tests.concurrency import another_connection, at_the_same_time, held_by_another
@@ -386,7 +387,7 @@ class TestReconciling:
 
     def test_a_second_reconciler_at_the_same_time_does_nothing(self, broker):
         queued()
-        with held_by_another(RECONCILE_LOCK):
+        with held_by_another(AdvisoryLock.RECONCILE_RUNS):
             assert reconcile_runs() == 0
         assert sent(broker) == []
         assert reconcile_runs() == 1

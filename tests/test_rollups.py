@@ -15,6 +15,7 @@ from django.utils import timezone
 from devices import exclusions, journal, rollups, statistics, store, tasks, upkeep
 from devices.exclusions import Extent
 from devices.ingest import microseconds
+from devices.locks import AdvisoryLock
 from devices.models import Change, Device, Rollup, Segment
 from devices.periods import Period
 from devices.rollups import Sizes
@@ -155,9 +156,9 @@ class TestBuilding:
     def test_a_device_that_somebody_else_builds_is_left_to_them(self):
         of = filled()
         with another_connection() as cursor:
-            cursor.execute("SELECT pg_advisory_lock(%s, %s)", [rollups.DEVICE_LOCK, of.pk])
+            cursor.execute("SELECT pg_advisory_lock(%s, %s)", [AdvisoryLock.BUILD_SEGMENTS, of.pk])
             assert build(of) == (0, False, 0.0)
-            cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [rollups.DEVICE_LOCK, of.pk])
+            cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [AdvisoryLock.BUILD_SEGMENTS, of.pk])
         assert build(of).readings == 3000
 
     def test_work_stops_when_time_is_up_and_goes_on_later(self):

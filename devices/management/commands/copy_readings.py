@@ -9,15 +9,13 @@ from django.db import InterfaceError, OperationalError
 
 from devices import copying, storage
 from devices.copying import Difference, Surplus
+from devices.locks import AdvisoryLock, single_run
 from devices.management.commands.import_readings import GOES_ON, Bar
 from devices.models import Device
 from devices.storage import Storage, Unavailable
-from devices.upkeep import single_run
 
 OWN = "postgresql"
 SHOWN = 100
-# Two at a time would each bring what is missing.
-LOCK = 7_586_230
 
 
 class Command(BaseCommand):
@@ -54,7 +52,7 @@ class Command(BaseCommand):
             if check:
                 left = copying.compare(source, target, devices, bar.show)
             else:
-                with single_run(LOCK) as is_ours:
+                with single_run(AdvisoryLock.COPY_READINGS) as is_ours:
                     if not is_ours:
                         raise CommandError("Another copy_readings is under way.")
                     left = copying.copy(source, target, devices, bar.show, surplus)
