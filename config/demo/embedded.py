@@ -29,7 +29,8 @@ from config.demo.data_folder import (
     socket_path,
     stored_secrets,
 )
-from config.processes import Command, Supervisor
+from config.processes import Command
+from config.supervisor import Supervisor
 
 # Nothing of our own environment may steer the servers (PGPORT, PGDATA, a locale that is not installed).
 ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}

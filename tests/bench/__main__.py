@@ -20,7 +20,7 @@ from typing import Self
 
 from config.demo.data_folder import ServersError
 from config.demo.embedded import servers
-from config.processes import GaveUp, Supervisor
+from config.supervisor import GaveUp, Supervisor
 from tests.bench import asking, contenders, report, sides
 from tests.bench.contenders import Contender, Sample
 from tests.bench.load import Failed, Figures

@@ -7,7 +7,8 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
-from config.processes import Command, Supervisor
+from config.processes import Command
+from config.supervisor import Supervisor
 from tests.bench import sides
 from tests.bench.load import Failed
 

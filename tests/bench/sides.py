@@ -18,7 +18,8 @@ import django
 import psycopg2
 from django.core.management import call_command
 
-from config.processes import Command, Supervisor
+from config.processes import Command
+from config.supervisor import Supervisor
 from tests.bench.load import Failed
 
 ROOT = Path(__file__).parents[2]

@@ -278,9 +278,10 @@ def test_the_image_gets_the_program_and_nothing_else() -> None:
     folders = {name for name in apps if (ROOT / name).is_dir()} | {
         path.name for path in settings["TEMPLATES"][0]["DIRS"]
     }
-    wanted = {"manage.py", *(f"{folder}/any/file.py" for folder in folders)}
+    files = {"manage.py", "pyproject.toml", "requirements.lock"}
+    wanted = files | {f"{folder}/any/file.py" for folder in folders}
     assert {path for path in wanted if not is_sent(path)} == set()
-    others = {path.name for path in ROOT.iterdir()} - folders - {"manage.py", "requirements.lock"}
+    others = {path.name for path in ROOT.iterdir()} - folders - files
     refused = (
         {f"{name}/any" for name in others} | others | {".env", ".git/config", "config/__pycache__/x.pyc"}
     )
@@ -307,7 +308,7 @@ sys.meta_path.insert(0, OnlyLocked)
 import django
 django.setup()
 from django.core.management import get_commands, load_command_class
-import config.asgi, config.urls
+import config.asgi.application, config.urls
 from config.celery import app
 
 app.loader.import_default_modules()

@@ -25,12 +25,14 @@ from config.demo.data_folder import (
     stored_secrets,
 )
 from config.demo.embedded import postgres_answers, servers
-from config.processes import Supervisor, prctl
+from config.processes import prctl
+from config.supervisor import Supervisor
 
 HOLDER = """
 import json, sys
 from pathlib import Path
-from config.embedded import locked, servers
+from config.demo.data_folder import locked
+from config.demo.embedded import servers
 
 data = Path(sys.argv[1])
 with locked(data), servers(data) as urls:

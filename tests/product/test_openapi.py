@@ -9,7 +9,7 @@ from django.test import Client, RequestFactory
 from django.urls import URLResolver, get_resolver
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from config.middleware import RefuseUnknownQuery
+from config.middleware.query_parameters import RefuseUnknownQuery
 
 METHODS = {"get", "post", "put", "patch", "delete"}
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
-from config import processes
-from config.processes import Child, Command, GaveUp, Stopped, Supervisor
+from config import supervisor as supervision
+from config.processes import Command
+from config.supervisor import Child, GaveUp, Stopped, Supervisor
 
 
 def shell(name: str, script: str, **options: object) -> Command:
@@ -111,7 +112,7 @@ def test_without_a_folder_of_logs_children_print_where_we_do(capfd: pytest.Captu
 
 
 def test_large_log_is_set_aside_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "LOG_BYTES", 10)
+    monkeypatch.setattr(supervision, "LOG_BYTES", 10)
     (tmp_path / "once.log").write_text("a long story\n")
     with Supervisor(tmp_path) as supervisor:
         supervisor.run_once(shell("once", "echo new"))

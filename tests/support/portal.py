@@ -24,7 +24,8 @@ import requests
 from django.conf import settings
 
 from config.demo.embedded import postgres_answers, servers
-from config.processes import Command, Supervisor, describe_exit, last_lines
+from config.processes import Command, describe_exit, last_lines
+from config.supervisor import Supervisor
 from tests.support.servers import free_folder
 
 DATABASE = "plumbline_portal"

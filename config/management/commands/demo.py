@@ -15,7 +15,7 @@ from django.core.management.base import BaseCommand, CommandError
 from config.demo.data_folder import ServersError, locked, stored_secrets
 from config.demo.embedded import servers
 from config.processes import Command as Process
-from config.processes import GaveUp, Stopped, Supervisor
+from config.supervisor import GaveUp, Stopped, Supervisor
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 READY_SECONDS = 60

@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from config.celery import app
 from config.processes import Command as Process
-from config.processes import GaveUp, Stopped, Supervisor
+from config.supervisor import GaveUp, Stopped, Supervisor
 
 # Each has processes of its own: long ones of one kind hold up no other, least of all what takes up lost runs.
 GROUPS = {
