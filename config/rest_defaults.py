@@ -1,4 +1,4 @@
-"""API manners that settings plug into REST framework; errors are in `config.problems`."""
+"""Parser, content negotiation and pagination of the API; errors are in `config.problems`."""
 
 import json
 import re
@@ -15,13 +15,13 @@ from rest_framework.parsers import BaseParser
 from rest_framework.response import Response
 from rest_framework.utils.urls import remove_query_param
 
-MOST_NOT_FINITE = 100
-NOT_A_CURSOR = "Not a cursor of this list."
+MAX_NOT_FINITE = 100
+INVALID_CURSOR = "Not a cursor of this list."
 ID = re.compile(r"[0-9]{1,18}")
 
 
 class StrictJSONParser(BaseParser):
-    """JSON as RFC 8259 has it: no NaN, no Infinity, no number beyond a double, bounded depth, UTF-8 only."""
+    """Parse JSON by RFC 8259: UTF-8, bounded depth, no NaN, no Infinity, no number beyond a double."""
 
     media_type = "application/json"
 
@@ -35,9 +35,9 @@ class StrictJSONParser(BaseParser):
 
 
 def not_finite(body: bytes) -> dict[str, str]:
-    """Where a body that is JSON but for NaN, Infinity and numbers beyond a double has them, by path."""
+    """Map the path of each NaN, Infinity or number beyond a double to a message; empty for other faults."""
     try:
-        return dict(islice(paths_not_finite(json.loads(body)), MOST_NOT_FINITE))
+        return dict(islice(paths_not_finite(json.loads(body)), MAX_NOT_FINITE))
     except (ValueError, RecursionError):
         return {}
 
@@ -51,7 +51,7 @@ def paths_not_finite(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
 
 
 class JSONInAnyCase(DefaultContentNegotiation):
-    """A client that accepts none of what we have gets JSON all the same: no reading is lost over a header."""
+    """Answer in JSON even if the client does not accept it: a reading must not be lost over a header."""
 
     def select_renderer(self, request: Any, renderers: Any, format_suffix: str | None = None) -> Any:
         try:
@@ -61,7 +61,7 @@ class JSONInAnyCase(DefaultContentNegotiation):
 
 
 class KeysetPagination(CursorPagination):
-    """A plain array a page, with `Link` and, as these tables are small, `X-Total-Count`."""
+    """Pages as plain arrays with `Link` and `X-Total-Count`; counting is cheap in these tables."""
 
     page_size = 100
     max_page_size = 1000
@@ -77,10 +77,10 @@ class KeysetPagination(CursorPagination):
         try:
             cursor = super().decode_cursor(request)
         except exceptions.NotFound as error:
-            raise exceptions.ValidationError({"cursor": NOT_A_CURSOR}) from error
-        # A position is a row's id, by the `ordering`. The library reads most nonsense as an empty cursor.
+            raise exceptions.ValidationError({"cursor": INVALID_CURSOR}) from error
+        # By `ordering`, a position is a row's id. The library reads most nonsense as an empty cursor.
         if cursor and not (any(cursor) and ID.fullmatch(cursor.position or "0")):
-            raise exceptions.ValidationError({"cursor": NOT_A_CURSOR})
+            raise exceptions.ValidationError({"cursor": INVALID_CURSOR})
         return cursor
 
     def get_page_size(self, request: Any) -> int:

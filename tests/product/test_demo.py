@@ -64,7 +64,7 @@ def test_demo_says_what_a_visitor_needs(kept: Kept, port: int, left_behind) -> N
         print(f"ready after {time.monotonic() - start:.1f} s")  # noqa: T201
         password = running.password()
         assert f"http://127.0.0.1:{port}/" in running.output
-        assert "DEMO MODE: everything is open without credentials" in running.output
+        assert "DEMO MODE: anybody who reaches this address has full access" in running.output
         assert str(kept.data / "logs") in running.output
         assert running.lets_admin_in_with(password)
         assert not running.lets_admin_in_with(kept.password)

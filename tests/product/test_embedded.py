@@ -208,7 +208,7 @@ def test_secrets_are_made_once_and_private(data: Path) -> None:
 
 def test_lost_secrets_of_a_database_are_named(data: Path) -> None:
     (data / "postgres").mkdir(parents=True)
-    with locked(data), pytest.raises(ServersError, match=r"secrets\.json is gone"):
+    with locked(data), pytest.raises(ServersError, match=r"secrets\.json is missing"):
         stored_secrets(data)
 
 
@@ -222,7 +222,7 @@ def test_socket_folder_open_to_others_is_refused(open_folder: Path) -> None:
     squatted = open_folder / "sockets"
     squatted.mkdir()
     squatted.chmod(0o777)
-    with pytest.raises(ServersError, match="sockets must be a folder of our own"):
+    with pytest.raises(ServersError, match="sockets must be owned by this user"):
         private_folder(squatted, Account(os.geteuid(), os.getegid()))
 
 
