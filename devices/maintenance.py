@@ -1,4 +1,4 @@
-"""Periodic jobs on readings and Idempotency-Keys. Each is safe to run twice, and at the same time."""
+"""Periodic jobs on readings and Idempotency-Keys. Each may run twice, also at the same time."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from devices.models import Erasure
 from devices.storage import change_log
 
 ERASE_LOCK = 7_586_203
-# A request that had passed the door when its device was erased may still store a reading.
+# A request accepted before its device was erased may store a reading up to LATE_REQUESTS later.
 LATE_REQUESTS = timedelta(minutes=10)
 KEYS_LOCK = 7_586_205
 KEYS_KEPT = timedelta(days=7)
@@ -20,7 +20,7 @@ COMPACT_LOCK = 7_586_206
 
 
 def erase_readings(now: datetime) -> int:
-    """Delete what erased devices have left behind; returns the number of readings."""
+    """Delete the readings of erased devices; return their number."""
     total = 0
     with single_run(ERASE_LOCK) as is_ours:
         for erasure in Erasure.objects.all() if is_ours else ():
@@ -31,7 +31,7 @@ def erase_readings(now: datetime) -> int:
 
 
 def forget_keys(now: datetime) -> int:
-    """Delete the Idempotency-Keys that are older than KEYS_KEPT, in bounded steps; returns their number."""
+    """Delete Idempotency-Keys older than KEYS_KEPT in batches of KEY_BATCH; return their number."""
     step = """
         DELETE FROM devices_idempotencykey WHERE ctid = ANY(ARRAY(
             SELECT ctid FROM devices_idempotencykey WHERE created_at < %s LIMIT %s
@@ -49,7 +49,7 @@ def forget_keys(now: datetime) -> int:
 
 
 def compact_changes() -> int:
-    """Keep the change log bounded; returns the number of entries that others now stand for."""
+    """Bound the change log by merging entries; return the number of entries that were merged away."""
     with single_run(COMPACT_LOCK) as is_ours:
         return change_log.compact() if is_ours else 0
 

@@ -1,7 +1,7 @@
-"""Corrections: readings that statistics leave out, for a reason that is kept, until that is taken back.
+"""Corrections: make and lift exclusions, which leave readings out of statistics for a stated reason.
 
-A reading itself never changes. An exclusion is a rule: late readings of its period are left out as well.
-Making and lifting one changes what results are about, and is noted as such in the same transaction.
+Readings themselves never change. An exclusion is a rule that also covers late readings of its period. Making
+or lifting one makes results stale and is noted in the change log in the same transaction.
 """
 
 from datetime import datetime, timedelta
@@ -19,11 +19,11 @@ MICROSECOND = timedelta(microseconds=1)
 
 
 class NoSuchReading(ValueError):
-    """Nothing stored has this stamp and these values."""
+    """No stored reading has this timestamp and these values."""
 
 
 class Extent(NamedTuple):
-    """What is left out: all of the half-open period, or with `values` only what has exactly these."""
+    """The readings of a half-open period, or with `values` only those with exactly these values."""
 
     start_time: datetime
     end_time: datetime
@@ -31,7 +31,7 @@ class Extent(NamedTuple):
 
 
 def of_reading(device: Device, time: datetime, values: list[float]) -> Extent:
-    """Raises NoSuchReading. Readings equal in stamp and values cannot be told apart: it is of all of them."""
+    """The extent of one reading, and of all that equal it in timestamp and values. Raises NoSuchReading."""
     try:
         end = time + MICROSECOND
     except OverflowError as error:
@@ -43,7 +43,7 @@ def of_reading(device: Device, time: datetime, values: list[float]) -> Extent:
 
 @transaction.atomic
 def make(device: Device, extent: Extent, *, reason: str, by: str, now: datetime) -> Exclusion:
-    """`by` is a login."""
+    """Exclude readings; `by` is the login of the person who does it."""
     exclusion = Exclusion(device=device, **extent._asdict(), reason=reason, made_by=by, made_at=now)
     exclusion.save(force_insert=True)
     note(exclusion)
@@ -52,7 +52,7 @@ def make(device: Device, extent: Extent, *, reason: str, by: str, now: datetime)
 
 @transaction.atomic
 def lift(exclusion: Exclusion, *, by: str, now: datetime) -> bool:
-    """Whether this call lifted it; who comes second changes nothing."""
+    """Lift the exclusion; return False if it was lifted already. `by` is a login."""
     in_force = Exclusion.objects.in_force().filter(pk=exclusion.pk)
     if in_force.update(lifted_by=by, lifted_at=now) == 0:
         return False
@@ -61,6 +61,6 @@ def lift(exclusion: Exclusion, *, by: str, now: datetime) -> bool:
 
 
 def note(exclusion: Exclusion) -> None:
-    """No result, and no segment, about its period holds any longer."""
+    """Note that results and segments of the exclusion's period are no longer valid."""
     period = Period(exclusion.start_time, exclusion.end_time)
     change_log.note_change(Span.of(exclusion.device_id, period))
