@@ -1,4 +1,4 @@
-"""From asking for an analysis to its result: over HTTP, with Celery and a client that polls."""
+"""The time from asking for an analysis over HTTP to its result, with Celery and a polling client."""
 
 import http.client
 import json
@@ -21,9 +21,9 @@ PATIENCE_SECONDS = 10
 
 
 def times(supervisor: Supervisor, urls: Mapping[str, str], asks: int) -> list[float]:
-    """Seconds from the request to the answer that has the result, of each ask. Raises Failed.
+    """Seconds from each of `asks` requests to the answer with its result. Raises Failed.
 
-    Each is about a period of its own: none can be answered by an earlier result.
+    Each asks about another period, so that no earlier result can answer it.
     """
     portal = sides.start_portal("asking", supervisor, urls, devices=1)
     for name in ("worker", "beat"):
@@ -45,7 +45,7 @@ def times(supervisor: Supervisor, urls: Mapping[str, str], asks: int) -> list[fl
 
 
 class Client:
-    """Over one connection that stays."""
+    """An HTTP client with one persistent connection."""
 
     def __init__(self, port: int) -> None:
         self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
@@ -71,5 +71,5 @@ class Client:
             task = self.answer("GET", f"/tasks/{task['task_id']}/", authorization, expected=200)
         seconds = time.perf_counter() - began
         if task["status"] != "SUCCESS" or task["result"]["x"]["count"] != READINGS:
-            raise Failed(f"Not a result: {task}")
+            raise Failed(f"Not the expected result: {task}")
         return seconds

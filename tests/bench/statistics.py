@@ -1,6 +1,6 @@
-"""Exact statistics of much: the portal beside percentile_cont in the same PostgreSQL, DuckDB and chDB.
+"""Exact statistics of many readings: the portal, percentile_cont in the same PostgreSQL, DuckDB and chDB.
 
-Needs Django set up on a migrated database of its own. All answers are compared: figures are of right ones.
+Needs Django set up on its own migrated database. All answers are compared, so only correct ones are timed.
 """
 
 import os
@@ -40,7 +40,7 @@ FLEET, FLEET_READINGS = 100, 100_000
 SMALL_READINGS = 100
 POINTS = 1000
 YEAR = timedelta(days=365)
-# More of one device, and sorting in PostgreSQL takes minutes.
+# With more readings of one device, sorting in PostgreSQL takes minutes.
 MOST_FOR_SQL = 10_000_000
 INGESTED_A_SECOND = 5000
 CHANNELS = 3
@@ -49,7 +49,7 @@ RAW = np.dtype([("t", "<i8"), ("values", "<f8", (CHANNELS,))])
 
 @dataclass
 class Outcome:
-    """Seconds of each round by (what, who); and what building took and needs."""
+    """Seconds of each round by (query, contender), and the cost of building by size (see `built`)."""
 
     seconds: dict[tuple[str, str], list[float]] = field(default_factory=dict)
     built: dict[int, tuple[float, float, float]] = field(default_factory=dict)
@@ -62,16 +62,16 @@ class Outcome:
         return median(found) if found else None
 
     def ratio(self, what: str, who: str) -> float | None:
-        """How many times longer than ours, the median over the rounds."""
+        """The median over the rounds of their time divided by ours."""
         theirs, ours = self.seconds.get((what, who), []), self.seconds.get((what, OURS), [])
         ratios = [a / b for a, b in zip(theirs, ours, strict=False)]
         return median(ratios) if ratios else None
 
 
 def measure(folder: Path, sizes: Sequence[int], rounds: int, say: Callable[[str], None]) -> Outcome:
-    """Raises Failed if two that are asked the same do not agree."""
+    """Measure everything. Raises Failed if two contenders' answers differ."""
     outcome = Outcome()
-    # For percentile_cont; once, as a statement just before would wake the server up for it alone.
+    # For percentile_cont. Set once: a statement just before each query would warm the server up for it.
     query("SET work_mem = '1GB'")
     owner = User.objects.create_user("bench", "bench@example.com", name="Bench")
     profile = DeviceProfile.objects.get(name="xyz")
@@ -91,7 +91,7 @@ def measure(folder: Path, sizes: Sequence[int], rounds: int, say: Callable[[str]
                 one_round(outcome, device, size, contenders)
             for _ in range(2 * rounds + 1):
                 draw_and_check(outcome, device, size)
-        # The first of all is a warm-up.
+        # The first round is a warm-up.
         forget_first(outcome)
         if size <= MOST_FOR_SQL:
             largest = device
@@ -114,7 +114,7 @@ def forget_first(outcome: Outcome) -> None:
 
 
 def filled(owner: User, profile: DeviceProfile, size: int, file: Path) -> Device:
-    """A device with a reading a second, of numbers that have nothing in common: the worst to pack."""
+    """A device with a reading a second of random doubles, which compress worst."""
     device = Device.objects.create(owner=owner, profile=profile, name=f"{size:,}")
     end = datetime.now(UTC) - timedelta(hours=1)
     last = (end - UNIX_EPOCH) // MICROSECOND
@@ -130,7 +130,10 @@ def filled(owner: User, profile: DeviceProfile, size: int, file: Path) -> Device
 
 
 def built(device: Device, size: int) -> tuple[float, float, float]:
-    """Microseconds and bytes a reading, and what rows and segments need together, to rows alone."""
+    """Build segments. Return microseconds and bytes per reading, and the size ratio (rows + segments) / rows.
+
+    Raises Failed if not all readings are built.
+    """
     query("VACUUM (ANALYZE) devices_reading")
     before = bytes_of("devices_segment")
     began = time.perf_counter()
@@ -149,7 +152,7 @@ PARTITIONS = "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent =
 
 
 def bytes_of(table: str) -> int:
-    """With its indexes and what is stored out of line."""
+    """The size of a table with its indexes and TOAST table."""
     return query("SELECT pg_total_relation_size(%s)", [table])[0][0]
 
 
@@ -159,7 +162,7 @@ def query(statement: str, parameters: Sequence[Any] = ()) -> list[tuple]:
         return cursor.fetchall() if cursor.description else []
 
 
-# --- Who is asked. Each gives seconds and the medians.
+# --- The contenders: each returns seconds and the medians
 
 Answer = tuple[float, list[float]]
 Contender = Callable[[Device, Period], Answer]
@@ -172,7 +175,7 @@ def timed(job: Callable[[], list[float]]) -> Answer:
 
 
 def ours(device: Device, period: Period) -> Answer:
-    """All of an answer: other figures and the coverage too."""
+    """The portal's whole answer, including the other figures and the coverage."""
     return timed(
         lambda: [numbers.median for numbers in statistics.of_device(device, period).channels.values()]
     )
@@ -206,7 +209,7 @@ def engine(name: str, folder: Path, file: Path) -> Iterator[subprocess.Popen]:
     ) as process:
         try:
             if process.stdout.readline().strip() != "ready":
-                raise Failed(f"{name} did not begin.")
+                raise Failed(f"{name} did not start.")
             yield process
         finally:
             process.stdin.close()
@@ -243,8 +246,7 @@ def series_row(size: int) -> str:
 
 
 def draw_and_check(outcome: Outcome, device: Device, size: int) -> None:
-    """What a chart of a year at a reading a second takes, or of as much of that as there is, and telling if
-    a result about all readings still holds."""
+    """Time a chart of the last year, or of all readings if fewer, and the check whether a result is stale."""
     period, snapshot = Period(end=end_of(device)), statistics.snapshot()
     year = Period(period.end - YEAR, period.end) if size > YEAR.total_seconds() else period
     began = time.perf_counter()
@@ -255,7 +257,7 @@ def draw_and_check(outcome: Outcome, device: Device, size: int) -> None:
     changed = statistics.changed_since([device.pk], period, snapshot)
     outcome.note(f"{size:,} readings, is a result stale", OURS, time.perf_counter() - began)
     if (drawn, count, changed) != (min(size, YEAR.total_seconds()), size, set()):
-        raise Failed(f"Of {size} readings {drawn} are drawn, {count} counted, {changed} changed.")
+        raise Failed(f"{size} readings: {drawn} drawn, {count} counted, {changed} changed.")
 
 
 def end_of(device: Device) -> datetime:
@@ -265,7 +267,7 @@ def end_of(device: Device) -> datetime:
 def compare(
     outcome: Outcome, what: str, device: Device, period: Period, contenders: dict[str, Contender]
 ) -> None:
-    """One question to all, in an order of its own. Raises Failed."""
+    """Ask all contenders the same, in random order. Raises Failed if their answers differ."""
     answers = {}
     for who in random.sample(list(contenders), len(contenders)):
         seconds, answers[who] = contenders[who](device, period)
@@ -276,7 +278,7 @@ def compare(
             raise Failed(f"{what}: {who} has {medians}, the portal {answers[OURS]}.")
 
 
-# --- Many devices, and much at the same time
+# --- Many devices, and statistics during ingestion
 
 
 def fleet(outcome: Outcome, profile: DeviceProfile, folder: Path, rounds: int) -> None:
@@ -306,7 +308,7 @@ def fleet(outcome: Outcome, profile: DeviceProfile, folder: Path, rounds: int) -
 
 @contextmanager
 def ingestion(owner: User, profile: DeviceProfile) -> Iterator[None]:
-    """Fresh readings of 50 devices, from a thread of this process."""
+    """Store fresh readings of 50 devices from a thread of this process."""
     ids = np.array([Device.objects.create(owner=owner, profile=profile).pk for _ in range(50)])
     over = threading.Event()
 

@@ -1,4 +1,4 @@
-"""What the figures of statistics come to: tables, what was to be reached, a plot."""
+"""Report of statistics: tables, targets, and a plot."""
 
 from collections.abc import Mapping, Sequence
 from math import log10
@@ -21,14 +21,15 @@ WHO = (OURS, SQL, *ENGINES)
 INTRODUCTION = f"""\
 ## Exact statistics
 
-Minimum, maximum, count, sum and median of three channels of one device, a reading a second, full doubles (the
-worst to pack). The portal's answer is a whole one, with coverage, by [sorted segments](statistics.md);
-**{SQL}** runs in the same PostgreSQL with `work_mem` of 1 GB; DuckDB and chDB (`quantileExactInclusive`) have
-the same readings in their own files and answer in a process of their own, with all cores. All medians are
-compared: with PostgreSQL's to the last bit. Figures are medians over the rounds; each ratio is of one round.
+Minimum, maximum, count, sum and median of three channels of one device, a reading a second, full doubles
+(the worst case for compression). The portal computes its whole answer, with coverage, from [sorted
+segments](statistics.md); **{SQL}** runs in the same PostgreSQL with `work_mem` of 1 GB; DuckDB and chDB
+(`quantileExactInclusive`) hold the same readings in their own files and answer in their own process, with
+all cores. All medians are compared, with PostgreSQL's to the last bit. Figures are medians over the rounds;
+each ratio is of one round.
 
-“Asked over HTTP” is the whole way of a small analysis: a POST, a worker's process, and a client that asks
-every 5 ms whether there is a result, each time about another period.
+“Asked over HTTP” is a small analysis from start to end: a POST, a worker's process, and a client that polls
+for the result every 5 ms, each time with another period.
 """
 
 
@@ -87,9 +88,9 @@ def tables(outcome: Outcome, sizes: Sequence[int]) -> str:
     ]
     return "\n\n".join(
         (
-            table(["ratio", "median", "to reach", ""], ratios),
+            table(["ratio", "median", "target", ""], ratios),
             table(["ms", *WHO], times),
-            table(["building", "µs a reading", "bytes a reading", "rows and segments / rows"], built),
+            table(["building", "µs per reading", "bytes per reading", "rows and segments / rows"], built),
         )
     )
 
@@ -104,14 +105,14 @@ def milliseconds(seconds: float | None) -> str:
     return f"{seconds * 1000:,.0f}" if seconds >= 0.1 else f"{seconds * 1000:.1f}"
 
 
-# --- A plot, in which both axes are logarithmic
+# --- The plot; both axes are logarithmic
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 360, 70, 130, 20, 50
 COLOURS = {OURS: "#0a7d6c", SQL: "#b04a1d", "DuckDB": "#8a6d00", "chDB": "#6b4fbb"}
 
 
 def plot(outcome: Outcome, sizes: Sequence[int]) -> str:
-    """SVG: milliseconds for all time by the number of readings."""
+    """An SVG of milliseconds for all time by the number of readings."""
     lines = {
         who: [
             (size, seconds * 1000)

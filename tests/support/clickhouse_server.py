@@ -26,34 +26,34 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(200, b"Ok.\n")
 
     def do_POST(self) -> None:
-        parameters = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
+        fields = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self.headers.get_content_type() == "multipart/form-data":
             head = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()
             for part in message_from_bytes(head + body).get_payload():
                 name = part.get_param("name", header="Content-Disposition")
-                parameters[name] = part.get_payload(decode=True).decode()
+                fields[name] = part.get_payload(decode=True).decode()
             body = b""
         try:
-            self.answer(200, self.run(parameters, body))
+            self.answer(200, self.run(fields, body))
         except RuntimeError as error:
             self.answer(500, str(error).encode())
 
-    def run(self, url: dict[str, str], body: bytes) -> bytes:
-        statement = url.pop("query", "").encode() or body
-        parameters = {name[6:]: value for name, value in url.items() if name.startswith("param_")}
+    def run(self, fields: dict[str, str], body: bytes) -> bytes:
+        statement = fields.pop("query", "").encode() or body
+        parameters = {name[6:]: value for name, value in fields.items() if name.startswith("param_")}
         with self.lock:
-            self.engine.query(f"USE {url.get('database', 'default')}")
+            self.engine.query(f"USE {fields.get('database', 'default')}")
             if statement.startswith(b"INSERT"):
-                return self.insert(statement, url)
+                return self.insert(statement, fields)
             return self.engine.query(statement.decode(), "TabSeparated", params=parameters).bytes() or b""
 
-    def insert(self, statement: bytes, url: dict[str, str]) -> bytes:
+    def insert(self, statement: bytes, fields: dict[str, str]) -> bytes:
         """Insert the rows that follow the statement's first line."""
         line, _, rows = statement.partition(LINE_END)
         into, _, format_name = line.decode().rpartition(" FORMAT ")
         names = ("insert_deduplication_token", "insert_deduplicate", "max_partitions_per_insert_block")
-        settings = ", ".join(f"{name} = '{url[name]}'" for name in names)
+        settings = ", ".join(f"{name} = '{fields[name]}'" for name in names)
         with tempfile.NamedTemporaryFile() as file:
             file.write(rows)
             file.flush()
