@@ -140,7 +140,7 @@ def test_paths_named_in_the_docs_exist():
     named = {
         (name, path)
         for name, text in texts().items()
-        for path in re.findall(rf"\b(?:{'|'.join(APPS)})/[\w/]+(?:\.py|/)(?!\w)", text)
+        for path in re.findall(rf"(?<![\w/])(?:{'|'.join(APPS)})/[\w/]+(?:\.py|/)(?!\w)", text)
     }
     assert [found for found in sorted(named) if not (ROOT / found[1]).exists()] == []
 
