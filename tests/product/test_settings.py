@@ -1,4 +1,4 @@
-"""Settings come from the environment: all are in README's table, and nonsense is refused by name."""
+"""Settings come from the environment: docs/operations.md lists all, and nonsense is refused by name."""
 
 import ast
 import os
@@ -32,10 +32,10 @@ def read_by_settings() -> set[str]:
     }
 
 
-def in_readme() -> set[str]:
-    """The first column of its tables, where that holds variables."""
-    readme = (settings.BASE_DIR / "README.md").read_text()
-    cells = re.findall(r"^\| *(`[A-Z_]+`(?:, `[A-Z_]+`)*) *\|", readme, re.MULTILINE)
+def documented() -> set[str]:
+    """The first column of the tables of docs/operations.md, where that holds variables."""
+    page = (settings.BASE_DIR / "docs" / "operations.md").read_text()
+    cells = re.findall(r"^\| *(`[A-Z_]+`(?:, `[A-Z_]+`)*) *\|", page, re.MULTILINE)
     return set(re.findall("[A-Z_]+", " ".join(cells)))
 
 
@@ -53,8 +53,8 @@ def test_the_readers_of_this_test_find_the_settings():
     assert {"PLUMBLINE_DEMO", "SECRET_KEY", "DATABASE_URL", "HTTPS", "HOST", "PORT"} <= read_by_settings()
 
 
-def test_readme_lists_every_setting_and_no_other():
-    assert in_readme() == read_by_settings()
+def test_the_docs_list_every_setting_and_no_other():
+    assert documented() == read_by_settings()
 
 
 def test_with_all_that_is_required_it_starts():
