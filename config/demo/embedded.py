@@ -198,7 +198,7 @@ def check_account(account: Account, binary: Path, closed: list[Path]) -> None:
             "Install the requirements again with umask 022, or run as an ordinary user."
         ) from error
     except subprocess.SubprocessError as error:
-        folders = " and ".join(str(closed_to(account, path)) for path in closed)
+        folders = " and ".join(dict.fromkeys(str(closed_to(account, path)) for path in closed))
         raise ServersError(
             f"Started by root, PostgreSQL runs as user {account.uid}"
             + (f", who may not enter {folders}; this system offers no way around that" if closed else "")

@@ -1,5 +1,6 @@
 """`manage.py demo` as its users have it: started, used, ended in every way, and started again."""
 
+import shlex
 import signal
 import socket
 import subprocess
@@ -81,7 +82,8 @@ def test_its_file_lets_commands_reach_it(kept: Kept, port: int) -> None:
     with demo(kept.data, port):
         file = kept.data / "env"
         assert file.stat().st_mode & 0o077 == 0
-        script = f". {file} && {sys.executable} {MANAGE[1]} create_token admin"
+        command = shlex.join([*MANAGE, "create_token", "admin"])
+        script = f". {shlex.quote(str(file))} && {command}"
         token = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=30, check=True)
         assert token.stdout.startswith("plt_")
 

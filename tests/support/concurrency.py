@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from django.db import connection, connections
 
+from devices.locks import AdvisoryLock
+
 
 def at_the_same_time(job: Callable[[], Any], *, times: int) -> list[Any]:
     """Run the job on `times` threads, starting all at once; return the results."""
@@ -63,7 +65,7 @@ def another_connection() -> Iterator[Any]:
 
 
 @contextmanager
-def held_by_another(lock: int) -> Iterator[None]:
+def held_by_another(lock: AdvisoryLock) -> Iterator[None]:
     """An advisory lock, held by another connection."""
     with another_connection() as cursor:
         cursor.execute("SELECT pg_advisory_lock(%s)", [lock])

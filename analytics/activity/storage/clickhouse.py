@@ -13,10 +13,10 @@ from django.db import connection
 
 from analytics.activity.events.event import BLOG_ACTIONS, COMMENT, EARLIEST, LATEST, LOGIN, LOGOUT, Event
 from analytics.activity.storage.interface import ActiveDay
+from devices.locks import AdvisoryLock
 from devices.storage.clickhouse.client import Server, cluster_name
 from devices.timeline.periods import Period
 
-APPEND_LOCK = 7_586_207
 MICROSECOND = timedelta(microseconds=1)
 COLUMNS = ("event_id", "user_id", "event", "at", "object_id")
 # Ids in one question: they travel as its text.
@@ -112,8 +112,8 @@ def microseconds(time: datetime) -> int:
 def alone() -> Iterator[None]:
     """No other append of any process meanwhile: ClickHouse itself has no unique keys."""
     with connection.cursor() as portal:
-        portal.execute("SELECT pg_advisory_lock(%s)", [APPEND_LOCK])
+        portal.execute("SELECT pg_advisory_lock(%s)", [AdvisoryLock.APPEND_EVENTS])
         try:
             yield
         finally:
-            portal.execute("SELECT pg_advisory_unlock(%s)", [APPEND_LOCK])
+            portal.execute("SELECT pg_advisory_unlock(%s)", [AdvisoryLock.APPEND_EVENTS])

@@ -8,9 +8,8 @@ from django.core.management.commands.migrate import Command as MigrateCommand
 from django.db import DatabaseError, connections
 
 from config.routers import ALIAS as ACTIVITY
+from devices.locks import AdvisoryLock
 
-# Any constant: two replicas that start together ask for the same one.
-LOCK = 7_586_201
 APP = "activity"
 
 
@@ -48,13 +47,13 @@ class Command(MigrateCommand):
 @contextmanager
 def locked(alias: str) -> Iterator[None]:
     with connections[alias].cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(%s)", [LOCK])
+        cursor.execute("SELECT pg_advisory_lock(%s)", [AdvisoryLock.MIGRATE])
         cursor.execute("SET lock_timeout = '10s'")
         try:
             yield
         finally:
             cursor.execute("RESET lock_timeout")
-            cursor.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [AdvisoryLock.MIGRATE])
 
 
 def create_if_missing(name: str) -> None:

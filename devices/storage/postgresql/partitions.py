@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 from django.db import connection, transaction
 
+from devices.locks import AdvisoryLock
 from devices.timeline.instants import UNIX_EPOCH
 
 TABLE = "devices_reading"
-PARTITION_LOCK = 7_586_202
 # Each partition costs every question about all devices a little, and whoever posts old stamps makes them: so
 # months only since the product is there, years before, and one partition at either end of time.
 FIRST_YEAR = datetime(2000, 1, 1, tzinfo=UTC)
@@ -37,7 +37,7 @@ def make_partitions(times: Iterable[datetime]) -> list[str]:
         name = f"{TABLE}_{first:%Y_%m}" if is_month else f"{TABLE}_{first:%Y}"
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SET LOCAL lock_timeout = '5s'")
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [PARTITION_LOCK])
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [AdvisoryLock.MAKE_PARTITION])
             cursor.execute("SELECT to_regclass(%s) IS NULL", [name])
             if cursor.fetchone()[0]:
                 # Attaching takes a weaker lock than creating in place: readings keep coming in meanwhile.

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 from django.db import IntegrityError, OperationalError, connection, transaction
 
+from devices.locks import AdvisoryLock
 from devices.storage.postgresql.quantiles import SegmentReplaced
 from devices.storage.postgresql.segment_builder import (
     LATEST_SECONDS,
@@ -24,22 +25,19 @@ from devices.storage.postgresql.segment_builder import (
 
 logger = logging.getLogger(__name__)
 
-# Locks of devices, whose numbers are the second half of the lock.
-DEVICE_LOCK = 75_862
-
 
 @contextmanager
 def held_by_us(device_id: int) -> Iterator[bool]:
     """Whether the device is ours to build; another process may be at it."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [DEVICE_LOCK, device_id])
+        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [AdvisoryLock.BUILD_SEGMENTS, device_id])
         is_ours = cursor.fetchone()[0]
     try:
         yield is_ours
     finally:
         if is_ours:
             with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [DEVICE_LOCK, device_id])
+                cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [AdvisoryLock.BUILD_SEGMENTS, device_id])
 
 
 def build(
