@@ -1,5 +1,7 @@
-"""Dockerfile, docker-compose.yml and deploy/kubernetes.yaml, as far as they can be held without an engine:
-their schemas, and that they agree with the program and with one another."""
+"""Dockerfile, docker-compose.yml and deploy/kubernetes.yaml, checked without a container engine.
+
+They fit their schemas and agree with the program and with one another.
+"""
 
 import copy
 import fnmatch
@@ -31,7 +33,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 OURS = ("web", "worker", "beat", "migrate")
 STORES = ("postgres", "redis")
 SAMPLE = "0123456789abcdef" * 4
-# Read by the shell and by Python; every other variable that our containers get is read by the settings.
+# Read by the shell and by Python. The settings must read every other variable of our containers.
 FOREIGN = {"PATH", "PYTHONUNBUFFERED"}
 IS_SECRET = re.compile(r"SECRET|PEPPER|PASSWORD|TOKEN|AUTH|_KEY$|_URL$")
 
@@ -55,7 +57,7 @@ BUILDER, FINAL = dockerfile_stages()
 
 
 def in_image(word: str) -> str:
-    """The arguments of the final stage's one instruction of that name."""
+    """The arguments of the final stage's only instruction of that name."""
     [arguments] = [arguments for found, arguments in FINAL if found == word]
     return arguments
 
@@ -64,7 +66,7 @@ IMAGE_ENVIRONMENT = dict(pair.split("=", 1) for pair in shlex.split(in_image("EN
 
 
 def is_sent(path: str) -> bool:
-    """Whether .dockerignore lets a file into the build: the last line on it, or a folder above, decides."""
+    """Return True if .dockerignore sends the file to the build: the last matching line decides."""
     sent = True
     candidates = [path, *map(str, PurePosixPath(path).parents)]
     for line in (ROOT / ".dockerignore").read_text().splitlines():
@@ -88,7 +90,7 @@ class MissingVariable(Exception):
 
 
 def interpolated(node: Any, environment: dict[str, str]) -> Any:
-    """What compose makes of $$, ${NAME:-default} and ${NAME:?message}, which raises MissingVariable."""
+    """Interpolate $$, ${NAME:-default} and ${NAME:?message} as compose does. Raises MissingVariable."""
     if isinstance(node, dict):
         return {key: interpolated(value, environment) for key, value in node.items()}
     if isinstance(node, list):
@@ -139,12 +141,12 @@ def claims(workload: str) -> list[dict[str, Any]]:
 
 
 def selected(labels: dict[str, str]) -> set[str]:
-    """The workloads whose pods carry all these labels."""
+    """The workloads whose pods have all these labels."""
     return {name for name, own in LABELS.items() if labels.items() <= own.items()}
 
 
 def promised_secrets() -> dict[str, dict[str, str]]:
-    """{secret: {key: value}} as the commands in the manifest's own head would create them."""
+    """{secret: {key: value}} as the commands in the manifest's head create them."""
     head = re.sub(r"^# *", "", KUBERNETES_TEXT.split("\napiVersion")[0], flags=re.MULTILINE)
     script = re.sub(r"\$\(openssl rand -hex 32\)|\$postgres|\$redis", SAMPLE, head.replace("\\\n", " "))
     secrets = {}
@@ -174,7 +176,7 @@ def container_environment(container: dict[str, Any]) -> dict[str, str]:
     return environment
 
 
-# --- How the three start the program
+# --- The starts of the program
 
 
 def starts() -> dict[str, tuple[dict[str, str], list[str]]]:
@@ -190,39 +192,39 @@ STARTS = starts()
 
 
 class Recorder(dict[str, str]):
-    """An environment that remembers what it was asked for."""
+    """An environment that records which variables are read."""
 
     def __init__(self, values: dict[str, str]) -> None:
         super().__init__(values)
-        self.asked: set[str] = set()
+        self.read: set[str] = set()
 
     def get(self, name: str, default: Any = None) -> Any:
-        self.asked.add(name)
+        self.read.add(name)
         return super().get(name, default)
 
 
 def settings_under(environment: dict[str, str]) -> tuple[dict[str, Any], set[str]]:
-    """The settings that the image makes of an environment, and the names of the variables they read."""
+    """The image's settings in an environment, and the names of the variables that they read."""
     recorder = Recorder(IMAGE_ENVIRONMENT | environment)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "environ", recorder)
-        return runpy.run_path(str(ROOT / "config/settings.py")), recorder.asked
+        return runpy.run_path(str(ROOT / "config/settings.py")), recorder.read
 
 
 @pytest.mark.parametrize("where", STARTS)
 def test_each_container_gets_the_settings_it_needs(where: str) -> None:
     environment, _ = STARTS[where]
-    settings, asked = settings_under(environment)
+    settings, read = settings_under(environment)
     assert not settings["DEMO"]
     assert (settings["HOST"], settings["PORT"]) == ("0.0.0.0", int(in_image("EXPOSE")))  # noqa: S104
     database = settings["DATABASES"]["default"]
     assert (database["HOST"], database["PORT"], database["PASSWORD"]) == ("postgres", 5432, SAMPLE)
     assert settings["CELERY_BROKER_URL"] == f"redis://:{SAMPLE}@redis:6379/0"
-    assert (IMAGE_ENVIRONMENT | environment).keys() - FOREIGN <= asked
+    assert (IMAGE_ENVIRONMENT | environment).keys() - FOREIGN <= read
 
 
 @pytest.mark.parametrize("name", ["SECRET_KEY", "TOKEN_PEPPER", "DATABASE_URL", "REDIS_URL", "ALLOWED_HOSTS"])
-def test_each_container_would_be_refused_without_a_required_setting(name: str) -> None:
+def test_each_container_refuses_to_start_without_a_required_setting(name: str) -> None:
     for environment, _ in STARTS.values():
         with pytest.raises(ImproperlyConfigured, match=name):
             settings_under({key: value for key, value in environment.items() if key != name})
@@ -254,17 +256,17 @@ def test_compose_and_kubernetes_run_the_same_parts() -> None:
 def test_the_image_runs_the_demo_as_an_ordinary_user() -> None:
     assert json.loads(in_image("ENTRYPOINT")) == ["python", "manage.py"]
     assert json.loads(in_image("CMD")) == ["demo"]
-    # Numbers: Kubernetes cannot tell from a name that it is not root.
+    # Numbers: Kubernetes cannot tell whether a name means root.
     assert re.fullmatch(r"[1-9]\d+:[1-9]\d+", in_image("USER"))
     assert in_image("VOLUME") == IMAGE_ENVIRONMENT["DATA"]
     words = [word for word, _ in FINAL]
     assert words.index("USER") > max(i for i, word in enumerate(words) if word in ("RUN", "COPY"))
-    settings, asked = settings_under({"PLUMBLINE_DEMO": "1"})
+    settings, read = settings_under({"PLUMBLINE_DEMO": "1"})
     assert settings["DEMO"]
-    assert IMAGE_ENVIRONMENT.keys() - FOREIGN <= asked
+    assert IMAGE_ENVIRONMENT.keys() - FOREIGN <= read
 
 
-def test_what_the_dockerfile_copies_is_there() -> None:
+def test_files_copied_by_the_dockerfile_exist() -> None:
     for word, arguments in [*BUILDER, *FINAL]:
         if word == "COPY" and not arguments.startswith("--from=builder"):
             source = arguments.split()[0]
@@ -272,7 +274,7 @@ def test_what_the_dockerfile_copies_is_there() -> None:
             assert source == "." or is_sent(source), arguments
 
 
-def test_the_image_gets_the_program_and_nothing_else() -> None:
+def test_build_gets_only_the_program() -> None:
     settings, _ = settings_under({"PLUMBLINE_DEMO": "1"})
     apps = {name.split(".")[0] for name in settings["INSTALLED_APPS"]}
     folders = {name for name in apps if (ROOT / name).is_dir()} | {
@@ -288,7 +290,7 @@ def test_the_image_gets_the_program_and_nothing_else() -> None:
     assert {path for path in refused if is_sent(path)} == set()
 
 
-# Run by a Python of its own: pytest has imported some of what must be hidden.
+# Runs in a Python of its own: pytest has already imported some packages that must be hidden.
 LOAD_EVERYTHING = """
 import sys
 from importlib.metadata import packages_distributions
@@ -321,7 +323,7 @@ for name, package in get_commands().items():
 
 
 def test_the_program_loads_with_the_packages_of_its_lock_alone() -> None:
-    """Here the developers' packages are installed too, and hide a requirement that nobody declared."""
+    """Packages for development, which are installed here, would hide an undeclared requirement."""
     lines = (ROOT / "requirements.lock").read_text().splitlines()
     locked = [line.split("==")[0] for line in lines]
     environment = {"PLUMBLINE_DEMO": "1", "DJANGO_SETTINGS_MODULE": "config.settings"}
@@ -340,7 +342,7 @@ def test_images_are_pinned_and_the_same_everywhere() -> None:
     ]
     for image in [*bases, *(service["image"] for service in SERVICES.values())]:
         assert re.fullmatch(r"[a-z]+:\d+[\w.-]*", image), image
-    # The virtual environment is copied from one to the other.
+    # The virtual environment is copied between the stages.
     assert len({re.match(r"python:3\.\d+(?=-)", base)[0] for base in bases}) == 1
     assert bases[1] == bases[0].replace("-", "-slim-", 1)
 
@@ -435,7 +437,7 @@ def test_compose_takes_privileges_away(name: str) -> None:
 # --- Kubernetes
 
 
-# The oldest that the manifest names, and the newest whose schemas are installed.
+# The oldest version that the manifest supports, and the newest with installed schemas.
 @pytest.mark.parametrize("version", ["1.29", kubernetes_validate.latest_version()])
 @pytest.mark.parametrize(
     "item", [pytest.param(o, id=f"{o['kind']}-{o['metadata']['name']}") for o in OBJECTS]
@@ -536,7 +538,7 @@ def test_stopping_waits_longer_than_the_programs_do() -> None:
 # --- Secrets
 
 
-def test_no_secret_stands_in_the_files() -> None:
+def test_files_contain_no_secret() -> None:
     assert objects("Secret") == {}
     for service in RAW_COMPOSE["services"].values():
         for name, value in service.get("environment", {}).items():

@@ -64,7 +64,7 @@ def _no_servers_given(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def start_holder(data: Path, before_exec: Callable[[], None] | None = None) -> subprocess.Popen[str]:
-    """A process that has the servers until its stdin closes."""
+    """Start a process that runs the servers until its stdin closes."""
     return subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(data)],
         cwd=settings.BASE_DIR,
@@ -78,7 +78,7 @@ def start_holder(data: Path, before_exec: Callable[[], None] | None = None) -> s
 
 @contextmanager
 def holder(data: Path, before_exec: Callable[[], None] | None = None) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yields the process id and the URLs."""
+    """Run the servers in another process; yield its process id and the URLs."""
     process = start_holder(data, before_exec)
     line = process.stdout.readline()
     if not line:
@@ -133,7 +133,7 @@ def test_kill_of_the_owner_ends_the_servers_and_keeps_the_data(data: Path, left_
     with holder(data) as (pid, urls):
         store_something(urls)
         os.kill(pid, signal.SIGKILL)
-    # At once: the old servers may still be ending.
+    # Started at once: the old servers may still be ending.
     with holder(data) as (_, urls):
         assert_stored(urls)
     assert left_behind() == []
@@ -161,8 +161,8 @@ def is_answering(urls: dict[str, str]) -> bool:
     return postgres_answers(urls["DATABASE_URL"])
 
 
-def test_lock_file_that_names_a_living_stranger_does_not_hinder(data: Path) -> None:
-    """After a kill of everything, the server's number may soon be another process of the same user."""
+def test_pid_file_that_names_an_unrelated_process_does_no_harm(data: Path) -> None:
+    """After a kill of everything, another process of the same user may get the server's process id."""
     with holder(data):
         cluster = data / "postgres"
         account = Account(cluster.stat().st_uid, cluster.stat().st_gid)
@@ -280,7 +280,7 @@ def test_root_without_the_capability_is_told_which_folder_is_closed(tmp_path: Pa
 @pytest.mark.skipif(not has_search_capability(), reason="this container withholds the capability")
 def test_ordinary_user_runs_the_servers_itself(open_folder: Path, left_behind) -> None:
     os.chown(open_folder, DAEMON, DAEMON)
-    # The capability only because our Python may lie in a folder of root's.
+    # The capability is needed only because our Python may lie in a folder of root's.
     daemon = Account(DAEMON, DAEMON, search=True)
     with holder(open_folder / "data", daemon.become) as (pid, urls):
         store_something(urls)

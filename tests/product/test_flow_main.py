@@ -1,4 +1,4 @@
-"""From a device's reading to the statistics, through HTTP, with the product's own processes."""
+"""From posting readings to their statistics, over HTTP, with the product's own processes."""
 
 import math
 import statistics
@@ -34,7 +34,7 @@ def stamp(time: datetime) -> str:
 
 
 def summary(portal: Portal, values: Sequence[float]) -> dict[str, float]:
-    """By Python's own means; the median by PostgreSQL, whose last bit is the one that counts."""
+    """Expected statistics, computed by Python; the median by PostgreSQL, as exactness means its last bit."""
     median = "SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY v) FROM unnest(%s::float8[]) AS v"
     return {
         "count": len(values),
@@ -58,7 +58,7 @@ def random_rows(count: int, seed: int) -> list[tuple[float, float, float]]:
 def post_rows(
     portal: Portal, device: Sender, rows: Iterable[Sequence[float]], start: datetime = NOON
 ) -> None:
-    """A reading a second."""
+    """Post a reading for each second."""
     for second, row in enumerate(rows):
         time = stamp(start + timedelta(seconds=second))
         portal.post_reading(device, **dict(zip(XYZ, row, strict=True)), timestamp=time)
