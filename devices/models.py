@@ -37,7 +37,6 @@ def not_reserved(name: str) -> None:
 
 @cache
 def zone_names() -> frozenset[str]:
-    # Cached: the names are read from the file system.
     return frozenset(available_timezones())
 
 
@@ -298,10 +297,7 @@ class Import(models.Model):
 
 
 class Reading(models.Model):
-    """A row of the readings table, for Django admin only; everything else uses `devices.storage`.
-
-    The table has no primary key: readings may share a timestamp, and nothing looks up a single one.
-    """
+    """A row of the readings table, for Django admin only. Readings may repeat, so the table has no key."""
 
     time = models.DateTimeField(primary_key=True)
     device = models.ForeignKey(

@@ -40,8 +40,10 @@ def load(portal: Portal, token: str, *options: str) -> Iterator[subprocess.Popen
 def run(portal: Portal, token: str, *kinds: str) -> tuple[int, str]:
     """Run locust without its web page; return exit code and output."""
     options = ("--headless", "--users", str(USERS), "--spawn-rate", str(USERS), "--run-time", f"{SECONDS}s")
-    with load(portal, token, *kinds, *options, "--only-summary") as process:
-        output, _ = process.communicate(timeout=60)
+    # On a busy machine a user finishes what it is doing: it analyses at least once.
+    patient = ("--stop-timeout", str(PAGE_SECONDS))
+    with load(portal, token, *kinds, *options, *patient, "--only-summary") as process:
+        output, _ = process.communicate(timeout=90)
         return process.returncode, output
 
 

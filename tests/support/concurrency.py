@@ -70,5 +70,5 @@ def held_by_another(lock: AdvisoryLock) -> Iterator[None]:
     with another_connection() as cursor:
         cursor.execute("SELECT pg_advisory_lock(%s)", [lock])
         yield
-        # Not by the end of the connection, which the server notices later.
+        # Explicitly, as the server notices a closed connection only later.
         cursor.execute("SELECT pg_advisory_unlock(%s)", [lock])
