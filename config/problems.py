@@ -15,7 +15,7 @@ from devices.ingestion.checks import InvalidItems
 from devices.storage.interface import StorageUnavailable
 
 # Raised while the portal's database, the activity database or the storage of readings is away.
-AWAY = (OperationalError, InterfaceError, StorageUnavailable)
+AWAY_ERRORS = (OperationalError, InterfaceError, StorageUnavailable)
 DATABASE_IS_AWAY = "The database does not answer. Try again."
 PROBLEM_JSON = "application/problem+json"
 FOREIGN_KEY_VIOLATION = "23503"
@@ -42,20 +42,20 @@ def database_is_away() -> HttpResponse:
     return response
 
 
-def is_reference_gone(error: IntegrityError) -> bool:
+def is_reference_deleted(error: IntegrityError) -> bool:
     """Return True if another request has just deleted a row that this one refers to."""
     return getattr(error.__cause__, "pgcode", None) == FOREIGN_KEY_VIOLATION
 
 
 def problem_response(error: Exception, context: dict) -> HttpResponse | None:
     """Handle exceptions for REST framework. None for an unknown one, which Django answers with 500."""
-    if isinstance(error, AWAY):
+    if isinstance(error, AWAY_ERRORS):
         return database_is_away()
     if isinstance(error, RequestDataTooBig):
         return problem(413, "The body is too large.")
     if isinstance(error, InvalidItems):
         return Response(problem_body(400, errors=error.errors), 400, content_type=PROBLEM_JSON)
-    if isinstance(error, IntegrityError) and is_reference_gone(error):
+    if isinstance(error, IntegrityError) and is_reference_deleted(error):
         return problem(409, "A row that this request refers to has just been changed or deleted. Try again.")
     response = exception_handler(error, context)
     if response is None:

@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.loader import render_to_string
 
-from config.problems import AWAY, DATABASE_IS_AWAY, problem
+from config.problems import AWAY_ERRORS, DATABASE_IS_AWAY, problem
 
 PAGES = ("/portal/", "/admin/")
 
@@ -22,7 +22,7 @@ def error_view(status: int, title: str, detail: str):
     """Make a view that shows an error as a page to people and as problem details to programs."""
 
     def view(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-        if isinstance(sys.exc_info()[1], AWAY):
+        if isinstance(sys.exc_info()[1], AWAY_ERRORS):
             return database_is_away(request)
         return render_problem(request, status, title, detail)
 

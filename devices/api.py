@@ -58,7 +58,7 @@ class DeviceList(generics.ListCreateAPIView):
 class DeviceDetail(APIView):
     query_parameters = ()
 
-    def found(self, uuid: UUID, *, lock: bool = False) -> tuple[Device, dict]:
+    def find_with_context(self, uuid: UUID, *, lock: bool = False) -> tuple[Device, dict]:
         """Return the device and its serializer's context. Raises Http404."""
         device = visible_device(self.request, uuid, lock=lock)
         return device, {"request": self.request, "latest": storage.current().latest([device.pk])}
@@ -66,7 +66,7 @@ class DeviceDetail(APIView):
     @extend_schema(operation_id="device_read", responses=DeviceSerializer)
     def get(self, request: Request, uuid: UUID) -> Response:
         """Get a device, with its channels and its last reading."""
-        device, context = self.found(uuid)
+        device, context = self.find_with_context(uuid)
         return Response(DeviceSerializer(device, context=context).data)
 
     @extend_schema(
@@ -78,7 +78,7 @@ class DeviceDetail(APIView):
 
         Every field may change except the profile, which gives the stored readings their meaning.
         """
-        device, context = self.found(uuid, lock=True)
+        device, context = self.find_with_context(uuid, lock=True)
         serializer = DeviceSerializer(device, data=request.data, partial=True, context=context)
         serializer.is_valid(raise_exception=True)
         save_or_conflict(serializer)

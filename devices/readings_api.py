@@ -114,7 +114,7 @@ MAX_LIMIT = 1000
 def reading_page(request: Request, devices: DeviceQuerySet, zone: tzinfo) -> Response:
     """Answer one page of the devices' readings, with `Link` to the next; bounds default to `zone`."""
     period = asked_period(request, zone)
-    limit = asked_limit(request)
+    limit = requested_limit(request)
     after = decode_cursor(request.query_params["cursor"]) if "cursor" in request.query_params else None
     ids = list(devices.values_list("pk", flat=True))
     # One row more than `limit` shows whether there is a next page.
@@ -137,7 +137,7 @@ def asked_period(request: Request, zone: tzinfo) -> Period:
         raise ValidationError({error.field: str(error)}) from error
 
 
-def asked_limit(request: Request) -> int:
+def requested_limit(request: Request) -> int:
     text = request.query_params.get("limit", str(DEFAULT_LIMIT))
     if not (text.isascii() and text.isdigit() and len(text) < 5 and 1 <= int(text) <= MAX_LIMIT):
         raise ValidationError({"limit": f"Must be a whole number from 1 to {MAX_LIMIT}."})

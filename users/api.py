@@ -106,7 +106,7 @@ class UserDetail(generics.RetrieveUpdateDestroyAPIView):
             raise ValidationError({"purge": "Must be true or false."})
         if user.is_last_admin():
             raise ValidationError("The last active admin can't be deleted.")
-        user.leave(purge=purge == "true")
+        user.delete_or_deactivate(purge=purge == "true")
         return Response(status=204)
 
 

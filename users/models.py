@@ -125,7 +125,7 @@ class User(AbstractBaseUser):
         return self.has_perm(f"{app_label}.")
 
     @transaction.atomic
-    def leave(self, *, purge: bool = False) -> None:
+    def delete_or_deactivate(self, *, purge: bool = False) -> None:
         """Erase a user who owns nothing, else deactivate them; `purge` also erases all that they own."""
         try:
             self.delete()

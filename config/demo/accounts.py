@@ -31,7 +31,7 @@ class Account:
             return
         if self.search:
             # With this bit capabilities outlast the change of user and count in access(2), which initdb uses.
-            call(prctl, PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0)
+            system_call(prctl, PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0)
         os.setgroups([])
         os.setgid(self.gid)
         os.setuid(self.uid)
@@ -39,7 +39,7 @@ class Account:
             keep_search_capability()
 
 
-def call(function: Callable[..., int] | None, *arguments: object) -> None:
+def system_call(function: Callable[..., int] | None, *arguments: object) -> None:
     """Make a system call through ctypes. Raises OSError if it fails or this system lacks it."""
     code = errno.ENOSYS if function is None else ctypes.get_errno() if function(*arguments) != 0 else 0
     if code:
@@ -51,11 +51,11 @@ def keep_search_capability() -> None:
     mask = 1 << CAP_DAC_READ_SEARCH
     header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
     effective_permitted_inheritable = (ctypes.c_uint32 * 6)(mask, mask, mask, 0, 0, 0)
-    call(capset, header, effective_permitted_inheritable)
-    call(prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_DAC_READ_SEARCH, 0, 0)
+    system_call(capset, header, effective_permitted_inheritable)
+    system_call(prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_DAC_READ_SEARCH, 0, 0)
 
 
-def closed_to(account: Account, path: Path) -> Path | None:
+def first_closed_folder(account: Account, path: Path) -> Path | None:
     """Return the first folder that the account may not enter, of the parents of `path` and itself."""
     for folder in [*reversed(path.parents), path]:
         info = folder.stat()

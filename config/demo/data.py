@@ -176,7 +176,7 @@ def admin_with_password(password: str) -> User:
     return admin
 
 
-def hand_key_to_agent(path: Path) -> None:
+def write_agent_key(path: Path) -> None:
     """Issue a new key for this computer's device and write it to a file that only its owner may read."""
     device = Device.objects.filter(profile__name=HOST).order_by("pk").first()
     if device is None:

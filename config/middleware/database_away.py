@@ -3,7 +3,7 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponse
 from django.utils.log import log_response
 
-from config.problems import AWAY
+from config.problems import AWAY_ERRORS
 from config.views import database_is_away
 
 
@@ -17,7 +17,7 @@ class DatabaseAway:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        if not isinstance(error, AWAY):
+        if not isinstance(error, AWAY_ERRORS):
             return None
         response = database_is_away(request)
         cause = " ".join(str(error).split())

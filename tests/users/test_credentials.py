@@ -282,13 +282,13 @@ class TestLeaving:
     def test_user_without_devices_is_erased_with_their_tokens(self):
         user = factories.owner()
         factories.token(user)
-        user.leave()
+        user.delete_or_deactivate()
         assert not User.objects.exists()
         assert not Token.objects.exists()
 
     def test_user_with_devices_is_deactivated(self):
         device = factories.device()
-        device.owner.leave()
+        device.owner.delete_or_deactivate()
         device.owner.refresh_from_db()
         assert not device.owner.is_active
         assert Device.objects.filter(pk=device.pk).exists()
@@ -296,7 +296,7 @@ class TestLeaving:
     def test_purge_also_erases_the_devices(self):
         device = factories.device()
         DeviceKey.issue(device=device)
-        Device.objects.get(pk=device.pk).owner.leave(purge=True)
+        Device.objects.get(pk=device.pk).owner.delete_or_deactivate(purge=True)
         assert not User.objects.exists()
         assert Erasure.objects.get().device_id == device.pk
 

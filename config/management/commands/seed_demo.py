@@ -17,4 +17,4 @@ class Command(BaseCommand):
         data.admin_with_password(os.environ["DEMO_ADMIN_PASSWORD"])
         data.seed(timezone.now())
         data.seed_activity(timezone.now())
-        data.hand_key_to_agent(settings.DATA / "agent.json")
+        data.write_agent_key(settings.DATA / "agent.json")

@@ -13,22 +13,22 @@ from tests.bench import sides
 from tests.bench.load import Failed
 
 READINGS = 500
-ASKED = f"{READINGS} readings, asked over HTTP"
-ASKS = 60
+HTTP_ANALYSIS = f"{READINGS} readings, asked over HTTP"
+RUNS = 60
 WARM_UP = 20
 POLL_SECONDS = 0.005
 PATIENCE_SECONDS = 10
 
 
-def times(supervisor: Supervisor, urls: Mapping[str, str], asks: int) -> list[float]:
-    """Seconds from each of `asks` requests to the answer with its result. Raises Failed.
+def times(supervisor: Supervisor, urls: Mapping[str, str], runs: int) -> list[float]:
+    """Seconds from each of `runs` requests to the answer with its result. Raises Failed.
 
     Each asks about another period, so that no earlier result can answer it.
     """
-    portal = sides.start_portal("asking", supervisor, urls, devices=1)
+    portal = sides.start_portal("http_analysis", supervisor, urls, devices=1)
     for name in ("worker", "beat"):
         argv = [sys.executable, sides.ROOT / "manage.py", name]
-        supervisor.add(Command(f"asking-{name}", argv, portal.env, sides.ROOT))
+        supervisor.add(Command(f"http-analysis-{name}", argv, portal.env, sides.ROOT))
     [(device, key)] = portal.devices.items()
     client = Client(portal.port)
     end = datetime.now(UTC) - timedelta(minutes=1)
@@ -38,7 +38,7 @@ def times(supervisor: Supervisor, urls: Mapping[str, str], asks: int) -> list[fl
     ]
     client.answer("POST", f"/devices/{device}/stats/batch", key, readings, expected=201)
     found = []
-    for number in range(WARM_UP + asks):
+    for number in range(WARM_UP + runs):
         period = {"end": (end + timedelta(milliseconds=number)).isoformat()}
         found.append(client.ask(f"/devices/{device}/analytics/", f"Token {portal.token}", period))
     return found[WARM_UP:]
