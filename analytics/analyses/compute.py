@@ -97,7 +97,7 @@ def of_each(whole: Statistics, devices: list[Device], each: dict[int, Statistics
         "aggregate": channel_results(whole.channels),
         "devices": {uuid: channel_results(answer.channels) for uuid, answer in answers.items()},
         "details": {
-            uuid: {**extent(answer), "coverage_result": coverage_result(answer.coverage)}
+            uuid: {**extent(answer), "coverage": coverage_result(answer.coverage)}
             for uuid, answer in answers.items()
         },
     }
