@@ -8,10 +8,9 @@ from zoneinfo import ZoneInfo
 
 from analytics.analyses.question import Question, buckets, check_size
 from analytics.models import Analysis
-from devices import statistics, storage
+from devices import statistics
 from devices.models import Device
 from devices.statistics import Channel, ChannelStatistics, Coverage, Statistics
-from devices.storage import change_log
 from devices.timeline.periods import Period
 
 Report = Callable[[int], None]
@@ -38,9 +37,9 @@ def compute_analysis(analysis: Analysis, now: datetime, report: Report) -> Compu
     pool all readings. Raises BadQuestion if late readings have made it too many buckets.
     """
     devices, question = list(analysis.devices.with_channels()), analysis.question
-    with change_log.repeatable_read():
+    with statistics.one_state():
         period = Period(question.period.start, question.period.end or now)
-        first = None if period.start else storage.current().first_time([device.pk for device in devices])
+        first = None if period.start else statistics.first_reading_time([device.pk for device in devices])
         check_size(question, first, now)
         parts = bucket_periods(question, period, first)
         if analysis.user is None:

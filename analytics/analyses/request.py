@@ -9,7 +9,7 @@ from analytics import runs
 from analytics.analyses.question import Question, check_size
 from analytics.models import Analysis, Status
 from analytics.tasks import run_analysis
-from devices import statistics, storage
+from devices import statistics
 from devices.models import Device
 from users.models import User
 
@@ -36,7 +36,7 @@ def ask_for_analysis(
     )
     ids = device_ids(analysis)
     is_open = question.bucket and question.period.start is None
-    check_size(question, storage.current().first_time(ids) if is_open else None, now, max(1, len(ids)))
+    check_size(question, statistics.first_reading_time(ids) if is_open else None, now, max(1, len(ids)))
     asked = alike(analysis)
     if asked is not None and still_holds(asked, now):
         return asked

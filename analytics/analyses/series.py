@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from analytics.analyses.compute import utc_text
-from devices import storage
+from devices import statistics
 from devices.models import Device
 from devices.timeline.instants import from_pg_microseconds
 from devices.timeline.periods import Period
@@ -16,7 +16,7 @@ def series_body(device: Device, period: Period, points: int, now: datetime) -> d
 
     Open bounds are the first reading and `now`.
     """
-    period = Period(period.start or storage.current().first_time([device.pk]), period.end or now)
+    period = Period(period.start or statistics.first_reading_time([device.pk]), period.end or now)
     names = [channel.name for channel in device.channels]
     body = {
         "device_id": str(device.uuid),
@@ -27,7 +27,7 @@ def series_body(device: Device, period: Period, points: int, now: datetime) -> d
     if period.start is None or period.start >= period.end:
         nothing = {"min": [], "mean": [], "max": []}
         return body | {"starts": [], "ends": [], "count": [], "channels": dict.fromkeys(names, nothing)}
-    found = storage.current().series(device.pk, len(names), period, points)
+    found = statistics.chart_series(device, period, points)
     return body | {
         "starts": [utc_text(from_pg_microseconds(time)) for time in found.starts.tolist()],
         "ends": [utc_text(from_pg_microseconds(time)) for time in found.ends.tolist()],

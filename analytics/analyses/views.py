@@ -28,7 +28,6 @@ from analytics.analyses.presentation import (
 from analytics.analyses.question import BadQuestion
 from analytics.analyses.request import ask_for_analysis, is_stale
 from analytics.models import Analysis
-from devices import storage
 from devices.forms import ExclusionForm
 from devices.models import Device
 from devices.serializers import is_online
@@ -53,7 +52,7 @@ def device(request: HttpRequest, uuid: UUID) -> HttpResponse:
         asked = ask_and_show(request, form, device)
         if asked is not None:
             return asked
-    readings = storage.current().page([device.pk], Period(), limit=LATEST_READINGS)
+    readings = device.newest_readings(LATEST_READINGS)
     latest = readings[0] if readings else None
     shown = Period(readings[-1].time) if readings else Period()
     covering = list(device.exclusions.in_force().touching(shown)[:MOST_COVERING])
