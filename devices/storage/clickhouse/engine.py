@@ -117,17 +117,16 @@ class ClickHouse(Server):
             )
             self.insert([rows], token or uuid4().hex)
 
-    def expect(self, rows: Rows) -> None:
-        """Partitions come by themselves."""
-
-    def put(self, cursor: Any, rows: Sequence[Rows], tokens: Sequence[str] | None = None) -> None:
+    def put(self, connection: Any, rows: Sequence[Rows], tokens: Sequence[str] | None = None) -> None:
         if tokens is None:
             self.wait_for_turn()
-            self.insert(rows, uuid4().hex)
-            return
-        # Under one token they would have to come together again.
-        for part, token in zip(rows, tokens, strict=True):
-            self.insert([part], token)
+        with late_readings.noting_late_readings(connection, rows):
+            if tokens is None:
+                self.insert(rows, uuid4().hex)
+                return
+            # Under one token they would have to come together again.
+            for part, token in zip(rows, tokens, strict=True):
+                self.insert([part], token)
 
     def insert(self, rows: Sequence[Rows], token: str) -> None:
         """All in one block, unless it was stored under this token before."""
