@@ -42,6 +42,14 @@ def from_pg_microseconds(time: int) -> datetime:
     return PG_EPOCH + time * MICROSECOND
 
 
+def pg_to_unix(time: PgMicroseconds) -> UnixMicroseconds:
+    return UnixMicroseconds(time + PG_EPOCH_IN_UNIX)
+
+
+def unix_to_pg(time: UnixMicroseconds) -> PgMicroseconds:
+    return PgMicroseconds(time - PG_EPOCH_IN_UNIX)
+
+
 def pg_literal(time: int) -> str:
     """Write the instant as SQL reads a timestamptz."""
     # The last day of year 9999 ends beyond what datetime holds.
