@@ -30,7 +30,8 @@ from config.processes import Supervisor, prctl
 HOLDER = """
 import json, sys
 from pathlib import Path
-from config.embedded import locked, servers
+from config.demo.data_folder import locked
+from config.demo.embedded import servers
 
 data = Path(sys.argv[1])
 with locked(data), servers(data) as urls:
