@@ -20,7 +20,7 @@ from devices import storage
 from devices.access.credential_cache import CacheEntry, CredentialCache
 from devices.access.grants import Target
 from devices.files.formats import CannotImport, Fault, RecordFile, keys
-from devices.ingestion import checks, decoding, intake
+from devices.ingestion import checks, decoding, intake, stored
 from devices.ingestion.intake import Intake
 from devices.ingestion.sensors import NEW_SENSOR, OwnSensors, SensorDirectory
 from devices.models import Device, DeviceProfile, Import
@@ -252,6 +252,7 @@ class ReadingImporter:
             if not Import.objects.filter(pk=progress.pk, line=before).update(**done):
                 raise CannotImport("Another process is importing this file.")
             storage.current().append(chunk.rows, token=f"import {progress.pk} {before}")
+            stored.call_after_commit([chunk.rows])
 
     def chunks(self, directory: SensorDirectory | None) -> Iterator[Chunk]:
         """The rest of the file, checked; sensors are looked for in the `directory`."""
