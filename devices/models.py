@@ -173,6 +173,10 @@ class Device(models.Model):
         older.update(expires_at=ending)
         return DeviceKey.issue(device=self)
 
+    def newest_readings(self, limit: int) -> list[interface.StoredReading]:
+        """Up to `limit` readings, newest first."""
+        return storage.current().page([self.pk], Period(), limit=limit)
+
     def clear(self) -> None:
         """Delete all readings immediately: no later query sees any of them."""
         storage.current().clear(self.pk)

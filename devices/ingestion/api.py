@@ -13,7 +13,7 @@ from django.utils.functional import cached_property
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 from rest_framework.authentication import get_authorization_header
-from rest_framework.exceptions import APIException, ParseError, PermissionDenied, ValidationError
+from rest_framework.exceptions import ParseError, PermissionDenied, ValidationError
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
@@ -32,6 +32,7 @@ from devices.ingestion.idempotency import IdempotencyClaim, IdempotencyConflict,
 from devices.ingestion.intake import Intake
 from devices.ingestion.sensors import OwnSensors
 from devices.models import Device, DeviceKey
+from users.api_errors import Conflict, TooLarge, TooManyRequests, TryAgain, UnsupportedMediaCoding
 
 RECEIPT = OpenApiExample("Receipt", {"accepted": 1, "rejected": []}, response_only=True, status_codes=["201"])
 IDEMPOTENCY_KEY = OpenApiParameter(
@@ -55,35 +56,6 @@ INGEST_HEADERS = [IDEMPOTENCY_KEY, CODING, *RATE]
 PARTIAL = OpenApiParameter("partial", bool, description="Store the good ones, report the others.")
 
 
-class TooLarge(APIException):
-    status_code = 413
-
-
-class Conflict(APIException):
-    status_code = 409
-
-
-class TryAgain(APIException):
-    status_code = 503
-
-    def __init__(self, detail: str) -> None:
-        super().__init__(detail)
-        # REST framework puts it into the Retry-After header, in seconds.
-        self.wait = 1
-
-
-class TooFast(APIException):
-    status_code = 429
-
-    def __init__(self, error: rate_limit.RateExceeded) -> None:
-        super().__init__(str(error))
-        self.wait = error.seconds
-
-
-class UnknownCoding(APIException):
-    status_code = 415
-
-
 class RawJSON(BaseParser):
     """The body as bytes, unpacked, for `ingest` to decode; other media types are 415."""
 
@@ -97,7 +69,7 @@ class RawJSON(BaseParser):
                 request._request.body, request.headers.get("Content-Encoding", "")
             )
         except decompression.UnsupportedCoding as error:
-            raise UnknownCoding(str(error)) from error
+            raise UnsupportedMediaCoding(str(error)) from error
         except decompression.CorruptBody as error:
             raise ParseError(str(error)) from error
         except decompression.DecompressedTooLarge as error:
@@ -148,11 +120,11 @@ class IngestView(APIView):
             self.rate = self.state["rate"] if "rate" in self.state else rate_limit.take_now(holder(request))
         except rate_limit.RateExceeded as error:
             self.rate = error.headers
-            raise TooFast(error) from error
+            raise TooManyRequests(str(error), error.seconds) from error
 
     def handle_exception(self, error: Exception) -> Response:
         response = super().handle_exception(error)
-        if isinstance(error, UnknownCoding):
+        if isinstance(error, UnsupportedMediaCoding):
             response["Accept-Encoding"] = decompression.ACCEPTED_CODINGS  # RFC 7694
         return response
 

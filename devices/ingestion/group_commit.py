@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 import psycopg2
-from django.db import DatabaseError, InterfaceError, close_old_connections, connection, transaction
+from django.db import DatabaseError, InterfaceError, connection, transaction
 
 from devices import storage
 from devices.ingestion.idempotency import (
@@ -28,8 +28,7 @@ from devices.ingestion.idempotency import (
     first_receipt,
 )
 from devices.ingestion.intake import Intake
-from devices.storage import change_log, interface, late_readings
-from devices.storage.postgresql import partitions
+from devices.storage import interface
 
 logger = logging.getLogger(__name__)
 
@@ -109,45 +108,27 @@ class Flusher:
 
     def write_plain(self, requests: Sequence[PendingWrite]) -> Outcomes:
         try:
-            with self.connection.cursor() as cursor:
-                late = late_rows(cursor, requests)
-                if not late:
-                    put(cursor, requests)
-            if late:
-                # Begins a transaction: late readings are noted in the one that stores them.
-                with self.connection, self.connection.cursor() as cursor:
-                    late_readings.note_late(cursor, late)
-                    put(cursor, requests)
+            storage.current().put(self.connection, [request.taken.rows for request in requests])
         except psycopg2.IntegrityError as error:
-            if partitions.lacks_partition(error):
-                make_partitions(requests)
-                return self.write_plain(requests)
             if len(requests) == 1:
-                raise
+                return [error]
             # One request's rows are refused: the others must not suffer for them.
-            return [outcome for request in requests for outcome in self.write_alone(request)]
+            return [outcome for request in requests for outcome in self.write_plain([request])]
         return [request.taken.receipt for request in requests]
-
-    def write_alone(self, request: PendingWrite) -> Outcomes:
-        try:
-            return self.write_plain([request])
-        except psycopg2.IntegrityError as error:
-            return [error]
 
     def in_transaction(self, requests: Sequence[PendingWrite]) -> Outcomes:
         self.connection.autocommit = False
         try:
-            with self.connection, self.connection.cursor() as cursor:
-                return write_claimed(cursor, requests)
-        except psycopg2.IntegrityError as error:
-            if not partitions.lacks_partition(error):
-                raise
-            make_partitions(requests)
-            with self.connection, self.connection.cursor() as cursor:
-                return write_claimed(cursor, requests)
+            return self.write_once(requests)
+        except interface.RepeatTransaction:
+            return self.write_once(requests)
         finally:
             if not self.connection.closed:
                 self.connection.autocommit = True
+
+    def write_once(self, requests: Sequence[PendingWrite]) -> Outcomes:
+        with self.connection, self.connection.cursor() as cursor:
+            return write_claimed(cursor, requests)
 
     def connect(self) -> None:
         if self.connection is not None and not self.is_alive():
@@ -180,21 +161,6 @@ class Flusher:
         self.connection = None
 
 
-def put(cursor: Any, requests: Sequence[PendingWrite], tokens: Sequence[str] | None = None) -> None:
-    storage.current().put(cursor, [request.taken.rows for request in requests], tokens)
-
-
-def late_rows(cursor: Any, requests: Sequence[PendingWrite]) -> list[interface.Rows]:
-    rows = (request.taken.rows for request in requests)
-    return late_readings.with_late_readings(rows, change_log.late_before(cursor))
-
-
-def make_partitions(requests: Sequence[PendingWrite]) -> None:
-    """On this thread's connection of Django's, which nobody else checks: its last use may be months ago."""
-    close_old_connections()
-    partitions.make_partitions_for([stamp for request in requests for stamp in request.taken.rows.times])
-
-
 def write_claimed(cursor: Any, requests: Sequence[PendingWrite]) -> Outcomes:
     """Within a transaction: store each Idempotency-Key's first use; later uses get the first receipt."""
     first: dict[tuple[str, str], PendingWrite] = {}
@@ -212,8 +178,9 @@ def write_claimed(cursor: Any, requests: Sequence[PendingWrite]) -> Outcomes:
     )
     new = set(cursor.fetchall())
     stored = [request for at, request in first.items() if at in new]
-    late_readings.note_late(cursor, late_rows(cursor, stored))
-    put(cursor, stored, [request.once.token for request in stored])
+    if stored:
+        tokens = [request.once.token for request in stored]
+        storage.current().put(cursor.connection, [request.taken.rows for request in stored], tokens)
     cursor.execute(
         "SELECT holder, key, digest, receipt FROM devices_idempotencykey WHERE (holder, key) IN %s",
         [tuple(first)],
@@ -343,9 +310,15 @@ def store_now(taken: Intake, once: IdempotencyClaim | None = None) -> dict[str, 
     if once is None:
         storage.current().append(taken.rows)
         return taken.receipt
-    storage.current().expect(taken.rows)
-    with transaction.atomic(), connection.cursor() as cursor:
-        outcome = write_claimed(cursor, [PendingWrite(taken, once)])[0]
+    try:
+        outcome = store_claimed(taken, once)
+    except interface.RepeatTransaction:
+        outcome = store_claimed(taken, once)
     if isinstance(outcome, Exception):
         raise outcome
     return outcome
+
+
+def store_claimed(taken: Intake, once: IdempotencyClaim) -> Outcome:
+    with transaction.atomic(), connection.cursor() as cursor:
+        return write_claimed(cursor, [PendingWrite(taken, once)])[0]

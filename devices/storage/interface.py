@@ -24,6 +24,10 @@ class StorageUnavailable(Exception):
     """The storage does not answer, or its schema is not there yet: it may in a moment."""
 
 
+class RepeatTransaction(Exception):
+    """The transaction was aborted, nothing was stored, and the cause is removed: run it once more."""
+
+
 # --- Rows
 
 
@@ -149,11 +153,13 @@ class Storage(Protocol):
         elsewhere; under the same token the same rows are then not stored again.
         """
 
-    def expect(self, rows: Rows) -> None:
-        """Before a transaction in which these are to be `put`: make what they need."""
+    def put(self, connection: Any, rows: Sequence[Rows], tokens: Sequence[str] | None = None) -> None:
+        """Store all of them through `connection`, one of psycopg2's to the portal's database.
 
-    def put(self, cursor: Any, rows: Sequence[Rows], tokens: Sequence[str] | None = None) -> None:
-        """As `append`, through a cursor of psycopg2's on the portal's database and without the change log."""
+        In autocommit mode it commits, with what the change log is to know. In a transaction (autocommit off)
+        it is part of that one. `tokens`: one for each of `rows`, see `append`. Raises psycopg2.IntegrityError
+        and, in a transaction only, RepeatTransaction.
+        """
 
     def clear(self, device_id: int) -> None:
         """Delete all readings of a device: whoever asks afterwards sees none of them."""

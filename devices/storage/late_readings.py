@@ -1,4 +1,5 @@
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -23,3 +24,19 @@ def note_late(cursor: Any, group: Sequence[Rows]) -> None:
         found = [devices_and_times(rows.payload) for rows in group]
         device_ids, times = (np.concatenate(part) for part in zip(*found, strict=True))
         change_log.note_late_readings(cursor, device_ids, times)
+
+
+@contextmanager
+def noting_late_readings(connection: Any, group: Sequence[Rows]) -> Iterator[Any]:
+    """Note the late readings of the group in the transaction that stores it; yields a cursor to do that with.
+
+    In autocommit mode a transaction is begun only for late readings, which cost two round trips more.
+    """
+    with connection.cursor() as cursor:
+        late = with_late_readings(group, change_log.late_before(cursor))
+        if not late:
+            yield cursor
+            return
+    with connection if connection.autocommit else nullcontext(), connection.cursor() as cursor:
+        note_late(cursor, late)
+        yield cursor

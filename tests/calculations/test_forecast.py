@@ -152,7 +152,7 @@ def test_who_may_no_longer_see_the_device_gets_no_forecast():
     Device.objects.filter(pk=device.pk).update(owner=factories.stranger())
     work()
     run.refresh_from_db()
-    assert (run.status, run.error) == (Status.FAILED, "Refused: device: There is no such device.")
+    assert (run.status, run.error) == (Status.FAILED, "InvalidParameters: device: There is no such device.")
     assert calculation(device, factories.colleague()).status == Status.FINISHED
 
 

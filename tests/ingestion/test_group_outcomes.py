@@ -1,18 +1,21 @@
 """Of the requests that one flush writes each gets its own outcome: what is stored is answered so."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import numpy as np
 import psycopg2
 import pytest
 from django.db import connection
 
+from devices import storage
 from devices.ingestion import group_commit
 from devices.ingestion.group_commit import Flusher, NotStored, PendingWrite
 from devices.ingestion.idempotency import IdempotencyClaim
 from devices.ingestion.intake import Intake
 from devices.models import Device
 from devices.storage import row_codec
+from devices.storage.interface import RepeatTransaction
 from devices.storage.postgresql import readings_table
 from devices.timeline.instants import unix_microseconds
 from devices.timeline.periods import Period
@@ -95,3 +98,43 @@ def test_a_database_that_only_reads_is_to_be_tried_again(device, flusher):
     assert isinstance(outcome, NotStored)
     # On a connection of its own: the old one may be to a server that is no more the first.
     assert flusher.flush([request(device)]) == [RECEIPT]
+
+
+def march_first(year: int) -> np.ndarray:
+    return np.array([unix_microseconds(datetime(year, 3, 1, tzinfo=UTC))])
+
+
+def partition_exists(year: int) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [f"devices_reading_{year}_03"])
+        return cursor.fetchone()[0]
+
+
+@pytest.mark.parametrize(("key", "year"), [("", 2071), ("key", 2072)])
+def test_a_missing_partition_is_made_and_the_readings_are_stored_once(device, flusher, key, year):
+    assert not partition_exists(year)
+    rows = row_codec.encode_rows(device.pk, march_first(year), np.zeros((1, 3)))
+    once = IdempotencyClaim.of("device:1", key, "/", b"") if key else None
+    assert flusher.flush([PendingWrite(Intake(rows, RECEIPT), once)]) == [RECEIPT]
+    assert partition_exists(year)
+    assert stored(device) == 1
+
+
+def test_a_missing_partition_is_made_for_a_claim_outside_a_server(device):
+    rows = row_codec.encode_rows(device.pk, march_first(2073), np.zeros((1, 3)))
+    claim = IdempotencyClaim.of("device:1", "key", "/", b"")
+    for _ in range(2):
+        assert group_commit.store_now(Intake(rows, RECEIPT), claim) == RECEIPT
+    assert partition_exists(2073)
+    assert stored(device) == 1
+
+
+def test_put_in_a_transaction_that_lacks_a_partition_asks_to_repeat_it(device, other):
+    rows = row_codec.encode_rows(device.pk, march_first(2074), np.zeros((1, 3)))
+    with pytest.raises(RepeatTransaction):
+        storage.current().put(other, [rows])
+    other.rollback()
+    storage.current().put(other, [rows])
+    assert stored(device) == 0
+    other.commit()
+    assert stored(device) == 1

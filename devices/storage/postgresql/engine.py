@@ -2,14 +2,18 @@
 
 import re
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from typing import Any
 
+import psycopg2
+from django.db import connection
+
 from devices.exact.keys import value_of
 from devices.exact.ranks import interpolate
-from devices.storage import change_log, row_codec
+from devices.storage import change_log, late_readings, row_codec
 from devices.storage.interface import (
     GAP_FACTOR,
     MEDIAN,
@@ -23,6 +27,7 @@ from devices.storage.interface import (
     FiguresQuery,
     Pool,
     Position,
+    RepeatTransaction,
     Report,
     Rows,
     StoredReading,
@@ -60,12 +65,16 @@ class PostgreSQL:
     def append(self, rows: Rows, token: str = "") -> None:
         readings_table.append(rows)
 
-    def expect(self, rows: Rows) -> None:
-        partitions.make_partitions_for(rows.times)
-
-    def put(self, cursor: Any, rows: Sequence[Rows], tokens: Sequence[str] | None = None) -> None:
-        file = row_codec.copy_stream([part.payload for part in rows])
-        cursor.copy_expert(readings_table.COPY_IN, file, copy.COPY_PIECE_BYTES)
+    def put(self, connection: Any, rows: Sequence[Rows], tokens: Sequence[str] | None = None) -> None:
+        try:
+            copy_in(connection, rows)
+        except psycopg2.IntegrityError as error:
+            if not partitions.lacks_partition(error):
+                raise
+            make_partitions_apart(rows)
+            if not connection.autocommit:
+                raise RepeatTransaction from error
+            copy_in(connection, rows)
 
     def clear(self, device_id: int) -> None:
         readings_table.clear(device_id)
@@ -138,6 +147,26 @@ class PostgreSQL:
     def remove(self, spans: Sequence[Span]) -> None:
         for span in spans:
             readings_table.remove(span)
+
+
+def copy_in(connection: Any, rows: Sequence[Rows]) -> None:
+    with late_readings.noting_late_readings(connection, rows) as cursor:
+        file = row_codec.copy_stream([part.payload for part in rows])
+        cursor.copy_expert(readings_table.COPY_IN, file, copy.COPY_PIECE_BYTES)
+
+
+def make_partitions_apart(rows: Sequence[Rows]) -> None:
+    """Make missing partitions on a new connection: this thread's may be in an aborted transaction."""
+
+    def make() -> None:
+        try:
+            partitions.make_partitions_for([time for part in rows for time in part.times])
+        finally:
+            connection.close()
+
+    # Django's connection is another one in each thread.
+    with ThreadPoolExecutor(1) as executor:
+        executor.submit(make).result()
 
 
 def figures_of_all(

@@ -1,16 +1,17 @@
 "use strict";
-// Loads a device's latest readings and follows new ones; tells whoever listens by the event "readings".
+// Loads a device's latest readings from GET /stats/ID/ (devices/readings_api.py) and polls for new ones. Reports all
+// that are loaded, oldest first, by the event "readings"; readings_chart.js and latest_readings.js listen.
 {
   const PAGE = 1000;
   const MOST = 5000;
   const FOLLOW_MS = 2000;
   const RETRY_MS = 5000;
 
-  const box = document.querySelector("[data-feed]");
-  const url = box.dataset.feed;
-  const status = box.querySelector("[data-feed-status]");
-  const pause = box.querySelector("[data-pause]");
-  const earlier = box.querySelector("[data-earlier]");
+  const panel = document.querySelector("[data-readings-chart]");
+  const url = panel.dataset.latestUrl;
+  const status = panel.querySelector("[data-feed-status]");
+  const pause = panel.querySelector("[data-pause]");
+  const earlier = panel.querySelector("[data-earlier]");
 
   let readings = []; // oldest first
   let olderPage = null; // the query of the page before the oldest reading
@@ -37,32 +38,32 @@
     const { rows, next } = await page(new URLSearchParams({ limit: PAGE }));
     readings = rows;
     olderPage = next;
-    tell();
+    report();
   }
 
-  // What comes late, with an older stamp, is seen when the page is loaded again.
+  // Readings that come late, with an older stamp, appear when the page is loaded again.
   async function follow() {
     const last = readings.at(-1).timestamp;
     const { rows, next } = await page(new URLSearchParams({ start: last, limit: PAGE }));
-    // More than a page since the last time: start afresh from the newest.
+    // More than a page of new ones: start again from the newest.
     if (next) return load();
-    // The answer has again what was there with the last stamp, and perhaps one more with the same.
-    const kept = readings.findIndex(({ timestamp }) => timestamp === last);
-    if (readings.length - kept === rows.length) return;
-    readings.splice(kept, Infinity, ...rows);
+    // The answer repeats the readings with the last stamp, and may have more with the same.
+    const first = readings.findIndex(({ timestamp }) => timestamp === last);
+    if (readings.length - first === rows.length) return;
+    readings.splice(first, Infinity, ...rows);
     if (readings.length > MOST) olderPage = null;
     readings = readings.slice(-MOST);
-    tell();
+    report();
   }
 
   async function loadEarlier() {
     const { rows, next } = await page(olderPage);
     readings = [...rows, ...readings];
     olderPage = readings.length + PAGE > MOST ? null : next;
-    tell();
+    report();
   }
 
-  function tell() {
+  function report() {
     earlier.hidden = !olderPage;
     document.dispatchEvent(new CustomEvent("readings", { detail: readings }));
   }

@@ -1,13 +1,13 @@
 "use strict";
-// Draws channels over time: a panel for each unit, which zoom and show values together. A channel is a line, or a
-// band from minimum to maximum with the mean in it.
-window.plots = (() => {
+// Draws channels over time for devices/readings_chart.js and analyses/bucket_chart.js, which feed it. Each unit has a
+// panel; panels zoom and show values together. A channel is a line, or a band from minimum to maximum with its mean.
+window.timeChart = (() => {
   const COLORS = 6;
   const LONE_HEIGHT = 300;
   const PANEL_HEIGHT = 140;
   const TIME_AXIS = 44;
   const DAY = 86400;
-  const LONE_SECONDS = 60; // What the axis spans about a single moment.
+  const LONE_SECONDS = 60; // span of the axis around a single moment
   const POINT = 4;
   const LINE = ["value"];
   const BAND = ["min", "mean", "max"];
@@ -22,7 +22,7 @@ window.plots = (() => {
     [1, ...ticks("{HH}:{mm}:{ss}", "\n{YYYY}-{MM}-{DD}", "\n{MM}-{DD}")],
     [0.001, ...ticks("{ss}.{fff}", "\n{YYYY}-{MM}-{DD} {HH}:{mm}", "\n{MM}-{DD} {HH}:{mm}", "\n{HH}:{mm}")],
   ];
-  const level = (value) => (Math.abs(value) >= 1e7 ? value.toExponential() : figures.exact(value));
+  const level = (value) => (Math.abs(value) >= 1e7 ? value.toExponential() : chartText.number(value));
   const axisWidth = (labels) => Math.max(56, 14 + 7 * Math.max(0, ...labels.map((label) => label.length)));
 
   class Chart {
@@ -37,8 +37,9 @@ window.plots = (() => {
       dark.addEventListener("change", () => this.shown && this.build());
     }
 
-    // `seconds`, and for each channel its values by the name of the line; a null is a gap. `stamps`: ISO 8601.
-    // `bounds`: what the axis spans when all is shown, in seconds; without them what there is.
+    // `seconds`: times of the points; `stamps`: the same as ISO 8601; `values`: by channel and line (value, or min,
+    // mean and max) a number for each point, null for a gap. `bounds`: the span of the axis when all is shown, in
+    // seconds; without bounds it is the span of the points.
     show(shown, { keepsZoom = false } = {}) {
       const isSame = this.shown?.isBand === shown.isBand;
       this.shown = shown;
@@ -46,7 +47,7 @@ window.plots = (() => {
       else this.build();
     }
 
-    // The times between which something is shown, in seconds; null if nothing is.
+    // The span that is shown, in seconds; null if nothing is.
     get range() {
       const { min, max } = this.panels[0]?.plot.scales.x ?? {};
       return typeof min === "number" && typeof max === "number" ? { min, max } : null;
@@ -87,7 +88,7 @@ window.plots = (() => {
         scales: { x: { range: (_plot, min, max) => this.span(min, max) } },
         height: (this.units.length === 1 ? LONE_HEIGHT : PANEL_HEIGHT) + (isLast ? TIME_AXIS : 0),
         tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), this.zone),
-        cursor: { sync: { key: this.box.id || "plots" }, y: false, drag: { x: true, y: false } },
+        cursor: { sync: { key: this.box.id || "time-chart" }, y: false, drag: { x: true, y: false } },
         axes: [
           { ...axis, space: 70, ...(isLast ? { values: TIMES, size: TIME_AXIS } : { values: [], size: 8 }) },
           { ...axis, values: (_, splits) => splits.map(level), size: (_, labels) => axisWidth(labels ?? []) },
@@ -97,7 +98,7 @@ window.plots = (() => {
       };
     }
 
-    // uPlot asks with the first and the last moment when all is to be shown, else with what is zoomed into.
+    // uPlot passes the first and the last moment when all is to be shown, else the span that is zoomed into.
     span(min, max) {
       const { seconds, bounds } = this.shown;
       const [first, last] = [seconds[0] ?? null, seconds.at(-1) ?? null];
@@ -106,25 +107,25 @@ window.plots = (() => {
       return first !== null && first === last ? [first - LONE_SECONDS / 2, last + LONE_SECONDS / 2] : [min, max];
     }
 
-    // Of points that stand too close to be shown each, those of stretches too short to be seen as a line.
+    // Points stand too close to show each: show those of stretches that are too short to be seen as a line.
     lonePoints(plot, place, isShown) {
       if (isShown) return null;
       const [seconds, values] = [plot.data[0], plot.data[place]];
-      const found = [];
+      const lone = [];
       let start = -1;
       for (let i = 0; i <= values.length; i += 1) {
         const isThere = i < values.length && values[i] !== null;
         if (isThere && start < 0) start = i;
         if (isThere || start < 0) continue;
-        if (plot.valToPos(seconds[i - 1], "x") - plot.valToPos(seconds[start], "x") < POINT) found.push(start);
+        if (plot.valToPos(seconds[i - 1], "x") - plot.valToPos(seconds[start], "x") < POINT) lone.push(start);
         start = -1;
       }
-      return found;
+      return lone;
     }
 
     // uPlot's first series is the time.
     time() {
-      const text = (iso) => (iso ? figures.stamp(iso, this.zone).textContent : "");
+      const text = (iso) => (iso ? chartText.stamp(iso, this.zone) : "");
       return { label: "\u00a0", value: (_plot, _seconds, _series, i) => text(this.shown.stamps[i]) };
     }
 
@@ -133,7 +134,7 @@ window.plots = (() => {
       const color = this.color(channel);
       const isEdge = line === "min" || line === "max";
       const unit = channel.unit && ` ${channel.unit}`;
-      const value = (_plot, number) => (number === null || number === undefined ? "" : figures.exact(number) + unit);
+      const value = (_plot, number) => (number === null || number === undefined ? "" : chartText.number(number) + unit);
       return {
         label: isEdge ? line : channel.name,
         stroke: isEdge ? `${color}66` : color,

@@ -1,16 +1,16 @@
 "use strict";
-// Draws the result of a calculation, or of two over one another: areas and lines on the left axis, further
-// lines on the right one, a band between low and high.
+// Draws the result of a calculation, or two results over one another: areas and lines on the left axis, further
+// lines on the right one, a band between low and high. calculation_chart in analytics/calculations/views.py feeds it.
 {
   const HEIGHT = 360;
   const COLORS = 6;
-  const FILL = "26"; // of an area, as the last two digits of a colour: about 15 %
+  const FILL = "26"; // opacity of areas, as the last two digits of a colour: about 15 %
   const box = document.querySelector("[data-chart]");
   const note = document.querySelector("[data-chart-note]");
   const css = (name) => getComputedStyle(box).getPropertyValue(name).trim();
   const colour = (place) => css(`--series-${(place % COLORS) + 1}`);
   const DAY = 86400;
-  let curves = [];
+  let results = [];
   let plot = null;
 
   // Label of a tick, and what stands below where a year or a day begins; 24 hours, as in stamps.
@@ -35,7 +35,7 @@
     const { label, unit, draw } = column;
     const isEdge = draw === "low" || draw === "high";
     const stroke = colour(place);
-    const value = (_plot, number) => (number === null || number === undefined ? "" : figures.exact(number));
+    const value = (_plot, number) => (number === null || number === undefined ? "" : chartText.number(number));
     return {
       label: `${prefix}${label}${unit && unit !== "fraction" ? `, ${unit}` : ""}`,
       scale: draw === "line-right" ? "right" : "y",
@@ -54,7 +54,7 @@
     return { label: isDate ? "Date" : "UTC", value: (_plot, second) => (second === null || second === undefined ? "" : text(second)) };
   }
 
-  // Series numbers of the edges of each band: high first, as uPlot has it.
+  // Numbers of the series at the edges of each band, high first, as uPlot expects.
   function bands(lists) {
     const all = lists.flatMap((list) => list);
     const places = (draw) => all.flatMap((column, i) => (column.draw === draw ? [i + 1] : []));
@@ -63,8 +63,8 @@
   }
 
   function options() {
-    const lists = curves.map(({ columns: [, ...rest] }) => rest);
-    const hasTwo = curves.length === 2;
+    const lists = results.map(({ columns: [, ...rest] }) => rest);
+    const hasTwo = results.length === 2;
     const axis = { stroke: css("--muted"), font: css("--chart-font"), grid: { stroke: css("--line"), width: 1 } };
     const drawn = lists.flatMap((list, n) =>
       list.map((column, place) => series(column, place, { prefix: hasTwo ? `${"AB"[n]} ` : "", isSecond: n === 1 })),
@@ -83,31 +83,31 @@
       legend: { markers: { width: 2, dash: (drawnPlot, i) => (drawnPlot.series[i].dash ? "dashed" : "solid") } },
       axes,
       bands: bands(lists),
-      series: [time(curves[0].columns[0].kind === "date"), ...drawn],
+      series: [time(results[0].columns[0].kind === "date"), ...drawn],
     };
   }
 
   function build() {
     plot?.destroy();
-    const tables = curves.map(columns);
+    const tables = results.map(columns);
     plot = new uPlot(options(), tables.length === 2 ? uPlot.join(tables) : tables[0], box);
   }
 
   function say() {
-    const [{ rows, data }] = curves;
+    const [{ rows, data }] = results;
     const thinned = data[0].length < rows ? ` Drawn from ${data[0].length} of ${rows} rows: the extremes of each stretch.` : "";
     note.textContent = `Drag to zoom in, double-click for all.${thinned}`;
   }
 
   async function start() {
-    const urls = [box.dataset.curves, box.dataset.otherCurves].filter(Boolean);
+    const urls = [box.dataset.result, box.dataset.otherResult].filter(Boolean);
     try {
-      curves = await Promise.all(urls.map(load));
+      results = await Promise.all(urls.map(load));
     } catch {
       note.textContent = "The server does not answer. Reload the page.";
       return;
     }
-    if (!curves[0].data[0].length) return;
+    if (!results[0].data[0].length) return;
     build();
     say();
     new ResizeObserver(() => plot.setSize({ width: box.clientWidth, height: HEIGHT })).observe(box);

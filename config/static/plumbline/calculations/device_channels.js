@@ -1,5 +1,5 @@
 "use strict";
-// Offers the channels of the chosen device only; of a single one there is nothing to choose.
+// Offers only the channels of the chosen device, and chooses it if there is one.
 {
   const device = document.querySelector("[data-channels-of]");
   const channel = document.querySelector("[data-channel]");
@@ -17,7 +17,7 @@
     const all = [...channel.options];
     const update = () => follow(channels[device.value] ?? [], all);
     device.addEventListener("change", update);
-    // Browsers bring back what was chosen when one returns to the page.
+    // Browsers restore the choice when a person returns to the page.
     addEventListener("pageshow", update);
     update();
   }

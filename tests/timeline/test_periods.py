@@ -32,7 +32,7 @@ def utc(*parts: int) -> datetime:
         ("9999-12-31T23:59:59.999999Z", utc(9999, 12, 31, 23, 59, 59, 999_999)),
     ],
 )
-def test_a_stamp_with_an_offset_is_kept_to_the_microsecond(text, stamp):
+def test_a_stamp_with_an_offset_is_exact_to_the_microsecond(text, stamp):
     parsed, assumed = parse_stamp(text, BERLIN)
     assert (parsed, parsed.tzinfo, assumed) == (stamp, UTC, False)
 
@@ -71,7 +71,7 @@ def test_a_naive_stamp_is_read_in_the_devices_zone(text, stamp):
         *("0001-01-01T00:00:00+14:00", "0001-01-01T00:00:00", "9999-12-31T23:59:59-12:00"),
     ],
 )
-def test_what_is_no_stamp_is_refused(text):
+def test_other_texts_are_refused(text):
     with pytest.raises(BadStamp, match=r"^(Must be|Not a) "):
         parse_stamp(text, BERLIN)
 

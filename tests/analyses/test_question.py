@@ -61,9 +61,9 @@ def test_equal_percentiles_are_written_alike(asked: Any, canonical: str) -> None
     assert parse_question({"percentiles": asked}, UTC) == Question(percentiles=canonical)
 
 
-def test_fractions_are_the_nearest_doubles() -> None:
-    assert Question(percentiles="5,99.9,100").fractions() == {"5": 0.05, "99.9": 0.999, "100": 1.0}
-    assert Question().fractions() == {}
+def test_percentiles_are_taken_apart() -> None:
+    assert Question(percentiles="5,99.9,100").percentile_texts == ["5", "99.9", "100"]
+    assert Question().percentile_texts == []
 
 
 @pytest.mark.parametrize(

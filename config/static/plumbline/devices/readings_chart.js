@@ -1,33 +1,35 @@
 "use strict";
-// The chart of a device: its latest readings as they come in, or a period of any length by minimum, mean and maximum.
+// Draws the chart of a device with charts/time_chart.js. Two sources feed it: the latest readings, which
+// readings_feed.js follows, and for a period GET /devices/ID/series/ (DeviceSeries in analytics/analyses/api.py).
 {
-  const GAP = 5; // A pause of more than so many usual intervals: no line is drawn over it.
-  const COLUMNS_GAP = 2; // Nor over more than so many columns without a reading.
+  const GAP = 5; // no line is drawn over a pause of more than this many usual intervals
+  const COLUMNS_GAP = 2; // nor over more than this many columns without a reading
   const MOST_COLUMNS = 2000;
   const ZOOM_WAIT_MS = 250;
 
-  const box = document.querySelector("[data-chart]");
+  const panel = document.querySelector("[data-readings-chart]");
+  const box = panel.querySelector("[data-chart]");
   const count = document.querySelector("[data-count]");
   const choice = document.querySelector("[data-chart-period]");
   const followed = document.querySelectorAll("[data-followed]");
-  const feed = JSON.parse(document.getElementById("feed").textContent);
-  const chart = new plots.Chart(box, feed.channels, feed.zone);
+  const { channels, zone } = JSON.parse(document.getElementById("chart").textContent);
+  const chart = new timeChart.Chart(box, channels, zone);
   let latest = [];
   let period = null; // seconds up to now, 0 for all readings; null while the latest are followed
-  let loaded = null; // of the columns that are drawn, start and end in seconds
-  let asked = 0; // how often; the answer to an older question is not drawn
+  let loaded = null; // start and end, in seconds, of the columns that are drawn
+  let asked = 0; // the answer to an older request is not drawn
   let timer = 0;
 
   const counted = (number) => `${number} ${number === 1 ? "reading" : "readings"}`;
 
-  // The usual one of `steps`, each [seconds, how often].
+  // The median of `steps`, each [seconds, number of times].
   function usual(steps) {
     const known = steps.filter(([seconds, times]) => seconds > 0 && times > 0).sort(([a], [b]) => a - b);
     let left = known.reduce((sum, [, times]) => sum + times, 0) / 2;
     return known.find(([, times]) => (left -= times) < 0)?.[0] ?? 0;
   }
 
-  // A row of nulls where more than `longest` seconds, `pauses` before each row but the first, have no reading.
+  // Inserts a row of nulls where the pause before a row exceeds `longest` seconds; the first row has no pause.
   function withGaps(seconds, stamps, lines, pauses, longest) {
     const times = [];
     const shown = [];
@@ -51,17 +53,17 @@
       return;
     }
     const stamps = latest.map(({ timestamp }) => timestamp);
-    const lines = feed.channels.map(({ name }) => latest.map((reading) => reading[name]));
+    const lines = channels.map(({ name }) => latest.map((reading) => reading[name]));
     const seconds = stamps.map((stamp) => Date.parse(stamp) / 1000);
     const pauses = seconds.slice(1).map((second, i) => second - seconds[i]);
     const shown = withGaps(seconds, stamps, lines, pauses, GAP * usual(pauses.map((pause) => [pause, 1])));
-    const values = Object.fromEntries(feed.channels.map(({ name }, i) => [name, { value: shown.values[i] }]));
+    const values = Object.fromEntries(channels.map(({ name }, i) => [name, { value: shown.values[i] }]));
     chart.show({ ...shown, values, isBand: false }, { keepsZoom: true });
     count.textContent = `${counted(latest.length)}. Drag to zoom in, double-click for all.`;
   }
 
   function drawColumns(series, bounds) {
-    const names = feed.channels.map(({ name }) => name);
+    const names = channels.map(({ name }) => name);
     const lines = names.flatMap((name) => ["min", "mean", "max"].map((line) => series.channels[name][line]));
     const [starts, ends] = [series.starts, series.ends].map((stamps) => stamps.map((stamp) => Date.parse(stamp) / 1000));
     const pauses = starts.slice(1).map((start, i) => start - ends[i]);
@@ -84,11 +86,11 @@
     const number = ++asked;
     const query = new URLSearchParams({ ...bounds, points: Math.min(MOST_COLUMNS, Math.max(100, box.clientWidth)) });
     try {
-      const response = await fetch(`${choice.dataset.series}?${query}`, { headers: { Accept: "application/json" } });
+      const response = await fetch(`${panel.dataset.periodUrl}?${query}`, { headers: { Accept: "application/json" } });
       if (!response.ok) throw new Error(`The server answers ${response.status}.`);
       const series = await response.json();
       if (number !== asked || period === null) return;
-      // Of all readings, where there is none, no start.
+      // A device without readings has no start.
       loaded = series.start && [series.start, series.end].map((bound) => Date.parse(bound) / 1000);
       drawColumns(series, loaded);
     } catch {
@@ -107,7 +109,7 @@
     else load(whole());
   }
 
-  // What was zoomed into is loaded anew with as many columns.
+  // The span that is zoomed into is loaded again, with as many columns.
   function refine() {
     const range = chart.range;
     if (period === null || !loaded || !range) return;
@@ -125,7 +127,7 @@
     if (period !== null) load(whole());
   });
   choice.addEventListener("change", choose);
-  // Browsers keep it over a reload.
+  // Browsers keep the choice over a reload.
   choice.value = "";
   choice.hidden = false;
 
