@@ -32,6 +32,8 @@ EXAMPLE_DEVICE = {
 
 
 class ChannelSerializer(serializers.ModelSerializer):
+    """One value of a reading."""
+
     class Meta:
         model = Channel
         fields = ("name", "unit", "kind", "minimum", "maximum")
@@ -65,8 +67,9 @@ class OwnerField(serializers.Field):
     ]
 )
 class DeviceSerializer(StrictFields, serializers.ModelSerializer):
-    """Needs the context's `latest`, which maps a device's integer id to its last reading."""
+    """A sender of readings, with its channels and its last reading."""
 
+    # Needs the context's `latest`, which maps a device's integer id to its last reading.
     id = serializers.UUIDField(source="uuid", read_only=True)
     user_id = extend_schema_field(OpenApiTypes.INT)(OwnerField)(source="owner")
     name = Text(max_length=200, required=False, allow_blank=True)
@@ -142,6 +145,8 @@ class DeviceSerializer(StrictFields, serializers.ModelSerializer):
     ]
 )
 class DeviceKeySerializer(StrictFields, serializers.ModelSerializer):
+    """A device's key, without its secret."""
+
     overlap_seconds = WholeNumber(
         min_value=0,
         max_value=30 * 86400,

@@ -42,9 +42,9 @@ class Stamp(serializers.DateTimeField):
         super().__init__(default_timezone=UTC, **options)
 
 
+# A mixin that refuses keys which can't be set; REST framework ignores them. Without a docstring, because that
+# would be the description of every schema in the OpenAPI document.
 class StrictFields:
-    """A mixin that refuses keys which can't be set; REST framework ignores them."""
-
     serializer_field_mapping = {
         **serializers.ModelSerializer.serializer_field_mapping,
         models.DateTimeField: Stamp,
@@ -78,6 +78,8 @@ class StrictFields:
     ]
 )
 class UserSerializer(StrictFields, serializers.ModelSerializer):
+    """A person, or a program that acts for one."""
+
     name = Text(max_length=200)
     email = serializers.EmailField(max_length=254)
     login = Text(max_length=150, required=False, validators=User._meta.get_field("login").validators)
@@ -137,6 +139,8 @@ class UserSerializer(StrictFields, serializers.ModelSerializer):
     ]
 )
 class TokenSerializer(StrictFields, serializers.ModelSerializer):
+    """A user's API token, without its secret."""
+
     name = Text(max_length=100, required=False)
     scopes = serializers.ListField(child=serializers.ChoiceField(Scope.choices), min_length=1, required=False)
 

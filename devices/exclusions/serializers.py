@@ -100,8 +100,9 @@ EXAMPLE_EXCLUSION = {
     ]
 )
 class ExclusionSerializer(StrictFields, serializers.ModelSerializer):
-    """Takes `start` and `end`, or `reading`. The context's `device` is the exclusion's."""
+    """Readings that statistics leave out: those of a period, or those that equal `reading`."""
 
+    # Needs the context's `device`.
     device_id = serializers.SerializerMethodField()
     start = ZonedStamp(source="start_time", required=False)
     end = ZonedStamp(source="end_time", required=False)

@@ -15,28 +15,29 @@ LOCK = Path(__file__).with_name("requirements.lock")
 INTRODUCTION = """\
 # Benchmarks
 
-`make bench` writes this page. It runs the portal and a peer, the service that one would write otherwise, on
-one machine and one PostgreSQL with its default durability, and sends both the same readings in turn.
+`make bench` writes this page. It starts the portal and a peer, which is what one would build instead, side
+by side on one machine and one PostgreSQL with its default durability. Both get the same readings in turn.
 
-- **gate**: the portal, `manage.py web` with 2 processes. It checks credentials and answers after the commit.
-- **REST view**: the same portal, with requests that the gate passes on to Django REST framework.
+- **gate**: the portal, `manage.py web` with 2 processes. Credentials are checked; an answer means
+  committed.
+- **REST view**: the portal again, with requests that the gate passes on to Django REST framework.
 - **peer**: FastAPI, SQLAlchemy (asyncio) and asyncpg under uvicorn (uvloop, httptools) with 2 processes. It
-  looks up the device, inserts and commits; batches use the session's `insert()`. Its table has an identity
-  key, a foreign key, and an index on device and time like the portal's. It checks no credentials. [Its
+  looks up the device, inserts, commits; batches use the session's `insert()`. Its table has an identity
+  key, a foreign key, and the same index on device and time as the portal's. It checks no credentials. [Its
   code](../tests/bench/peer.py).
 - **pgbench**: one-row inserts into the portal's table, prepared, 64 clients, no web server.
 - **psql COPY**: one stream of text into the portal's table.
 
-Readings come from 200 devices; batches have 1,000 readings and use 4 and 16 connections. The load generator
-runs on the same machine, which lowers all figures. “1000 a second” offers requests at an even pace even if
-the server falls behind: the rate shows how many it took, and latencies count from when a request was due.
-All other figures are wrk's, which sends the next request after each answer. In each round every contender
-takes one turn, in random order, after all earlier writes are on disk and, except for the measurement of
-growth, with an empty table. A turn counts only if every answer is 201 and exactly the acknowledged rows are
-stored.
+Readings come from 200 devices. Batches have 1,000 readings and come over 4 and 16 connections. The load
+generator runs on the same machine, and all figures include it. “1000 a second” is sent evenly, whether the
+server is fast enough or not: the rate is the number accepted, and latencies count from the time when a
+request was due. All others are measured by wrk, which sends the next request when it has an answer. In each
+round every contender takes one turn, in a shuffled order, with all earlier writes on disk and an empty
+table, except for the measure of growth. After each turn the rows stored must be exactly those acknowledged,
+and every answer 201; otherwise there is no result.
 
-Figures are medians over the rounds. Absolute figures vary with the machine. A ratio compares two figures of
-the same round and is therefore more reliable.
+Figures are medians over the rounds. Absolute figures drift with the machine. A ratio compares two figures
+of the same round and is more reliable.
 """
 
 # Separates the parts on ingestion and on statistics, which separate runs write.

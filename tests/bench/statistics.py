@@ -81,20 +81,8 @@ def measure(folder: Path, sizes: Sequence[int], rounds: int, say: Callable[[str]
         file = folder / f"{size}.bin"
         device = create_device(owner, profile, size, file)
         outcome.built[size] = build_segments(device, size)
-        with ExitStack() as stack:
-            engines = {name: stack.enter_context(engine(name, folder, file)) for name in ENGINES}
-            say(f"{size:,} readings of one device: asking.")
-            contenders = {
-                PORTAL: ask_portal,
-                SQL: ask_sql,
-                **{name: ask_engine(engines[name]) for name in ENGINES},
-            }
-            if size > MOST_FOR_SQL:
-                del contenders[SQL]
-            for _ in range(rounds + 1):
-                one_round(outcome, device, size, contenders)
-            for _ in range(2 * rounds + 1):
-                draw_and_check(outcome, device, size)
+        say(f"{size:,} readings of one device: asking.")
+        measure_device(outcome, device, size, file, rounds)
         # The first round is a warm-up.
         forget_first(outcome)
         if size <= MOST_FOR_SQL:
@@ -110,6 +98,18 @@ def measure(folder: Path, sizes: Sequence[int], rounds: int, say: Callable[[str]
     say(f"{FLEET} devices of {FLEET_READINGS:,} readings each.")
     measure_fleet(outcome, profile, folder, rounds)
     return outcome
+
+
+def measure_device(outcome: Outcome, device: Device, size: int, file: Path, rounds: int) -> None:
+    with ExitStack() as stack:
+        engines = {name: stack.enter_context(engine(name, file.parent, file)) for name in ENGINES}
+        contenders = {PORTAL: ask_portal, SQL: ask_sql, **{n: ask_engine(engines[n]) for n in ENGINES}}
+        if size > MOST_FOR_SQL:
+            del contenders[SQL]
+        for _ in range(rounds + 1):
+            one_round(outcome, device, size, contenders)
+        for _ in range(2 * rounds + 1):
+            draw_and_check(outcome, device, size)
 
 
 def forget_first(outcome: Outcome) -> None:

@@ -22,14 +22,14 @@ INTRODUCTION = f"""\
 ## Exact statistics
 
 Minimum, maximum, count, sum and median of three channels of one device, a reading a second, full doubles
-(the worst case for compression). The portal computes its whole answer, with coverage, from [sorted
-segments](statistics.md); **{SQL}** runs in the same PostgreSQL with `work_mem` of 1 GB; DuckDB and chDB
-(`quantileExactInclusive`) hold the same readings in their own files and answer in their own process, with
-all cores. All medians are compared, with PostgreSQL's to the last bit. Figures are medians over the rounds;
-each ratio is of one round.
+(the worst case for packing). The portal's answer is complete, with coverage, from [sorted
+segments](statistics.md). **{SQL}** runs in the same PostgreSQL with `work_mem` of 1 GB. DuckDB
+and chDB (`quantileExactInclusive`) have the same readings in their own files and answer in a process of
+their own, with all cores. All medians are compared, with PostgreSQL's to the last bit. Figures are medians
+over the rounds; each ratio compares figures of one round.
 
-“Asked over HTTP” is a small analysis from start to end: a POST, a worker's process, and a client that polls
-for the result every 5 ms, each time with another period.
+“Asked over HTTP” is a complete small analysis: a POST, a worker's process, and a client that looks for a
+result every 5 ms, each time with another period.
 """
 
 
@@ -111,9 +111,9 @@ WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 360, 70, 130, 20, 50
 COLOURS = {PORTAL: "#0a7d6c", SQL: "#b04a1d", "DuckDB": "#8a6d00", "chDB": "#6b4fbb"}
 
 
-def plot(outcome: Outcome, sizes: Sequence[int]) -> str:
-    """An SVG of milliseconds for all time by the number of readings."""
-    lines = {
+def plot_lines(outcome: Outcome, sizes: Sequence[int]) -> dict[str, list[tuple[int, float]]]:
+    """Points (readings, milliseconds) by contender."""
+    return {
         who: [
             (size, seconds * 1000)
             for size in sizes
@@ -121,6 +121,11 @@ def plot(outcome: Outcome, sizes: Sequence[int]) -> str:
         ]
         for who in WHO
     }
+
+
+def plot(outcome: Outcome, sizes: Sequence[int]) -> str:
+    """An SVG of milliseconds for all time by the number of readings."""
+    lines = plot_lines(outcome, sizes)
     values = [value for line in lines.values() for _, value in line]
     low, high = int(log10(min(values))), int(log10(max(values))) + 1
     least, most = log10(min(sizes)), max(log10(max(sizes)), log10(min(sizes)) + 1)

@@ -14,7 +14,8 @@ import psutil
 import pytest
 
 from config.demo.data_folder import socket_path
-from tests.support.demo import MANAGE, PROCESSES, REQUIRED, STOP_SECONDS, Demo, demo, environment, free_port
+from tests.support.demo import MANAGE, PROCESSES, REQUIRED, STOP_SECONDS, Demo, demo, environment
+from tests.support.portal import free_port
 from tests.support.servers import make_open_folder
 
 # Only waits for the demo, like make.

@@ -8,7 +8,8 @@ import pytest
 from django.conf import settings
 from django.core.management import get_commands
 
-from tests.support.demo import demo, free_port
+from tests.support.demo import demo
+from tests.support.portal import free_port
 
 ROOT: Path = settings.BASE_DIR
 README = ROOT / "README.md"

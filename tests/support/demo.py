@@ -2,7 +2,6 @@
 
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -27,11 +26,6 @@ PROCESSES = (
     "manage.py beat",
     "manage.py agent",
 )
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return free.getsockname()[1]
 
 
 def environment(data: Path, port: int) -> dict[str, str]:

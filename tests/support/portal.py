@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import psutil
-import psycopg2
 import pytest
 import requests
 from django.conf import settings
@@ -27,6 +26,7 @@ from django.conf import settings
 from config.demo.embedded import postgres_answers, servers
 from config.processes import Command, describe_exit, last_lines
 from config.supervisor import Supervisor
+from tests.support.database import connected, execute
 from tests.support.servers import free_folder
 
 DATABASE = "plumbline_portal"
@@ -291,23 +291,6 @@ class Portal:
         )
         with connected(self.database_url) as connection, connection.cursor() as cursor:
             cursor.copy_expert("COPY devices_reading FROM STDIN", io.StringIO("".join(lines)))
-
-
-@contextmanager
-def connected(url: str) -> Iterator[Any]:
-    """A connection in autocommit mode."""
-    connection = psycopg2.connect(url)
-    connection.autocommit = True
-    try:
-        yield connection
-    finally:
-        connection.close()
-
-
-def execute(url: str, statement: str, *parameters: object) -> list[tuple]:
-    with connected(url) as connection, connection.cursor() as cursor:
-        cursor.execute(statement, parameters or None)
-        return cursor.fetchall() if cursor.description else []
 
 
 def eventually(found: Callable[[], Any], *, seconds: float) -> Any:

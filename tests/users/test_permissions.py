@@ -32,11 +32,16 @@ class Stage:
 
 
 def set_stage(portal: Portal) -> Stage:
-    owner, stranger, colleague = portal.new_user(), portal.new_user(), portal.new_user("staff")
-    device, others = portal.new_device(owner), portal.new_device(stranger)
+    owner = portal.new_user()
+    device = portal.new_device(owner)
     portal.post_reading(device, **READING)
-    revoked, expired, ended = portal.new_token(owner.id), portal.new_token(owner.id), portal.new_device(owner)
-    keys, tokens = f"/devices/{device.id}/keys/", f"/users/{owner.id}/tokens/"
+    names = stage_rows(portal, owner, device)
+    headers = {who: {"Authorization": text} for who, text in stage_credentials(portal, owner, device).items()}
+    return Stage(owner, device, names, {**headers, "nobody": {}})
+
+
+def stage_rows(portal: Portal, owner: Person, device: Sender) -> dict[str, Any]:
+    """Create the owner's rows; return what the paths in ROUTES need."""
     fields = {"name": "Notes", "description": "", "owner": owner.login}
     blog = portal.made("/api/blogs/", owner.token, fields)["id"]
     fields = {"blog": blog, "author": owner.login, "header": "Frost", "text": ""}
@@ -46,8 +51,8 @@ def set_stage(portal: Portal) -> Stage:
         "blog": blog,
         "post": portal.made("/api/posts/", owner.token, fields)["id"],
         "device": device.id,
-        "key": portal.made(keys, owner.token, {})["prefix"],
-        "token": portal.made(tokens, owner.token, {})["prefix"],
+        "key": portal.made(f"/devices/{device.id}/keys/", owner.token, {})["prefix"],
+        "token": portal.made(f"/users/{owner.id}/tokens/", owner.token, {})["prefix"],
         "task": portal.ask(f"/devices/{device.id}/analytics/", owner.token),
         "exclusion": portal.made(f"/devices/{device.id}/exclusions/", portal.admin_token, PERIOD)["id"],
         "calculation": portal.made("/calculations/", owner.token, WEEK)["id"],
@@ -56,11 +61,19 @@ def set_stage(portal: Portal) -> Stage:
     }
     calculation = f"/calculations/{names['calculation']}/"
     eventually(lambda: portal.get(calculation, owner.token)["status"] == "finished", seconds=60)
-    gone = portal.request("DELETE", tokens + revoked.partition(".")[0], token=owner.token)
-    assert gone.status_code == 204
+    return names
+
+
+def stage_credentials(portal: Portal, owner: Person, device: Sender) -> dict[str, str]:
+    """Authorization headers by sender, valid and invalid ones."""
+    stranger, colleague = portal.new_user(), portal.new_user("staff")
+    others, ended = portal.new_device(stranger), portal.new_device(owner)
+    revoked, expired = portal.new_token(owner.id), portal.new_token(owner.id)
+    path = f"/users/{owner.id}/tokens/{revoked.partition('.')[0]}"
+    assert portal.request("DELETE", path, token=owner.token).status_code == 204
     portal.query("UPDATE users_token SET expires_at = now() WHERE prefix = %s", expired.partition(".")[0])
     portal.made(f"/devices/{ended.id}/keys/", owner.token, {"overlap_seconds": 0})
-    credentials = {
+    return {
         "admin": f"Token {portal.admin_token}",
         "colleague": f"Token {colleague.token}",
         "owner": f"Token {owner.token}",
@@ -77,8 +90,6 @@ def set_stage(portal: Portal) -> Stage:
         "key as token": f"Token {device.key}",
         "token as key": f"Device {owner.token}",
     }
-    headers = {who: {"Authorization": text} for who, text in credentials.items()}
-    return Stage(owner, device, names, {**headers, "nobody": {}})
 
 
 def cancelled_task(portal: Portal, owner: Person, device: Sender) -> str:
