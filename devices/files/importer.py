@@ -23,7 +23,7 @@ from devices.files.formats import CannotImport, json_keys
 from devices.files.progress import ReportProgress, report_nothing
 from devices.files.record_file import RecordFile
 from devices.files.senders import KnownDevices, UnregisteredSensors
-from devices.ingestion import checks, decoding, intake
+from devices.ingestion import checks, decoding, intake, stored
 from devices.ingestion.intake import Intake
 from devices.ingestion.sensors import OwnSensors, SensorDirectory
 from devices.models import Device, DeviceProfile, Import
@@ -219,6 +219,7 @@ class ReadingImporter:
             if not Import.objects.filter(pk=progress.pk, line=before).update(**done):
                 raise CannotImport("Another process is importing this file.")
             storage.current().append(chunk.rows, token=f"import {progress.pk} {before}")
+            stored.call_after_commit([chunk.rows])
 
     def chunks(self, directory: SensorDirectory | None) -> Iterator[ReadingChunk]:
         """Yield the rest of the file, checked. `directory` has the sensors; None if lines name devices."""
