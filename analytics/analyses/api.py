@@ -17,11 +17,11 @@ from analytics import runs
 from analytics.analyses.question import BUCKETS, MOST_PERCENTILES, OPTIONS, BadQuestion, parse_question
 from analytics.analyses.request import TargetErased, is_stale, request_analysis
 from analytics.analyses.series import series_body
-from analytics.calculations.request import Conflict
 from analytics.models import Analysis, Status
 from devices.api import visible_device
 from devices.models import Device
 from devices.timeline.periods import BadPeriod, parse_period
+from users.api_errors import Conflict
 from users.models import Scope, User
 
 CELERY_STATUS = {
