@@ -188,6 +188,25 @@ class Calculation(Run):
     def __str__(self) -> str:
         return self.name or f"{self.kernel} {str(self.pk)[:8]}"
 
+    @property
+    def duration_seconds(self) -> float | None:
+        """None before it is over, and if it never started."""
+        if self.started_at is None or self.finished_at is None:
+            return None
+        return (self.finished_at - self.started_at).total_seconds()
+
+    def elapsed_seconds(self, now: datetime) -> float | None:
+        """Time since it started, or its duration once it is over."""
+        if self.status == Status.RUNNING:
+            return max(0.0, (now - self.started_at).total_seconds())
+        return self.duration_seconds
+
+    def remaining_seconds(self, now: datetime) -> float | None:
+        """Estimate from its pace; None if it is not running or has made no progress."""
+        if self.status != Status.RUNNING or not self.progress:
+            return None
+        return self.elapsed_seconds(now) * (100 - self.progress) / self.progress
+
 
 class CalculationRows(models.Model):
     """A block of a calculation's rows: JSON objects with commas between them, as the API streams them."""

@@ -1,4 +1,4 @@
-"""PostgreSQL's advisory locks, all in one list: two jobs with the same number would shut each other out."""
+"""PostgreSQL's advisory locks, all in one list: two jobs with the same number would block each other."""
 
 import enum
 from collections.abc import Iterator
@@ -9,33 +9,33 @@ from django.db import connection
 
 @enum.unique
 class AdvisoryLock(enum.IntEnum):
-    """Numbers stay as they are: an old and a new version run side by side during an upgrade."""
+    """The locks' numbers. Never change one: during an upgrade an old and a new version run side by side."""
 
-    # `migrate` takes it, in each database.
+    # Taken by `migrate`, in each database.
     MIGRATE = 7_586_201
-    # Whoever makes a partition of the readings table takes it.
+    # Taken to create a partition of the readings table.
     MAKE_PARTITION = 7_586_202
-    # The job that deletes the readings of erased devices takes it.
+    # Taken by the job that deletes the readings of erased devices.
     ERASE_READINGS = 7_586_203
-    # The job that queues lost analyses and calculations again takes it.
+    # Taken by the job that queues lost analyses and calculations again.
     RECONCILE_RUNS = 7_586_204
-    # The job that deletes old Idempotency-Keys takes it.
+    # Taken by the job that deletes old Idempotency-Keys.
     FORGET_KEYS = 7_586_205
-    # The job that bounds the change log takes it.
+    # Taken by the job that bounds the change log.
     COMPACT_CHANGES = 7_586_206
-    # Whoever appends events to the logs in ClickHouse takes it.
+    # Taken to append events to the logs in ClickHouse.
     APPEND_EVENTS = 7_586_207
-    # The job that brings events from the outbox into the logs takes it.
+    # Taken by the job that moves events from the outbox to the logs.
     DELIVER_EVENTS = 7_586_208
-    # `copy_readings` takes it: two at a time would each bring what is missing.
+    # Taken by `copy_readings`: two at a time would both copy the missing readings.
     COPY_READINGS = 7_586_230
-    # Whoever builds a device's segments takes it: the first of two keys, the second is the device's number.
+    # Taken to build a device's segments: the first of two keys; the second is the device's id.
     BUILD_SEGMENTS = 75_862
 
 
 @contextmanager
 def single_run(lock: AdvisoryLock) -> Iterator[bool]:
-    """Whether this process got the advisory lock; another that holds it does the job already."""
+    """Try to take the advisory lock; yield False if another process holds it and does the job already."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_lock(%s)", [lock])
         is_ours = cursor.fetchone()[0]

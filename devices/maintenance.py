@@ -1,4 +1,4 @@
-"""Periodic jobs on readings and Idempotency-Keys. Each is safe to run twice, and at the same time."""
+"""Periodic jobs on readings and Idempotency-Keys. Each may run twice, also at the same time."""
 
 from datetime import datetime, timedelta
 
@@ -9,14 +9,14 @@ from devices.locks import AdvisoryLock, single_run
 from devices.models import Erasure
 from devices.storage import change_log
 
-# A request that had passed the door when its device was erased may still store a reading.
+# A request accepted before its device was erased may store a reading up to LATE_REQUESTS later.
 LATE_REQUESTS = timedelta(minutes=10)
 KEYS_KEPT = timedelta(days=7)
 KEY_BATCH = 10_000
 
 
 def erase_readings(now: datetime) -> int:
-    """Delete what erased devices have left behind; returns the number of readings."""
+    """Delete the readings of erased devices; return their number."""
     total = 0
     with single_run(AdvisoryLock.ERASE_READINGS) as is_ours:
         for erasure in Erasure.objects.all() if is_ours else ():
@@ -27,7 +27,7 @@ def erase_readings(now: datetime) -> int:
 
 
 def forget_keys(now: datetime) -> int:
-    """Delete the Idempotency-Keys that are older than KEYS_KEPT, in bounded steps; returns their number."""
+    """Delete Idempotency-Keys older than KEYS_KEPT in batches of KEY_BATCH; return their number."""
     step = """
         DELETE FROM devices_idempotencykey WHERE ctid = ANY(ARRAY(
             SELECT ctid FROM devices_idempotencykey WHERE created_at < %s LIMIT %s
@@ -45,6 +45,6 @@ def forget_keys(now: datetime) -> int:
 
 
 def compact_changes() -> int:
-    """Keep the change log bounded; returns the number of entries that others now stand for."""
+    """Bound the change log by merging entries; return the number of entries that were merged away."""
     with single_run(AdvisoryLock.COMPACT_CHANGES) as is_ours:
         return change_log.compact() if is_ours else 0

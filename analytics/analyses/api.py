@@ -2,6 +2,7 @@ from datetime import tzinfo
 from typing import Any
 from uuid import UUID
 
+from django.http import Http404
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
@@ -14,13 +15,13 @@ from rest_framework.views import APIView
 
 from analytics import runs
 from analytics.analyses.question import BUCKETS, MOST_PERCENTILES, OPTIONS, BadQuestion, parse_question
-from analytics.analyses.request import ask_for_analysis, is_stale
+from analytics.analyses.request import TargetErased, is_stale, request_analysis
 from analytics.analyses.series import series_body
-from analytics.calculations.request import Conflict
 from analytics.models import Analysis, Status
 from devices.api import visible_device
 from devices.models import Device
 from devices.timeline.periods import BadPeriod, parse_period
+from users.api_errors import Conflict
 from users.models import Scope, User
 
 CELERY_STATUS = {
@@ -147,9 +148,11 @@ class AskView(APIView):
         asked = request.query_params.dict() | body_question(request)
         try:
             question = parse_question(asked, zone)
-            analysis = ask_for_analysis(target, question, asked_by=request.user, now=timezone.now())
+            analysis = request_analysis(target, question, asked_by=request.user, now=timezone.now())
         except (BadPeriod, BadQuestion) as error:
             raise ValidationError({error.field: str(error)}) from error
+        except TargetErased as error:
+            raise Http404 from error
         return Response(TaskSerializer(analysis).data, status=202)
 
 

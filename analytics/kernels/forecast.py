@@ -23,7 +23,7 @@ from analytics.kernels.declaration import (
     Values,
     WholeParameter,
 )
-from devices import storage
+from devices import statistics
 from devices.models import Channel, Device
 from devices.timeline.periods import Period
 
@@ -89,10 +89,9 @@ def hourly_past(parameters: Values) -> tuple[datetime, np.ndarray]:
     Raises TooLittleHistory.
     """
     device = Device.objects.with_channels().get(uuid=parameters["device"])
-    names = [channel.name for channel in device.channels]
     start = parameters["until"] - timedelta(days=parameters["history"])
-    channel = names.index(parameters["channel"])
-    means = storage.current().hourly_means(device.pk, channel, Period(start, parameters["until"]))
+    period = Period(start, parameters["until"])
+    means = statistics.hourly_means(device, parameters["channel"], period)
     if not means:
         raise TooLittleHistory(f"The device has no reading in the {parameters['history']} days before.")
     first, last = means[0][0], means[-1][0]

@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from devices.timeline.instants import (
-    MICROSECONDS_PER_SECOND,  # noqa: F401 (devices.statistics imports it from here)
     PgMicroseconds,
     PgTimes,
     UnixMicroseconds,

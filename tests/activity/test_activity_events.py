@@ -34,7 +34,7 @@ def take(*items: Any) -> EventIntake:
     """Through JSON, as they would come: strictly if they are well formed."""
     body = json.dumps(items).encode()
     try:
-        decoded = intake.BATCH.decode(body)
+        decoded = intake.BATCH_DECODER.decode(body)
     except msgspec.DecodeError as error:
         decoded = decode_loosely(body, error)
     return intake.take_event_items(decoded, Known(), "user:1", [uuid4() for _ in decoded])
@@ -85,10 +85,10 @@ def test_good_events_are_taken(item):
         ({"event": "comment", "object_id": "12"}, "object_id: Must be a whole number."),
         ({"event": "comment", "object_id": 12.5}, "object_id: Must be a whole number."),
         ({"event": "comment", "object_id": True}, "object_id: Must be a whole number."),
-        ({"id": ""}, f"id: {intake.NOT_ID}"),
-        ({"id": "x" * 256}, f"id: {intake.NOT_ID}"),
-        ({"id": "a\0"}, f"id: {intake.NOT_ID}"),
-        ({"id": 2**53}, f"id: {intake.NOT_ID}"),
+        ({"id": ""}, f"id: {intake.INVALID_ID}"),
+        ({"id": "x" * 256}, f"id: {intake.INVALID_ID}"),
+        ({"id": "a\0"}, f"id: {intake.INVALID_ID}"),
+        ({"id": 2**53}, f"id: {intake.INVALID_ID}"),
         ({"id": 1.5}, "id: Must be a string or a whole number."),
         ({"id": False}, "id: Must be a string or a whole number."),
         ({"id": ["a"]}, "id: Must be a string or a whole number."),
@@ -154,7 +154,7 @@ def test_too_many_items_are_refused():
 
 def test_every_kind_has_a_number_of_its_own():
     assert len({kind.number for kind in EVENT_KINDS.values()}) == len(EVENT_KINDS)
-    assert PostedEvent.__struct_fields__ == ("login", "event", "at", "object_id", "id")
+    assert PostedEvent.__struct_fields__ == intake.REQUIRED_KEYS + intake.OPTIONAL_KEYS
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from django_celery_results.models import TaskResult
 from analytics import runs
 from analytics.analyses import compute
 from analytics.analyses.question import BadQuestion, Question
-from analytics.analyses.request import ask_for_analysis, is_stale
+from analytics.analyses.request import is_stale, request_analysis
 from analytics.models import Analysis, Status
 from devices import exclusions
 from devices.models import Device
@@ -31,7 +31,7 @@ NOW = NOON + HOUR
 
 
 def ask(target: Device | User, now: datetime = NOW, **question: Any) -> Analysis:
-    return ask_for_analysis(target, Question(**question), asked_by=None, now=now)
+    return request_analysis(target, Question(**question), asked_by=None, now=now)
 
 
 def finished(analysis: Analysis, now: datetime = NOW) -> Analysis:

@@ -9,7 +9,8 @@ import pytest
 from django.utils import timezone
 
 from analytics import runs
-from analytics.calculations import compute, stored_rows
+from analytics.calculations import stored_rows
+from analytics.calculations.request import new_calculation
 from analytics.kernels import forecast
 from analytics.models import Calculation, Status
 from devices import exclusions
@@ -47,9 +48,7 @@ def parameters(device: Device, **fields: Any) -> dict[str, Any]:
 
 def calculation(device: Device, asker: Any = None, **fields: Any) -> Calculation:
     """Computed by the worker."""
-    run = compute.new_calculation(
-        forecast.KERNEL, parameters(device, **fields), asked_by=asker or device.owner
-    )
+    run = new_calculation(forecast.KERNEL, parameters(device, **fields), asked_by=asker or device.owner)
     run.save()
     work()
     run.refresh_from_db()
@@ -147,18 +146,18 @@ def test_its_form_offers_the_devices_and_channels_of_who_asks():
 
 def test_who_may_no_longer_see_the_device_gets_no_forecast():
     device = device_with_past()
-    run = compute.new_calculation(forecast.KERNEL, parameters(device), asked_by=device.owner)
+    run = new_calculation(forecast.KERNEL, parameters(device), asked_by=device.owner)
     run.save()
     Device.objects.filter(pk=device.pk).update(owner=factories.stranger())
     work()
     run.refresh_from_db()
-    assert (run.status, run.error) == (Status.FAILED, "Refused: device: There is no such device.")
+    assert (run.status, run.error) == (Status.FAILED, "InvalidParameters: device: There is no such device.")
     assert calculation(device, factories.colleague()).status == Status.FINISHED
 
 
 def test_whose_asker_is_gone_gets_no_forecast():
     run = calculation(device_with_past(), None)
-    again = compute.new_calculation(forecast.KERNEL, parameters(Device.objects.get()), asked_by=None)
+    again = new_calculation(forecast.KERNEL, parameters(Device.objects.get()), asked_by=None)
     again.save()
     assert runs.positions(Calculation) == {again.pk: 1}
     work()

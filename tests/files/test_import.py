@@ -168,7 +168,7 @@ class TestFormats:
     def test_the_format_may_be_said(self, write):
         pump = device()
         path = write(f"timestamp,x,y,z\n{stamp(0)},1,2,3\n", "export.txt")
-        assert "say which" in Run(path, "--device", pump.uuid).failure
+        assert "choose the format" in Run(path, "--device", pump.uuid).failure
         assert Run(path, "--device", pump.uuid, "--format", "csv").failure == ""
 
     def test_queries_do_not_grow_with_devices_and_lines(self, write):
@@ -438,7 +438,7 @@ class TestOnce:
                 importer.run_import(job, timezone.now())
 
         with pytest.raises(CannotImport, match="Another process"):
-            importer.run_import(job, timezone.now(), tell=other)
+            importer.run_import(job, timezone.now(), report=other)
         assert [row[0] for row in values(pump)] == list(range(6000))
 
     def test_a_file_that_changes_meanwhile(self, write):
@@ -451,7 +451,7 @@ class TestOnce:
                 file.write(f"{stamp(0)},1,2,3\n")
 
         with pytest.raises(CannotImport, match="was changed"):
-            importer.run_import(job, timezone.now(), tell=append)
+            importer.run_import(job, timezone.now(), report=append)
         assert not stored(pump)
 
 
@@ -528,7 +528,7 @@ class TestUpload:
     @pytest.mark.parametrize(
         ("name", "content", "fields", "message"),
         [
-            ("r.txt", "x", {}, "does not tell whether it is csv or ndjson"),
+            ("r.txt", "x", {}, "does not end in .csv, .ndjson, .jsonl"),
             ("r.csv", "<b>,timestamp\n", {}, "There is no column device"),
             ("r.csv", "device,timestamp,<b>\n", {}, "Unknown: &#x27;&lt;b&gt;&#x27;"),
             ("r.csv", "", {}, "empty"),

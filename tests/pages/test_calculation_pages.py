@@ -328,7 +328,7 @@ def test_what_cannot_be_compared_says_why(
         "UPDATE analytics_calculation SET status = 'finished', kernel = 'forecast' WHERE id = %s", waiting
     )
     page.goto(f"/portal/calculations/{done}/compare/?with={waiting}")
-    expect(page.get_by_text("Done is of the kernel well, Waiting of forecast.")).to_be_visible()
+    expect(page.get_by_text("Done uses the kernel well, Waiting uses forecast.")).to_be_visible()
 
 
 def test_pages_fit_a_narrow_screen(

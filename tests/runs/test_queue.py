@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from analytics import runs as runs_module
 from analytics.analyses.question import Question
-from analytics.analyses.request import ask_for_analysis
+from analytics.analyses.request import request_analysis
 from analytics.models import Analysis, Calculation, Status
 from analytics.runs import (
     DEAD_AFTER,
@@ -92,7 +92,7 @@ def reconcile(now: datetime | None = None) -> int:
 
 def ask(device: Any, period: Period | None = None) -> Analysis:
     question = Question(period or Period())
-    return ask_for_analysis(device, question, asked_by=device.owner, now=factories.NOON + HOUR)
+    return request_analysis(device, question, asked_by=device.owner, now=factories.NOON + HOUR)
 
 
 class TestAsking:

@@ -37,7 +37,7 @@ def far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
     """A portal whose readings are far away."""
     port, folder = free_port(), tmp_path_factory.mktemp("clickhouse")
     with portal_with_servers() as portal:
-        argv = [sys.executable, "-m", "tests.clickhouse_server", str(port), folder]
+        argv = [sys.executable, "-m", "tests.support.clickhouse_server", str(port), folder]
         portal.supervisor.add(
             Command(name="clickhouse", argv=argv, env=portal.env, folder=Path(settings.BASE_DIR))
         )
@@ -54,7 +54,7 @@ def kept(portal: Portal) -> Storage:
 
 def has_answered(portal: Portal) -> bool:
     try:
-        return kept(portal).rows("SELECT 1") == [(1,)]
+        return kept(portal).query("SELECT 1") == [(1,)]
     except StorageUnavailable:
         return False
 
@@ -115,7 +115,7 @@ class FarLoad(Load):
             for (pk,) in self.portal.query("SELECT id FROM devices_device WHERE owner_id = %s", self.owner.id)
         ]
         counts = "SELECT values[1], count() FROM readings WHERE device_id IN {ids:Array(Int32)} GROUP BY 1"
-        return Counter({int(number): count for number, count in kept(self.portal).rows(counts, ids=ids)})
+        return Counter({int(number): count for number, count in kept(self.portal).query(counts, ids=ids)})
 
 
 def test_acknowledged_readings_survive_kills_and_those_with_a_key_are_stored_once(far: Portal) -> None:

@@ -70,23 +70,23 @@ class ClickHouseActivity(Server):
             known = self.known(list(first))
             rows = [[e.id, e.user_id, e.name, e.at, e.object_id] for e in first.values() if e.id not in known]
             if rows:
-                self.asked(lambda client: client.insert("activity_log", rows, column_names=COLUMNS))
+                self.call(lambda client: client.insert("activity_log", rows, column_names=COLUMNS))
         return len(rows)
 
     def known(self, ids: list[Any]) -> set[Any]:
         parts = (ids[start : start + LOOK_UP] for start in range(0, len(ids), LOOK_UP))
         return {
-            row[0] for part in parts for row in self.rows(KNOWN, ids=[str(event_id) for event_id in part])
+            row[0] for part in parts for row in self.query(KNOWN, ids=[str(event_id) for event_id in part])
         }
 
     def comments(self, user_id: int, period: Period) -> list[tuple[int, int]]:
-        return self.rows(COMMENTS, **of_user(user_id, period))
+        return self.query(COMMENTS, **of_user(user_id, period))
 
     def general(self, user_id: int, period: Period, zone: str) -> list[ActiveDay]:
-        return [ActiveDay(*row) for row in self.rows(GENERAL, **of_user(user_id, period), zone=zone)]
+        return [ActiveDay(*row) for row in self.query(GENERAL, **of_user(user_id, period), zone=zone)]
 
     def counts(self, user_id: int, period: Period) -> dict[str, int]:
-        return dict(self.rows(COUNTS, **of_user(user_id, period)))
+        return dict(self.query(COUNTS, **of_user(user_id, period)))
 
 
 def schema(cluster: str) -> list[str]:
