@@ -85,7 +85,7 @@ class ChannelFigures(NamedTuple):
     value for each share of the query, equal to PostgreSQL's percentile_cont.
     """
 
-    count: int
+    count: int  # type: ignore[assignment]  # hides tuple.count
     low: float | None
     high: float | None
     total: int
@@ -153,7 +153,7 @@ class ChartSeries:
 class DayChecksum(NamedTuple):
     """Number and checksum (see `Storage.days`) of a device's readings of a day in UTC."""
 
-    count: int
+    count: int  # type: ignore[assignment]  # hides tuple.count
     checksum: int
 
 

@@ -1,4 +1,4 @@
-"""`copy_readings`: each day of each device verified, only what differs copied, and back again."""
+"""`copy_readings` verifies each day of each device and copies only days that differ, there and back."""
 
 import io
 from datetime import datetime, timedelta
@@ -30,7 +30,7 @@ OWN = "postgresql"
 
 @pytest.fixture
 def there(chdb_readings: str) -> Storage:
-    """ClickHouse, which is empty and not yet what READINGS_URL names."""
+    """ClickHouse, empty, while READINGS_URL still chooses PostgreSQL."""
     found = storage.opened(chdb_readings)
     found.client.command("TRUNCATE TABLE readings")
     return found
@@ -43,7 +43,7 @@ def here() -> Storage:
 
 @pytest.fixture
 def devices() -> list[Device]:
-    """Readings of many days, of two profiles, of ends of time, doubled ones."""
+    """Two devices of different profiles with readings of many days, at both ends of time, and repeated."""
     found = [factories.device(), factories.device(profile=factories.profile("scalar", ("value",)))]
     for device in found:
         width = len(device.channels)
@@ -62,7 +62,7 @@ def devices() -> list[Device]:
 
 
 def copy(to: str, **options: object) -> str:
-    """What the command says. Raises CommandError."""
+    """Run the command; returns its output. Raises CommandError."""
     said = io.StringIO()
     call_command("copy_readings", to=to, stdout=said, stderr=said, **options)
     return said.getvalue()
@@ -89,7 +89,7 @@ def test_all_readings_arrive_and_figures_are_the_same(devices, here, there, sett
     assert ours.readings == theirs.readings == 2 * 5006
 
 
-def test_what_is_the_same_already_is_not_copied_again(devices, here, there):
+def test_equal_days_are_not_copied_again(devices, here, there):
     copy(there.url)
     inserts = "SELECT count() FROM system.parts WHERE table = 'readings' AND database = currentDatabase()"
     before = there.query(inserts)
@@ -124,7 +124,7 @@ def test_killed_in_the_middle_it_goes_on(devices, here, there, monkeypatch):
     assert same(here, there, devices)
 
 
-def test_of_many_devices_with_little_each_there_are_few_inserts(there, here):
+def test_many_devices_with_few_readings_need_few_inserts(there, here):
     devices = [factories.device() for _ in range(40)]
     factories.append((device.pk, NOON + i * DAY, [i, 2, 3]) for device in devices for i in range(-50, 0, 7))
     copy(there.url)
@@ -134,7 +134,7 @@ def test_of_many_devices_with_little_each_there_are_few_inserts(there, here):
     assert inserted == months
 
 
-def test_days_that_follow_each_other_are_carried_together(devices):
+def test_days_that_follow_each_other_are_one_stretch(devices):
     def difference(device: Device, day: int, here: int, there: int) -> transfer.Difference:
         return transfer.Difference(
             device, day, interface.DayChecksum(here, 1), interface.DayChecksum(there, 2)
@@ -162,33 +162,33 @@ def test_check_only_compares_and_lists_what_differs(devices, here, there):
     copy(there.url)
     readings_table.append(row_codec.encode_row(devices[1].pk, unix_microseconds(NOON), [1.5]))
     said = failing(there.url, check=True)
-    assert f"{devices[1].uuid} 2026-11-21: 725 here, 724 there" in said
+    assert f"{devices[1].uuid} 2026-11-21: 725 in the source, 724 in the target" in said
     assert "differ: 1." in said
     assert not same(here, there, devices)
     # As many readings, but one of them another.
     there.take_over(row_codec.encode_row(devices[1].pk, unix_microseconds(NOON), [1.25]))
-    assert "725 on both sides, but not the same" in failing(there.url, check=True)
+    assert "725 on both sides, with other times or values" in failing(there.url, check=True)
     copy(there.url, delete=True)
     assert "2 devices" in copy(there.url, check=True)
 
 
-def test_what_was_deleted_here_goes_there_as_well(devices, here, there):
+def test_readings_deleted_in_the_source_are_deleted_in_the_target(devices, here, there):
     copy(there.url)
     here.clear(devices[0].pk)
     here.remove([Span.of(devices[1].pk, Period(NOON - DAY, NOON))])
-    assert "stays, unless --delete is given" in failing(there.url)
+    assert "stay, unless --delete is given" in failing(there.url)
     assert there.days(devices[0].pk) != {}
     copy(there.url, delete=True)
     assert there.days(devices[0].pk) == {}
     assert here.days(devices[1].pk) == there.days(devices[1].pk)
 
 
-def test_after_the_switch_only_what_is_missing_is_added(devices, here, there, settings):
+def test_after_the_switch_only_missing_readings_are_added(devices, here, there, settings):
     copy(there.url)
     late, new = [
         (row_codec.encode_row(devices[1].pk, unix_microseconds(NOON + i * SECOND), [i])) for i in (5, 6)
     ]
-    # Came here after the copy, and the next one there, after the switch.
+    # One comes here after the copy, the next one there after the switch.
     here.append(late)
     settings.READINGS_URL = there.url
     storage.current().append(new)
@@ -201,15 +201,15 @@ def test_after_the_switch_only_what_is_missing_is_added(devices, here, there, se
     assert there.counts([devices[1].pk], EVER)[devices[1].pk] == before + 1
 
 
-def test_nothing_is_deleted_where_the_portal_writes_however_it_is_called(devices, here, there):
+def test_nothing_is_deleted_where_the_portal_writes_even_without_its_settings(devices, here, there):
     copy(there.url)
-    # As after the switch, from a shell without READINGS_URL: to the command the portal seems to be here.
+    # After the switch, in a shell without READINGS_URL: the command takes the portal to be on PostgreSQL.
     there.take_over(row_codec.encode_row(devices[1].pk, unix_microseconds(NOON + SECOND), [7.5]))
-    assert "stays, unless --delete is given" in failing(there.url)
+    assert "stay, unless --delete is given" in failing(there.url)
     assert there.has(devices[1].pk, NOON + SECOND, [7.5])
 
 
-def test_deleting_where_the_portal_writes_is_refused(there, settings):
+def test_delete_is_refused_where_the_portal_writes(there, settings):
     settings.READINGS_URL = there.url
     assert "--delete" in failing(there.url, delete=True)
 
@@ -217,11 +217,11 @@ def test_deleting_where_the_portal_writes_is_refused(there, settings):
 def test_only_one_copies_at_a_time(devices, there):
     with psycopg2.connect(**connection.get_connection_params()) as other, other.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(%s)", [AdvisoryLock.COPY_READINGS])
-        assert "Another copy_readings is under way." in failing(there.url)
+        assert "Another copy_readings is running." in failing(there.url)
     other.close()
 
 
-def test_and_back_again(devices, here, there, settings):
+def test_copying_back(devices, here, there, settings):
     copy(there.url)
     settings.READINGS_URL = there.url
     device = devices[1]
@@ -234,7 +234,7 @@ def test_and_back_again(devices, here, there, settings):
     assert here.days(device.pk) == there.days(device.pk)
     theirs = statistics.of_device(device, EVER)
     settings.READINGS_URL = ""
-    # Its segments were about what was there before.
+    # Its segments were built before the copy came back.
     assert statistics.of_device(device, EVER).channels == theirs.channels
     assert theirs.channels["value", ""].max == 1e9
 
@@ -246,14 +246,14 @@ def test_copying_makes_no_result_stale(devices, there, settings):
     assert statistics.changed_since([device.pk for device in devices], EVER, before) == set()
 
 
-def test_of_one_device(devices, here, there):
+def test_copying_one_device(devices, here, there):
     copy(there.url, device=devices[1].uuid)
     assert (there.days(devices[0].pk), there.days(devices[1].pk)) == ({}, here.days(devices[1].pk))
     assert "no such device" in failing(there.url, device=devices[0].uuid.__class__(int=1))
 
 
-def test_nonsense_is_refused_and_passwords_are_not_shown(devices, there):
-    assert "already" in failing(OWN)
+def test_wrong_urls_are_refused_and_passwords_are_not_shown(devices, there):
+    assert "source is the target" in failing(OWN)
     for nonsense in (
         "mysql://localhost/x",
         "clickhouse://",
@@ -273,7 +273,7 @@ def test_nonsense_is_refused_and_passwords_are_not_shown(devices, there):
     assert "\n" not in said
 
 
-def test_the_engine_of_the_tests_is_refused_where_it_was_not_asked_for(devices, monkeypatch):
+def test_the_engine_of_the_tests_is_refused_unless_tests_added_it(devices, monkeypatch):
     monkeypatch.delitem(storage.ENGINES, "chdb", raising=False)
     assert failing("chdb:///tmp/x").startswith("--to must be")
 

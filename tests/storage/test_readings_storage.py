@@ -1,4 +1,4 @@
-"""One suite for every storage of readings: the same cases, the same answers. tests/readings.py has them."""
+"""One suite for all storages of readings: the same cases, the same answers. See tests/support/readings.py."""
 
 import math
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ def send(device_id: int, *times: datetime) -> None:
 
 
 def stored(device_id: int, period: Period = EVER) -> list[tuple[datetime, list[float]]]:
-    """Oldest first."""
+    """Return all readings, oldest first."""
     rows = storage.current().page([device_id], period, limit=10_000)
     return [(row.time, row.values) for row in reversed(rows)]
 
@@ -57,7 +57,7 @@ class TestRows:
         assert stored(device_id) == [(time, [0.0])]
         assert kept.latest([device_id])[device_id].time == kept.first_time([device_id]) == time
 
-    def test_values_come_back_bit_for_bit_whatever_their_number(self, kept):
+    def test_any_number_of_values_comes_back_bit_for_bit(self, kept):
         device_id = next(numbers)
         rows = [
             [-0.0, 5e-324, math.pi],
@@ -68,7 +68,7 @@ class TestRows:
         factories.append((device_id, NOON + i * SECOND, row) for i, row in enumerate(rows))
         assert str([values for _, values in stored(device_id)]) == str(rows)
 
-    def test_a_batch_over_many_months_and_years_is_one(self, kept):
+    def test_a_batch_may_span_many_months_and_years(self, kept):
         device_id = next(numbers)
         times = [datetime(year, month, 1, tzinfo=UTC) for year in range(1990, 2040) for month in (1, 2, 7)]
         send(device_id, *times)
@@ -123,7 +123,7 @@ class TestRows:
         send(device_id, NOON, NOON, NOON - SECOND)
         assert kept.page([device_id], EVER, limit=1) == [kept.latest([device_id])[device_id]]
 
-    def test_of_no_devices_there_is_nothing(self, kept):
+    def test_no_devices_have_no_readings(self, kept):
         send(next(numbers), NOON)
         assert kept.page([], EVER, limit=10) == []
         assert (kept.latest([]), kept.sent_since([], NOON), kept.counts([], EVER)) == ({}, set(), {})
@@ -141,7 +141,7 @@ class TestRows:
             assert kept.counts([device_id, other], period) == {device_id: expected, other: 0}
             assert len(stored(device_id, period)) == expected
 
-    def test_a_reading_is_told_by_stamp_and_values(self, kept):
+    def test_a_reading_is_recognised_by_time_and_values(self, kept):
         device_id = next(numbers)
         factories.append([(device_id, NOON, [0.0, 1.5])])
         assert kept.has(device_id, NOON, [-0.0, 1.5])
@@ -153,7 +153,7 @@ class TestRows:
             assert not kept.has(*other)
 
     @pytest.mark.parametrize("bad", [math.nan, math.inf])
-    def test_what_is_not_finite_is_refused_whole(self, kept, bad):
+    def test_a_batch_with_a_value_that_is_not_finite_is_refused(self, kept, bad):
         device_id = next(numbers)
         with pytest.raises(Exception, match="values_finite"):
             factories.append((device_id, NOON, [value]) for value in (1.0, bad))
@@ -162,7 +162,7 @@ class TestRows:
 
 class TestDeleting:
     @pytest.mark.django_db(transaction=True)
-    def test_a_cleared_device_has_nothing_and_others_all(self, kept):
+    def test_a_cleared_device_has_no_readings_and_others_lose_none(self, kept):
         device, other = factories.device(), factories.device()
         for each in (device, other):
             factories.readings(each, [[1, 2, 3]] * 5)
@@ -173,14 +173,14 @@ class TestDeleting:
         factories.readings(device, [[1, 2, 3]])
         assert len(stored(device.pk)) == 1
 
-    def test_erasing_says_how_many_there_were(self, kept):
+    def test_erasing_returns_the_number_of_readings(self, kept):
         device_id, other = next(numbers), next(numbers)
         send(device_id, NOON, NOON - 40 * DAY, datetime(1, 1, 1, tzinfo=UTC))
         send(other, NOON)
         assert [kept.erase(device_id), kept.erase(device_id)] == [3, 0]
         assert kept.counts([device_id, other], EVER) == {device_id: 0, other: 1}
 
-    def test_a_stretch_is_removed_alone(self, kept):
+    def test_only_the_span_is_removed(self, kept):
         device_id = next(numbers)
         send(device_id, *(NOON + i * SECOND for i in range(5)))
         kept.remove([Span.of(device_id, Period(NOON + SECOND, NOON + 3 * SECOND))])
@@ -222,7 +222,7 @@ def rows_of(device: Device, found: Sequence[tuple[int, float, float]]) -> Rows:
 
 
 def comparable(answer: Statistics) -> Statistics:
-    """Without how it was found."""
+    """Leave out how the answer was found."""
     return replace(answer, segments_used=0, snapshot="")
 
 
@@ -260,7 +260,7 @@ def test_figures_are_postgresqls_to_the_last_bit(clickhouse_readings, settings, 
 
 
 def exclude(devices: Sequence[Device], found: Sequence[tuple[int, float, float]]) -> None:
-    """Some of the time, and single readings."""
+    """Exclude a stretch of time, and single readings."""
     if len(found) > 4:
         start = NOON + 2 * SECOND
         factories.exclusion(devices[0], start, start + SECOND / 2)
@@ -274,7 +274,7 @@ def all_of(devices: Sequence[Device], period: Period, percentiles: Sequence[str]
 
 
 class TestFigures:
-    def test_of_nothing(self, kept):
+    def test_a_device_without_readings(self, kept):
         answer = statistics.of_device(factories.device(), EVER, percentiles=["5"])
         assert (answer.readings, answer.excluded, answer.first, answer.rows_read) == (0, 0, None, 0)
         x = answer.channels["x", ""]
@@ -298,7 +298,7 @@ class TestFigures:
         assert found[0].interval_seconds == 1.0
 
     @pytest.mark.parametrize("rows", [[[1.0, 2.0]], [[1.0, 2.0, 3.0], [1.0, 2.0]], [[1.0] * 4, [1.0] * 3]])
-    def test_another_number_of_values_than_the_profile_has_is_no_statistic(self, kept, rows):
+    def test_another_number_of_values_than_the_profile_has_gives_no_statistics(self, kept, rows):
         device = factories.device()
         factories.readings(device, rows)
         with pytest.raises(ValueError, match="3 values"):
@@ -382,14 +382,14 @@ class TestCopying:
 
 @pytest.mark.clickhouse
 class TestTokens:
-    def test_what_comes_again_under_its_token_is_stored_once(self, clickhouse_readings):
+    def test_rows_repeated_under_their_token_are_stored_once(self, clickhouse_readings):
         device_id, token = next(numbers), uuid4().hex
         rows = row_codec.encode_row(device_id, unix_microseconds(NOON), [1.0])
         for given_token in (token, token, "", "", f"{token}2"):
             clickhouse_readings.append(rows, given_token)
         assert clickhouse_readings.counts([device_id], EVER) == {device_id: 4}
 
-    def test_also_over_many_partitions(self, clickhouse_readings):
+    def test_so_are_rows_in_many_partitions(self, clickhouse_readings):
         device_id = next(numbers)
         times = np.array([unix_microseconds(NOON) - i * 30 * 86_400_000_000 for i in range(150)])
         rows = row_codec.encode_rows(device_id, times, np.ones((150, 2)))

@@ -55,7 +55,7 @@ def built(rows: int = 3000) -> Device:
 
 
 def right(of: Device, period: Period = ALL) -> statistics.Statistics:
-    """The answer, which is PostgreSQL's."""
+    """Return the answer, after checking it against PostgreSQL's."""
     answer = statistics.of_device(of, period, percentiles=["5"])
     check(answer, [of], period, ["5"])
     return answer
@@ -69,7 +69,7 @@ def first_time(of: Device) -> datetime:
     return readings_table.first_time([of.pk])
 
 
-def test_whatever_happens_answers_are_those_of_postgresql():
+def test_answers_are_postgresqls_after_any_steps():
     interleaving = Interleaving([make_device(), make_device()], seed=4)
     with closing(interleaving):
         for _ in range(STEPS):
@@ -78,7 +78,7 @@ def test_whatever_happens_answers_are_those_of_postgresql():
 
 
 def test_writers_builders_and_questions_at_the_same_time():
-    """In one state of the data ours and PostgreSQL's answers are about the same readings."""
+    """Answers agree with PostgreSQL's while others write and build."""
     devices = [filled(1000), filled(1000)]
     over = Event()
     errors: list[Exception] = []
@@ -148,7 +148,7 @@ class TestBuilding:
         build(of)
         assert tiles(of) == []
 
-    def test_a_transaction_that_is_under_way_is_waited_for(self):
+    def test_an_open_transaction_is_waited_for(self):
         with another_connection() as cursor:
             cursor.execute("BEGIN")
             cursor.execute("SELECT 1")
@@ -182,7 +182,7 @@ class TestBuilding:
         build(of)
         assert [tile.count for tile in tiles(of)] == [250]
 
-    def test_as_many_readings_of_one_stamp_as_there_are_stay_together(self):
+    def test_readings_of_one_time_stay_in_one_segment(self):
         of, time_ = make_device(), timezone.now() - timedelta(hours=1)
         factories.append((of.pk, time_, [float(i), 1.0]) for i in range(1000))
         add(of, time_ + SECOND, 700)
@@ -210,7 +210,7 @@ class TestChanges:
         build(of)
         assert right(of).rows_read == 0
 
-    def test_of_an_uncommitted_one_nothing_is_seen_before_or_built_in(self):
+    def test_an_uncommitted_reading_is_neither_seen_nor_built_in(self):
         of = built()
         time_ = first_time(of) + 500 * SECOND
         with another_connection() as cursor:
@@ -225,7 +225,7 @@ class TestChanges:
         assert answer.readings == 3001
         assert answer.rows_read > 0
 
-    def test_exclusions_count_at_once_and_their_lifting_too(self):
+    def test_exclusions_and_their_lifting_take_effect_at_once(self):
         of = built()
         start = first_time(of) + 1000 * SECOND
         extent = Extent(start, start + 600 * SECOND)
@@ -238,7 +238,7 @@ class TestChanges:
         exclusions.lift(made, by="tester", now=timezone.now())
         assert (right(of).readings, right(of).excluded) == (3000, 0)
 
-    def test_a_cleared_device_has_nothing_and_starts_anew(self):
+    def test_a_cleared_device_starts_again_from_nothing(self):
         of = built()
         of.clear()
         assert (right(of).readings, right(of).segments_used, tiles(of)) == (0, 0, [])
@@ -247,7 +247,7 @@ class TestChanges:
         assert (right(of).readings, right(of).rows_read) == (400, 0)
 
     def test_segments_of_another_cluster_are_not_trusted(self):
-        """Its numbers of transactions mean nothing here: as after a dump is restored."""
+        """After a dump is restored their transaction ids mean nothing."""
         of = built()
         with connection.cursor() as cursor:
             cursor.execute("UPDATE devices_segment SET cluster = cluster - 1")
@@ -255,7 +255,7 @@ class TestChanges:
         build(of)
         assert right(of).rows_read == 0
 
-    def test_a_snapshot_of_another_cluster_tells_nothing(self):
+    def test_a_snapshot_of_another_cluster_counts_as_changed(self):
         of = built()
         now = statistics.snapshot()
         assert statistics.changed_since([of.pk], ALL, now) == set()
@@ -300,13 +300,13 @@ class TestMaintenance:
         factories.append([(of.pk, first_time(of), [1.0, 1.0])])
         assert tasks.build_rollups() > 0
 
-    def test_what_an_erased_device_left_is_deleted(self):
+    def test_segments_of_an_erased_device_are_deleted(self):
         of = built()
         of.erase()
         tasks.tidy_rollups()
         assert (Segment.objects.count(), Change.objects.count(), Rollup.objects.count()) == (0, 0, 0)
 
-    def test_the_command_builds_anew(self, capsys):
+    def test_the_command_rebuilds(self, capsys):
         of = filled(6000)
         call_command("rebuild_rollups")
         assert "1 of 1: Pump" in capsys.readouterr().out
@@ -335,12 +335,12 @@ class TestSeries:
             mean = (found.means[place] * found.counts).sum() / found.counts.sum()
             assert mean == pytest.approx(numbers.avg, rel=1e-12)
 
-    def test_of_no_readings_there_are_no_columns(self):
+    def test_no_readings_give_no_columns(self):
         now = timezone.now()
         assert series(make_device().pk, 2, Period(now, now + SECOND), 100).counts.tolist() == []
 
 
-def test_what_late_readings_touch_is_a_stretch_for_each_device_and_hour():
+def test_late_readings_touch_a_span_for_each_device_and_hour():
     hour = MICROSECONDS_PER_HOUR
     found = change_log.touched_spans(np.array([2, 1, 1, 1]), np.array([5, hour + 1, 3, hour + 9]))
     assert found == [(1, 3, 3), (1, hour + 1, hour + 9), (2, 5, 5)]

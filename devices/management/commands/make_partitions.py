@@ -7,7 +7,7 @@ from devices import storage
 
 
 class Command(BaseCommand):
-    help = "Make the readings table's monthly partitions of this month and the three after it."
+    help = "Make the partitions of the readings table for this month and the three after it."
 
     def handle(self, **_: Any) -> None:
         made = storage.current().prepare(timezone.now())

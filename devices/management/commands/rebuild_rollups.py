@@ -11,16 +11,16 @@ from devices.storage.postgresql import segment_schedule
 
 class Command(BaseCommand):
     help = (
-        "Drop the sorted segments of all devices, or of one, and build them anew of the readings. Statistics"
-        " stay right meanwhile, and are slower. Needed after the database was restored from a dump."
+        "Drop the sorted segments of all devices, or of one, and build them again from the readings."
+        " Statistics stay exact meanwhile, but are slower. Run it after restoring the database from a dump."
     )
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--device", type=UUID, help="the id of one device")
+        parser.add_argument("--device", type=UUID, help="the id of the only device to rebuild")
 
     def handle(self, *, device: UUID | None, **_: Any) -> None:
         if not storage.is_own_table():
-            self.stdout.write("Nothing to rebuild: the readings are in ClickHouse, which needs no segments.")
+            self.stdout.write("Nothing to rebuild: ClickHouse has the readings, and needs no segments.")
             return
         devices = Device.objects.with_channels()
         if device is not None:
@@ -31,6 +31,6 @@ class Command(BaseCommand):
             segment_schedule.drop([each.pk])
             progress = segment_schedule.build(each.pk, len(each.channels))
             outcome = (
-                f"{progress.readings:,} readings" if progress.is_done else "left to a worker that is at it"
+                f"{progress.readings:,} readings" if progress.is_done else "left to the worker building them"
             )
             self.stdout.write(f"{number} of {len(devices)}: {each} ({each.uuid}): {outcome}")

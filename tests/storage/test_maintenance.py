@@ -19,14 +19,14 @@ NOW = factories.NOON
 
 
 def is_free(lock: AdvisoryLock) -> bool:
-    """Whether another connection could take the advisory lock."""
+    """Tell whether another connection could take the advisory lock."""
     with another_connection() as cursor:
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [lock])
         return cursor.fetchone()[0]
 
 
 def erased_device(rows: int = 3) -> int:
-    """The number of a device that was erased at `NOW`, with so many readings left behind."""
+    """Return the id of a device that was erased at NOW and left readings behind."""
     device = factories.device()
     number = device.pk
     factories.readings(device, [(1.0, 2.0, 3.0)] * rows)
@@ -40,18 +40,18 @@ def left(device_id: int) -> int:
 
 
 class TestSingleRun:
-    def test_who_comes_first_gets_the_lock_and_gives_it_back(self):
+    def test_the_first_gets_the_lock_and_releases_it(self):
         with single_run(AdvisoryLock.ERASE_READINGS) as is_ours:
             assert is_ours
             assert not is_free(AdvisoryLock.ERASE_READINGS)
         assert is_free(AdvisoryLock.ERASE_READINGS)
 
-    def test_it_is_given_back_after_an_error_too(self):
+    def test_it_is_released_after_an_error(self):
         with pytest.raises(ZeroDivisionError), single_run(AdvisoryLock.ERASE_READINGS):
             raise ZeroDivisionError
         assert is_free(AdvisoryLock.ERASE_READINGS)
 
-    def test_who_comes_second_is_told_so(self):
+    def test_the_second_does_not_get_it(self):
         with held_by_another(AdvisoryLock.ERASE_READINGS), single_run(AdvisoryLock.ERASE_READINGS) as is_ours:
             assert not is_ours
 
@@ -73,7 +73,7 @@ class TestErasing:
             assert erase_readings(NOW) == 0
         assert left(number) == 3
 
-    def test_a_reading_that_was_under_way_is_erased_too(self):
+    def test_a_reading_stored_meanwhile_is_erased_by_the_next_run(self):
         number = erased_device()
         erase_readings(NOW)
         factories.append([(number, NOW, [1.0])])

@@ -1,4 +1,4 @@
-"""Few readings are answered by other arithmetic than many: the figures must be the same to the last bit."""
+"""`small_samples` computes the same figures, to the last bit, as the search among many readings."""
 
 from functools import partial
 
@@ -24,11 +24,11 @@ def assert_same(times: list[int], columns: list[list[float]], expected_seconds: 
     part = SpanData(
         NO_SEGMENTS, np.array(times, np.int64), np.array(columns).reshape(len(columns), -1), len(times)
     )
-    [of_many] = figures_of_each([asked], [part], SHARES)
-    of_few = small_samples.figures_of_sample(times, columns, SHARES, partial(gap_limit, asked))
-    assert of_few == of_many
+    [expected] = figures_of_each([asked], [part], SHARES)
+    found = small_samples.figures_of_sample(times, columns, SHARES, partial(gap_limit, asked))
+    assert found == expected
     # As text -0.0 is not 0.0.
-    texts = [[repr(of_one.quantiles) for of_one in found.channels] for found in (of_few, of_many)]
+    texts = [[repr(channel.quantiles) for channel in figures.channels] for figures in (found, expected)]
     assert texts[0] == texts[1]
 
 
@@ -41,14 +41,16 @@ def assert_same(times: list[int], columns: list[list[float]], expected_seconds: 
 @example([(0, -0.0), (0, 0.0)], None)
 @example([(0, LARGEST), (1, LARGEST), (5, -5e-324)], None)
 @example([(0, 1e308), (9, -1e308), (9, 5e-324)], 1.0)
-def test_figures_are_those_of_many(readings: list[tuple[int, float]], expected_seconds: float | None) -> None:
+def test_figures_of_any_readings_are_the_same(
+    readings: list[tuple[int, float]], expected_seconds: float | None
+) -> None:
     times = sorted(time for time, _ in readings)
     values = [value for _, value in readings]
     assert_same(times, [values, values[::-1]], expected_seconds)
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 3, small_samples.MAX_READINGS])
-def test_so_are_those_of_common_readings(size: int) -> None:
+def test_figures_of_common_readings_are_the_same(size: int) -> None:
     random = np.random.default_rng(size)
     times = np.sort(random.integers(0, 10**9, size)).tolist()
     assert_same(times, random.normal(20, 5, (3, size)).tolist(), None)

@@ -90,7 +90,7 @@ class TestRoundTrip:
             == time
         )
 
-    def test_a_reading_without_the_profiles_number_of_values_is_no_statistic(self):
+    def test_a_reading_with_another_number_of_values_gives_no_statistics(self):
         device_id = next(numbers)
         factories.append([(device_id, NOON, [1.0, 2.0])])
         with pytest.raises(ValueError, match="3 values"):
@@ -105,7 +105,7 @@ class TestAppend:
         assert len(stored(device_id)) == 3
 
     @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-    def test_one_bad_value_leaves_nothing_and_ends_no_transaction(self, bad):
+    def test_one_bad_value_stores_nothing_and_aborts_no_transaction(self, bad):
         device_id = next(numbers)
         rows = [(device_id, NOON, [value]) for value in (1.0, bad, 2.0)]
         with pytest.raises(IntegrityError, match="reading_values_finite"):
@@ -125,22 +125,22 @@ class TestAppend:
             ("'{{1, 2}, {3, 4}}'", "reading_values_one_dimension"),
         ],
     )
-    def test_the_table_itself_refuses(self, values, constraint):
+    def test_the_table_refuses_wrong_values(self, values, constraint):
         assert refused(f"'2026-11-21', {values}").constraint_name == constraint
 
-    def test_the_table_itself_refuses_what_is_missing(self):
+    def test_the_table_refuses_missing_fields(self):
         assert refused("'2026-11-21', NULL").column_name == "values"
         assert refused("NULL, '{1}'").message_primary.startswith("no partition")
 
     @pytest.mark.parametrize(
         ("time", "constraint"), [("-infinity", "reading_time_finite"), ("infinity", "reading_time_finite")]
     )
-    def test_the_table_itself_refuses_a_time_without_end(self, time, constraint):
+    def test_the_table_refuses_an_infinite_time(self, time, constraint):
         assert refused(f"'{time}', '{{1}}'").constraint_name == constraint
 
 
 def refused(row: str) -> Any:
-    """What the database says about a row of `time, values` that it refuses."""
+    """Return the database's diagnosis of a row of `time, values` that it refuses."""
     make_partitions([NOON])
     insert = f"INSERT INTO devices_reading (device_id, time, values) VALUES (1, {row})"
     with pytest.raises(DatabaseError) as caught, transaction.atomic(), connection.cursor() as cursor:
@@ -149,7 +149,7 @@ def refused(row: str) -> Any:
 
 
 class TestPartitions:
-    def test_one_is_made_for_a_month_when_its_first_reading_comes(self):
+    def test_the_first_reading_of_a_month_makes_its_partition(self):
         name = "devices_reading_2031_03"
         assert name not in partitions()
         device_id = next(numbers)
@@ -157,20 +157,20 @@ class TestPartitions:
         assert name in partitions()
         assert len(stored(device_id)) == 1
 
-    def test_all_months_of_a_batch_are_made_and_each_reading_is_stored_once(self):
+    def test_a_batch_makes_all_its_partitions_and_is_stored_once(self):
         device_id = next(numbers)
         times = [datetime(2032, month, 1, tzinfo=UTC) for month in (1, 2, 3, 2, 1)]
         append(device_id, *times)
         assert {f"devices_reading_2032_0{month}" for month in (1, 2, 3)} <= partitions()
         assert [time for time, _ in stored(device_id)] == sorted(times)
 
-    def test_the_month_is_that_of_utc(self):
+    def test_months_are_in_utc(self):
         tokyo = timedelta(hours=9)
         stamp = datetime.fromisoformat("2033-05-01T08:00:00+09:00")
         assert stamp.utcoffset() == tokyo
         assert make_partitions([stamp]) == ["devices_reading_2033_04"]
 
-    def test_of_years_before_the_product_there_is_one_each(self):
+    def test_years_before_the_product_have_one_partition_each(self):
         device_id = next(numbers)
         times = [datetime(2011, month, 1, tzinfo=UTC) for month in range(1, 13)]
         times += [datetime(2012, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC), datetime(2025, 12, 31, tzinfo=UTC)]
@@ -180,27 +180,27 @@ class TestPartitions:
         assert {"devices_reading_2011", "devices_reading_2012"} <= partitions()
         assert [time for time, _ in stored(device_id)] == times
 
-    def test_none_is_made_before_2000_and_the_readings_are_kept(self):
+    def test_readings_before_2000_are_stored_without_a_new_partition(self):
         before, device_id = partitions(), next(numbers)
         append(device_id, *(datetime(year, 6, 1, tzinfo=UTC) for year in (1, 1066, 1970, 1999)))
         assert partitions() == before
         assert readings_table.count([device_id], Period()) == 4
 
-    def test_those_ahead_are_made_once(self):
+    def test_coming_partitions_are_made_once(self):
         now = datetime(2029, 11, 30, 23, tzinfo=UTC)
         names = [f"devices_reading_{month}" for month in ("2029_11", "2029_12", "2030_01", "2030_02")]
         assert storage.current().prepare(now) == names
         assert storage.current().prepare(now) == []
 
     @pytest.mark.django_db(transaction=True)
-    def test_two_that_make_them_at_the_same_time_share_the_work(self):
+    def test_processes_that_make_them_at_the_same_time_share_the_work(self):
         now = datetime(2031, 5, 17, tzinfo=UTC)
         made = at_the_same_time(lambda: storage.current().prepare(now), times=4)
         names = [f"devices_reading_2031_0{month}" for month in (5, 6, 7, 8)]
         assert sorted(chain.from_iterable(made)) == names
 
     @pytest.mark.django_db(transaction=True)
-    def test_two_first_readings_of_a_month_at_the_same_time_are_both_kept(self):
+    def test_first_readings_of_a_month_at_the_same_time_are_all_stored(self):
         device_id, time = next(numbers), datetime(2034, 7, 1, tzinfo=UTC)
         at_the_same_time(lambda: append(device_id, time), times=4)
         assert readings_table.count([device_id], Period()) == 4
@@ -213,7 +213,7 @@ periods = st.builds(Period, st.none() | stamps, st.none() | stamps)
 
 
 def sent(rows: list[tuple[int, datetime]]) -> tuple[list[int], list[tuple[datetime, int, float]]]:
-    """Store rows of (which of three devices, time); returns the devices and (time, device, serial number)."""
+    """Store rows of (index of a device, time); returns devices and (time, device, number)."""
     ids = [next(numbers) for _ in range(3)]
     factories.append((ids[device], time, [float(i)]) for i, (device, time) in enumerate(rows))
     return ids, [(time, ids[device], float(i)) for i, (device, time) in enumerate(rows)]
@@ -226,7 +226,7 @@ def within(period: Period, time: datetime) -> bool:
 class TestReading:
     @reproducible
     @given(readings, periods, st.integers(1, 7), st.sets(st.integers(0, 2)))
-    def test_many_pages_lose_and_repeat_nothing(self, rows, period, limit, asked):
+    def test_pages_lose_and_repeat_nothing(self, rows, period, limit, asked):
         ids, everything = sent(rows)
         wanted = {ids[device] for device in asked}
         pages, after = [], None
@@ -276,7 +276,7 @@ class TestReading:
             readings_table.latest([device_id])[device_id]
         ]
 
-    def test_of_no_devices_there_is_nothing(self):
+    def test_no_devices_have_no_readings(self):
         append(next(numbers), NOON)
         assert readings_table.page([], Period(), limit=10) == []
         assert (readings_table.latest([]), readings_table.sent_since([], NOON)) == ({}, set())
@@ -284,7 +284,7 @@ class TestReading:
 
 
 class TestErase:
-    def test_all_readings_of_one_device_go_and_no_others(self):
+    def test_all_readings_of_one_device_are_deleted_and_no_others(self):
         device_id, other = next(numbers), next(numbers)
         append(device_id, NOON, NOON - timedelta(days=40), datetime(1, 1, 1, tzinfo=UTC))
         append(other, NOON)
@@ -293,7 +293,7 @@ class TestErase:
         assert readings_table.erase(device_id) == 0
 
     @pytest.mark.parametrize(("rows", "steps"), [(0, 1), (10, 1), (11, 2), (25, 3), (33, 4)])
-    def test_it_goes_in_bounded_steps(self, monkeypatch, rows, steps):
+    def test_steps_are_bounded(self, monkeypatch, rows, steps):
         monkeypatch.setattr(readings_table, "ERASE_BATCH", 10)
         device_id = next(numbers)
         append(device_id, *(NOON + i * SECOND for i in range(rows)))
@@ -302,7 +302,7 @@ class TestErase:
         assert len(queries) == steps
         assert stored(device_id) == []
 
-    def test_readings_of_one_stamp_beyond_the_bound_go_in_one_step(self, monkeypatch):
+    def test_readings_of_one_time_are_deleted_in_one_step(self, monkeypatch):
         monkeypatch.setattr(readings_table, "ERASE_BATCH", 10)
         device_id = next(numbers)
         append(device_id, *[NOON] * 35, NOON + SECOND)
@@ -315,7 +315,7 @@ MONTHS = ("2026_09", "2026_10", "2026_11")
 
 @pytest.fixture
 def many_readings() -> None:
-    """201,000 of 20 devices, a third in each of three months."""
+    """201,000 readings of 20 devices, a third in each of three months."""
     make_partitions(datetime(2026, month, 1, tzinfo=UTC) for month in (9, 10, 11))
     with connection.cursor() as cursor:
         cursor.execute(
@@ -330,7 +330,7 @@ def many_readings() -> None:
 
 
 def plan(read: Callable[[], object]) -> str:
-    """PostgreSQL's plan for the one query that `read` makes."""
+    """Return PostgreSQL's plan for the one query that `read` makes."""
     with CaptureQueriesContext(connection) as queries:
         read()
     [query] = queries
@@ -352,7 +352,7 @@ def test_every_read_uses_the_index():
         lambda: readings_table.erase(7),
     ):
         text = plan(read)
-        # Of an empty partition a scan is the cheapest.
+        # An empty partition is cheapest to scan.
         assert "Seq Scan on devices_reading_2026" not in text, text
         assert "Index" in text, text
 
