@@ -1,4 +1,4 @@
-"""Template filters for numbers and timestamps; figures.js formats data that arrives later alike."""
+"""Template filters for numbers and timestamps."""
 
 import re
 from datetime import UTC, datetime, timedelta, tzinfo
