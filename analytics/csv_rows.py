@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 # With these a cell is a formula to a spreadsheet.
@@ -10,7 +10,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 BATCH = 500
 
 
-def lines(names: list[str], rows: Iterable[dict[str, Any]]) -> Iterator[str]:
+def lines(names: Sequence[str], rows: Iterable[dict[str, Any]]) -> Iterator[str]:
     """The heading and the rows, some hundred lines at a time (RFC 4180)."""
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer)
