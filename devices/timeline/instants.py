@@ -40,7 +40,6 @@ def pg_to_unix(time: PgMicroseconds) -> UnixMicroseconds: ...
 @overload
 def pg_to_unix(time: PgTimes) -> UnixTimes: ...
 def pg_to_unix(time: Any) -> Any:
-    """Convert finite instants; `pg_bound_to_unix` takes the bounds of open spans as well."""
     return time + PG_EPOCH_IN_UNIX
 
 
@@ -50,11 +49,6 @@ def unix_to_pg(time: UnixMicroseconds) -> PgMicroseconds: ...
 def unix_to_pg(time: UnixTimes) -> PgTimes: ...
 def unix_to_pg(time: Any) -> Any:
     return time - PG_EPOCH_IN_UNIX
-
-
-def pg_bound_to_unix(bound: PgMicroseconds) -> UnixMicroseconds:
-    """Convert the bound of a span; an open bound stays the same number."""
-    return UnixMicroseconds(bound) if bound in (INFINITY, MINUS_INFINITY) else pg_to_unix(bound)
 
 
 # --- From and to datetime, SQL and bytes

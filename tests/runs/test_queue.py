@@ -245,7 +245,7 @@ class TestWork:
         factories.readings(analysis.device, [(1.0, 2.0)])
         analysis = work(analysis, "task")
         assert analysis.status == Status.FAILED
-        assert analysis.error == "ValueError: A stored reading has not 3 values."
+        assert analysis.error == "ValueError: A stored reading does not have 3 values."
         assert analysis.finished_at is not None
         assert analysis.result is None
 

@@ -92,7 +92,7 @@ def test_all_readings_arrive_and_figures_are_the_same(devices, here, there, sett
 def test_what_is_the_same_already_is_not_copied_again(devices, here, there):
     copy(there.url)
     inserts = "SELECT count() FROM system.parts WHERE table = 'readings' AND database = currentDatabase()"
-    before = there.rows(inserts)
+    before = there.query(inserts)
     readings_table.append(row_codec.encode_row(devices[0].pk, unix_microseconds(NOON), [7.0, 8.0, 9.0]))
     readings_table.append(row_codec.encode_row(devices[0].pk, unix_microseconds(NOON - DAY), [7.0, 8.0, 9.0]))
     [first, second] = transfer.compare(here, there, devices, lambda *_: None)
@@ -100,7 +100,7 @@ def test_what_is_the_same_already_is_not_copied_again(devices, here, there):
     copy(there.url)
     assert same(here, there, devices)
     # A day's missing readings are one insert: one part each, less what was merged meanwhile.
-    assert there.rows(inserts)[0][0] <= before[0][0] + 2
+    assert there.query(inserts)[0][0] <= before[0][0] + 2
 
 
 def test_killed_in_the_middle_it_goes_on(devices, here, there, monkeypatch):
@@ -130,7 +130,7 @@ def test_of_many_devices_with_little_each_there_are_few_inserts(there, here):
     copy(there.url)
     assert same(here, there, devices)
     parts = "SELECT countDistinct(_part), countDistinct(_partition_id) FROM readings"
-    [(inserted, months)] = there.rows(parts)
+    [(inserted, months)] = there.query(parts)
     assert inserted == months
 
 

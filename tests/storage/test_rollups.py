@@ -17,10 +17,10 @@ from devices.exclusions import Extent
 from devices.locks import AdvisoryLock
 from devices.models import Change, Device, Rollup, Segment
 from devices.storage import change_log, row_codec
-from devices.storage.postgresql import readings_table, segment_builder, segment_schedule
+from devices.storage.postgresql import readings_table, segment_schedule
 from devices.storage.postgresql.chart_columns import series
 from devices.storage.postgresql.segment_builder import SegmentSizes
-from devices.timeline.instants import unix_microseconds
+from devices.timeline.instants import MICROSECONDS_PER_HOUR, unix_microseconds
 from devices.timeline.periods import Period
 from tests.support import factories
 from tests.support.concurrency import another_connection, own_connection
@@ -149,13 +149,10 @@ class TestBuilding:
         assert tiles(of) == []
 
     def test_a_transaction_that_is_under_way_is_waited_for(self):
-        of = filled(600, ago=timedelta(hours=1))
         with another_connection() as cursor:
             cursor.execute("BEGIN")
             cursor.execute("SELECT 1")
-            settled = segment_builder.SegmentBuilder(
-                of.pk, 2, sizes=SMALL, settled_seconds=61
-            ).settled_before()
+            settled = change_log.settled_before(61)
             assert settled < (time.time() - 946_684_800 - 61) * 1_000_000
             cursor.execute("ROLLBACK")
 
@@ -344,8 +341,8 @@ class TestSeries:
 
 
 def test_what_late_readings_touch_is_a_stretch_for_each_device_and_hour():
-    hour = change_log.HOUR
-    found = change_log.stretches(np.array([2, 1, 1, 1]), np.array([5, hour + 1, 3, hour + 9]))
+    hour = MICROSECONDS_PER_HOUR
+    found = change_log.touched_spans(np.array([2, 1, 1, 1]), np.array([5, hour + 1, 3, hour + 9]))
     assert found == [(1, 3, 3), (1, hour + 1, hour + 9), (2, 5, 5)]
     times = np.arange(150) * hour
-    assert change_log.stretches(np.full(150, 7), times) == [(7, 0, 149 * hour)]
+    assert change_log.touched_spans(np.full(150, 7), times) == [(7, 0, 149 * hour)]

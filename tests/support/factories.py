@@ -16,7 +16,7 @@ from devices import storage as readings_storage
 from devices.exclusions import Extent
 from devices.models import Device, DeviceProfile, Exclusion
 from devices.storage import interface, row_codec
-from devices.storage.postgresql import readings_table
+from devices.storage.postgresql import readings_by_span
 from devices.timeline.instants import unix_microseconds
 from devices.timeline.periods import Period
 from devices.timeline.spans import Span
@@ -125,4 +125,4 @@ def event_types() -> None:
 
 def stored_values(device_id: int, period: Period, channels: int) -> np.ndarray:
     """The stored values, of shape (channels, readings)."""
-    return readings_table.read([Span.of(device_id, period)], channels)[0][1]
+    return readings_by_span.read([Span.of(device_id, period)], channels)[0][1]

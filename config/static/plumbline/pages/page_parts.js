@@ -18,7 +18,7 @@ window.pageParts = (() => {
     return { page, url: response.url };
   }
 
-  // [data-part] takes content and visibility from the page, [data-shown] visibility only: its content has state.
+  // [data-part] takes content and visibility from the page, [data-shown] visibility only: it may hold a form.
   function replace(root, page) {
     for (const part of root.querySelectorAll("[data-part]")) {
       const fresh = page.querySelector(`[data-part="${part.dataset.part}"]`);
@@ -28,7 +28,8 @@ window.pageParts = (() => {
       if (part.innerHTML !== fresh.innerHTML) part.replaceChildren(...fresh.childNodes);
     }
     for (const part of root.querySelectorAll("[data-shown]")) {
-      part.hidden = page.querySelector(`[data-shown="${part.dataset.shown}"]`)?.hidden ?? true;
+      const fresh = page.querySelector(`[data-shown="${part.dataset.shown}"]`);
+      if (fresh) part.hidden = fresh.hidden;
     }
   }
 

@@ -147,8 +147,8 @@ def test_blogs_posts_and_comments(portal: Portal, ada: Person):
 def test_a_file_of_events(portal: Portal, ada: Person, tmp_path: Path):
     path = tmp_path / "events.csv"
     path.write_text(f"login,event,at\n{ada.login},login,2026-11-01T12:00:00Z\n")
-    assert portal.manage("import_activity", str(path)) == "Stored: 1 events. There before: 0.\n"
-    assert portal.manage("import_activity", str(path)) == "Stored: 0 events. There before: 1.\n"
+    assert portal.manage("import_activity", str(path)) == "Stored: 1 events. Already stored before: 0.\n"
+    assert portal.manage("import_activity", str(path)) == "Stored: 0 events. Already stored before: 1.\n"
     assert totals(portal, ada) == {"logins": 1, "logouts": 0, "blog_actions": 0}
 
 

@@ -7,7 +7,7 @@ from django.core.management import CommandError, call_command
 
 from analytics.activity import storage
 from analytics.activity.events import importer
-from devices.files.formats import BLOCK_LINES
+from devices.files.record_file import BLOCK_LINES
 from devices.timeline.periods import Period
 from tests.support import factories
 from users.models import User
@@ -62,8 +62,8 @@ def test_the_same_file_twice_is_stored_once(ada, write, capsys, tmp_path):
     ]
     path = write(*lines)
     said = imported(path, capsys)
-    assert said == "Stored: 4 events. There before: 0. Stamps without an offset were read in UTC."
-    assert imported(path, capsys).startswith("Stored: 0 events. There before: 4.")
+    assert said == "Stored: 4 events. Already stored before: 0. Stamps without an offset were read in UTC."
+    assert imported(path, capsys).startswith("Stored: 0 events. Already stored before: 4.")
     path.rename(tmp_path / "another name.csv")
     assert imported(tmp_path / "another name.csv", capsys).startswith("Stored: 0 events.")
     assert counts(ada) == {"login": 2, "comment": 1, "create_post": 1}
@@ -72,7 +72,7 @@ def test_the_same_file_twice_is_stored_once(ada, write, capsys, tmp_path):
 def test_an_id_is_stored_once_from_whatever_file(ada, write, capsys):
     imported(write("ada,login,2026-11-21T09:31:00Z,,a-1"), capsys)
     other = write("ada,login,2026-11-21T09:31:00Z,,a-1", "ada,logout,2026-11-21T10:31:00Z,,a-2")
-    assert imported(other, capsys) == "Stored: 1 events. There before: 1."
+    assert imported(other, capsys) == "Stored: 1 events. Already stored before: 1."
     assert counts(ada) == {"login": 1, "logout": 1}
 
 
@@ -127,10 +127,10 @@ def test_a_large_file_goes_in_blocks_and_on_where_it_stopped(ada, write, capsys)
             raise Stop
 
     with pytest.raises(Stop):
-        importer.import_events(path, tell=stop)
+        importer.import_events(path, report=stop)
     assert counts(ada) == {"login": BLOCK_LINES}
     said = imported(path, capsys)
-    assert said == f"Stored: {BLOCK_LINES + 10:,} events. There before: {BLOCK_LINES:,}."
+    assert said == f"Stored: {BLOCK_LINES + 10:,} events. Already stored before: {BLOCK_LINES:,}."
     assert counts(ada) == {"login": len(lines)}
 
 

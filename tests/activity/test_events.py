@@ -1,5 +1,7 @@
 """What is only arithmetic of the activity datasets: shapes of events, their ids, files, the chart."""
 
+import csv
+import io
 import json
 from datetime import UTC, date, datetime
 from typing import Any
@@ -8,7 +10,8 @@ from uuid import uuid4
 import msgspec
 import pytest
 
-from analytics.activity import datasets, views
+from analytics import csv_rows
+from analytics.activity import views
 from analytics.activity.events import intake
 from analytics.activity.events.event import EVENT_KINDS, event_id
 from analytics.activity.events.intake import EventIntake, PostedEvent
@@ -34,7 +37,7 @@ def take(*items: Any) -> EventIntake:
     """Through JSON, as they would come: strictly if they are well formed."""
     body = json.dumps(items).encode()
     try:
-        decoded = intake.BATCH.decode(body)
+        decoded = intake.BATCH_DECODER.decode(body)
     except msgspec.DecodeError as error:
         decoded = decode_loosely(body, error)
     return intake.take_event_items(decoded, Known(), "user:1", [uuid4() for _ in decoded])
@@ -85,10 +88,10 @@ def test_good_events_are_taken(item):
         ({"event": "comment", "object_id": "12"}, "object_id: Must be a whole number."),
         ({"event": "comment", "object_id": 12.5}, "object_id: Must be a whole number."),
         ({"event": "comment", "object_id": True}, "object_id: Must be a whole number."),
-        ({"id": ""}, f"id: {intake.NOT_ID}"),
-        ({"id": "x" * 256}, f"id: {intake.NOT_ID}"),
-        ({"id": "a\0"}, f"id: {intake.NOT_ID}"),
-        ({"id": 2**53}, f"id: {intake.NOT_ID}"),
+        ({"id": ""}, f"id: {intake.INVALID_ID}"),
+        ({"id": "x" * 256}, f"id: {intake.INVALID_ID}"),
+        ({"id": "a\0"}, f"id: {intake.INVALID_ID}"),
+        ({"id": 2**53}, f"id: {intake.INVALID_ID}"),
         ({"id": 1.5}, "id: Must be a string or a whole number."),
         ({"id": False}, "id: Must be a string or a whole number."),
         ({"id": ["a"]}, "id: Must be a string or a whole number."),
@@ -154,7 +157,7 @@ def test_too_many_items_are_refused():
 
 def test_every_kind_has_a_number_of_its_own():
     assert len({kind.number for kind in EVENT_KINDS.values()}) == len(EVENT_KINDS)
-    assert PostedEvent.__struct_fields__ == ("login", "event", "at", "object_id", "id")
+    assert PostedEvent.__struct_fields__ == intake.REQUIRED_KEYS + intake.OPTIONAL_KEYS
 
 
 @pytest.mark.parametrize(
@@ -165,7 +168,9 @@ def test_every_kind_has_a_number_of_its_own():
     ],
 )
 def test_cells_of_a_file_are_no_formulas(cell, text):
-    assert datasets.csv_row([cell]) == [text]
+    file = "".join(csv_rows.lines(["cell", "other"], [{"cell": cell, "other": 1}]))
+    [_, row] = csv.reader(io.StringIO(file, newline=""))
+    assert row == [text, "1"]
 
 
 def test_the_chart_has_the_idle_days_between():
@@ -183,6 +188,6 @@ def test_the_chart_has_the_idle_days_between():
 def test_the_chart_of_a_long_time_has_its_last_days():
     days = [{"date": date(year, 1, 1), "logins": 1, "logouts": 0, "blog_actions": 0} for year in (1970, 2199)]
     chart = views.chart(days)
-    assert len(chart["days"]) == views.MOST_DAYS
+    assert len(chart["days"]) == views.MAX_CHART_DAYS
     assert chart["series"][0]["values"][-1] == 1
     assert views.chart([]) is None
