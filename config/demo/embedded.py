@@ -203,6 +203,6 @@ def check_account(account: Account, binary: Path, closed: list[Path]) -> None:
         folders = " and ".join(dict.fromkeys(str(first_closed_folder(account, path)) for path in closed))
         raise ServersError(
             f"Started by root, PostgreSQL runs as user {account.uid}"
-            + (f", who may not enter {folders}; this system offers no way around that" if closed else "")
+            + (f", who may not enter {folders}, and this system offers no way around that" if closed else "")
             + f" ({error}). Run as an ordinary user, or move the project and DATA to folders open to all."
         ) from error

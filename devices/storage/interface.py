@@ -1,4 +1,4 @@
-"""What every storage of readings can do, and the types that it takes and gives.
+"""The interface of every storage of readings, and the types that it takes and gives.
 
 READINGS_URL chooses PostgreSQL or ClickHouse; nothing outside of this package knows which. Both give the same
 answers, and one suite of tests runs against each. Devices, exclusions, Idempotency-Keys and the change log

@@ -41,7 +41,7 @@ class Difference(NamedTuple):
 
 
 class Surplus(Enum):
-    """How readings that only the target has are treated."""
+    """The treatment of readings that only the target has."""
 
     DIFFERS = "reported as a difference"
     DELETED = "deleted"

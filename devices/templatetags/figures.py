@@ -1,4 +1,4 @@
-"""Template filters for numbers and timestamps; figures.js formats data that arrives later alike."""
+"""Template filters for numbers and timestamps; charts/chart_text.js repeats two for legends."""
 
 import re
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -37,7 +37,7 @@ def number(value: float | None) -> str:
 
 
 def exact(value: float) -> str:
-    """`repr` as JSON and scripts write it: 1 for 1.0, 1e-7 for 1e-07."""
+    """`repr` as JavaScript writes it: 1 for 1.0, 1e-7 for 1e-07."""
     return re.sub(r"e([+-])0", r"e\1", repr(value)).removesuffix(".0")
 
 

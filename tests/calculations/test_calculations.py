@@ -25,7 +25,8 @@ from analytics.calculations.request import new_calculation
 from analytics.calculations.serializers import LARGEST_SEED, serializer_of
 from analytics.calculations.stored_rows import BLOCK_ROWS
 from analytics.kernels import KERNELS
-from analytics.kernels.declaration import MAX_ROWS, Column, Invariant, Kernel, WholeParameter
+from analytics.kernels.declaration import MAX_ROWS, Column, Invariant, Kernel
+from analytics.kernels.parameters import WholeParameter
 from analytics.models import Calculation, CalculationRows, Status
 from analytics.runs import claim
 from analytics.tasks import run_calculation
@@ -430,7 +431,7 @@ class TestKernels:
         def slow(*_: Any) -> Iterator[tuple]:
             raise SoftTimeLimitExceeded
 
-        assert made_up(monkeypatch, slow).error == "It took longer than is allowed and was stopped."
+        assert made_up(monkeypatch, slow).error == "It exceeded its time limit and was stopped."
 
     def test_parameters_come_back_as_they_were(self):
         well = KERNELS["well"]

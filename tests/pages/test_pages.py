@@ -624,7 +624,7 @@ def test_period_is_excluded_and_lifted_and_results_turn_stale(
         lists.goto(path)
         marked = lists.locator(f'[data-analysis="{task_id}"]').get_by_text("Stale", exact=True)
         expect(marked).to_be_visible()
-    result.get_by_role("button", name="Ask again").click()
+    result.get_by_role("button", name="Request again").click()
     expect(result.get_by_text("3 excluded")).to_be_visible()
     assert shown_statistics(result)[0]["count"] == 0
     expect(badge).to_be_hidden()

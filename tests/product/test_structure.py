@@ -30,9 +30,6 @@ LONG_MODULES = {
     # To do: split.
     "analytics/calculations/api.py",
     "devices/ingestion/gate.py",
-    "devices/ingestion/group_commit.py",
-    "devices/models.py",
-    "devices/storage/clickhouse/engine.py",
 }
 COMMON_CLASS_NAMES = {
     "Command",  # Django looks for this name

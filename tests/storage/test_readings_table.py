@@ -32,7 +32,7 @@ def append(device_id: int, *times: datetime) -> None:
 
 
 def stored(device_id: int) -> list[tuple[datetime, list[float]]]:
-    """All readings, oldest first."""
+    """Return all readings, oldest first."""
     return [
         (row.time, row.values) for row in reversed(readings_table.page([device_id], Period(), limit=10_000))
     ]

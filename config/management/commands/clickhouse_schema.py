@@ -27,7 +27,7 @@ class Command(BaseCommand):
             storages.append(("the activity logs", activity.current()))
         if not storages:
             raise CommandError(
-                "Nothing is kept in ClickHouse: set READINGS_URL or ACTIVITY_URL to clickhouse://…"
+                "Nothing is stored in ClickHouse: set READINGS_URL or ACTIVITY_URL to clickhouse://…"
             )
         try:
             for name, storage in storages:

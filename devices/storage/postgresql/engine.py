@@ -32,7 +32,7 @@ PLACE = re.compile(r"\([0-9]{1,9},[0-9]{1,4}\)")
 
 
 class PostgreSQL:
-    """In Django's database `default`, whatever else the URL says. `Storage` documents the methods."""
+    """Readings in Django's database `default`; the URL names no other. `Storage` documents the methods."""
 
     def __init__(self, url: str) -> None:
         self.url = url

@@ -92,7 +92,7 @@ SIZES = SegmentSizes()
 
 
 class BuildProgress(NamedTuple):
-    """Of one visit: readings that went into base segments, and how long the next visit may wait."""
+    """The result of a visit: readings that went into base segments, and how long the next visit may wait."""
 
     readings: int
     is_done: bool

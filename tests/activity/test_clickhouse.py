@@ -99,7 +99,7 @@ def manage(url: str, *command: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_command_needs_a_url_of_clickhouse_that_answers():
-    assert "Nothing is kept in ClickHouse" in manage("", "clickhouse_schema").stderr
+    assert "Nothing is stored in ClickHouse" in manage("", "clickhouse_schema").stderr
     failed = manage(NOWHERE, "clickhouse_schema", "--cluster", "main")
     assert failed.returncode == 1
     assert "ClickHouse does not answer" in failed.stderr

@@ -1,5 +1,7 @@
 """What is only arithmetic of the activity datasets: shapes of events, their ids, files, the chart."""
 
+import csv
+import io
 import json
 from datetime import UTC, date, datetime
 from typing import Any
@@ -8,7 +10,8 @@ from uuid import uuid4
 import msgspec
 import pytest
 
-from analytics.activity import datasets, views
+from analytics import csv_rows
+from analytics.activity import views
 from analytics.activity.events import intake
 from analytics.activity.events.event import EVENT_KINDS, event_id
 from analytics.activity.events.intake import EventIntake, PostedEvent
@@ -165,7 +168,9 @@ def test_every_kind_has_a_number_of_its_own():
     ],
 )
 def test_cells_of_a_file_are_no_formulas(cell, text):
-    assert datasets.csv_row([cell]) == [text]
+    file = "".join(csv_rows.lines(["cell", "other"], [{"cell": cell, "other": 1}]))
+    [_, row] = csv.reader(io.StringIO(file, newline=""))
+    assert row == [text, "1"]
 
 
 def test_the_chart_has_the_idle_days_between():
@@ -183,6 +188,6 @@ def test_the_chart_has_the_idle_days_between():
 def test_the_chart_of_a_long_time_has_its_last_days():
     days = [{"date": date(year, 1, 1), "logins": 1, "logouts": 0, "blog_actions": 0} for year in (1970, 2199)]
     chart = views.chart(days)
-    assert len(chart["days"]) == views.MOST_DAYS
+    assert len(chart["days"]) == views.MAX_CHART_DAYS
     assert chart["series"][0]["values"][-1] == 1
     assert views.chart([]) is None
