@@ -9,13 +9,13 @@ from django_celery_results.models import GroupResult, TaskResult
 from analytics import runs
 from analytics.models import Analysis, Calculation, Run
 
-# No task belongs to a group.
+# Celery groups are not used; task results are registered again, read-only.
 admin.site.unregister(GroupResult)
 admin.site.unregister(TaskResult)
 
 
 class ReadOnly:
-    """Mixed into a ModelAdmin: what the product writes itself is only looked at."""
+    """Mixed into a ModelAdmin of rows that only the product writes."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -31,7 +31,7 @@ class ReadOnlyTaskResultAdmin(ReadOnly, TaskResultAdmin):
 
 
 class RunAdmin(ReadOnly, admin.ModelAdmin):
-    """To look at and to cancel; runs are asked for on the pages and in the API."""
+    """Shows and cancels runs; pages and API request them."""
 
     list_filter = ("status",)
     actions = ("cancel",)
@@ -54,8 +54,6 @@ class AnalysisAdmin(RunAdmin):
 
 @admin.register(Calculation)
 class CalculationAdmin(RunAdmin):
-    """Its rows stand apart, and are not loaded here."""
-
     list_display = (
         "id",
         "name",

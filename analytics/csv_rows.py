@@ -5,13 +5,13 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-# With these a cell is a formula to a spreadsheet.
+# A spreadsheet takes a cell that begins with one of these for a formula.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 BATCH = 500
 
 
 def lines(names: Sequence[str], rows: Iterable[dict[str, Any]]) -> Iterator[str]:
-    """The heading and the rows, some hundred lines at a time (RFC 4180)."""
+    """The heading and the rows as CSV (RFC 4180), in batches of lines."""
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer)
     writer.writerow(map(cell, names))
@@ -25,5 +25,5 @@ def lines(names: Sequence[str], rows: Iterable[dict[str, Any]]) -> Iterator[str]
 
 
 def cell(value: Any) -> Any:
-    """Text that a spreadsheet would compute gets an apostrophe before it; numbers are as they are."""
+    """The value; an apostrophe precedes text that a spreadsheet would compute."""
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value

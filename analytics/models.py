@@ -1,4 +1,4 @@
-"""Background runs: their rows are the only source of status, and the outbox from which they are queued."""
+"""Background runs. Their rows are the only source of status, and the outbox from which tasks are sent."""
 
 import json
 import uuid
@@ -26,7 +26,7 @@ class Status(models.TextChoices):
 
 
 class Run(models.Model):
-    """One piece of background work. `analytics.runs` alone changes its status."""
+    """One piece of background work. Only `analytics.runs` changes its status."""
 
     MAX_ATTEMPTS = 3
 
@@ -43,7 +43,7 @@ class Run(models.Model):
     started_at = models.DateTimeField(null=True, blank=True)
     heartbeat_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
-    # The Celery task that works on it: another that was sent in its place may not write the outcome.
+    # Id of the Celery task that works on it: only that task may store the result.
     claimed_by = models.CharField(max_length=36, blank=True, db_index=True)
     task_result = models.ForeignKey(TaskResult, models.SET_NULL, null=True, blank=True, related_name="+")
 
@@ -53,13 +53,12 @@ class Run(models.Model):
 
     @property
     def is_open(self) -> bool:
-        """Whether there is still something to wait for."""
         return self.status in (Status.QUEUED, Status.RUNNING)
 
 
 class AnalysisQuerySet(models.QuerySet):
     def visible_to(self, user: Any) -> Self:
-        """Every analysis for admin and staff; of one's own devices and fleet for an owner."""
+        """All analyses for admin and staff; for an owner those of their devices and of their fleet."""
         if not user.is_authenticated:
             return self.none()
         return self if user.is_staff else self.filter(Q(device__owner=user) | Q(user=user))
@@ -68,7 +67,7 @@ class AnalysisQuerySet(models.QuerySet):
         return self.select_related("device__owner", "user", "asked_by", "task_result")
 
     def as_rows(self) -> Self:
-        """For lists: without the result and the state that it is about, which of a large fleet are large."""
+        """For lists: without result, counts and snapshot, which are large for a large fleet."""
         return self.select_related("device", "user", "asked_by").defer("counts", "snapshot")
 
 
@@ -85,7 +84,7 @@ class Analysis(Run):
     bucket = models.CharField(max_length=5, blank=True)
     time_zone = models.CharField(max_length=64, blank=True, help_text="Where buckets begin.")
     readings = models.BigIntegerField(default=0, help_text="How many went in.")
-    # What it is about: a state of the database, and by device id how many readings the period had in it.
+    # The state of the database that the result is about, and the number of readings in it by device id.
     snapshot = models.TextField(blank=True, editable=False)
     counts = models.JSONField(default=dict, editable=False)
 
@@ -124,13 +123,13 @@ class Analysis(Run):
 
     @property
     def devices(self) -> DeviceQuerySet:
-        """What it is about, as of now."""
+        """Its devices, as of now."""
         owned = {"pk": self.device_id} if self.user_id is None else {"owner": self.user_id}
         return Device.objects.filter(**owned)
 
     @property
     def result(self) -> dict | None:
-        """The stored result, once finished."""
+        """The stored result; None until it is finished."""
         if self.status != Status.FINISHED or self.task_result is None:
             return None
         return json.loads(self.task_result.result)
@@ -138,7 +137,7 @@ class Analysis(Run):
 
 class CalculationQuerySet(models.QuerySet):
     def visible_to(self, user: Any) -> Self:
-        """Every calculation for admin and staff, for an owner those that they asked for."""
+        """All calculations for admin and staff; for an owner those that they requested."""
         if not user.is_authenticated:
             return self.none()
         return self if user.is_staff else self.filter(asked_by=user)
@@ -150,15 +149,15 @@ class CalculationQuerySet(models.QuerySet):
         return self.order_by(BEGUN, "id")
 
 
-# When it began; for one that has not, when it was asked for.
+# Start of a calculation, or its request if it has not started.
 BEGUN = Coalesce("started_at", "asked_at")
 
 
 class Calculation(Run):
-    """A run of a kernel, with all that it takes to repeat it. Its rows are kept apart: no list loads them."""
+    """A run of a kernel, with all that is needed to repeat it. Rows are apart: no list loads them."""
 
     name = models.CharField(max_length=200, blank=True)
-    # A key of KERNELS, whose fields say what parameters and rows are.
+    # A key of KERNELS, which declares parameters and columns.
     kernel = models.CharField(max_length=50)
     kernel_version = models.CharField(max_length=20)
     parameters = models.JSONField()
@@ -188,9 +187,28 @@ class Calculation(Run):
     def __str__(self) -> str:
         return self.name or f"{self.kernel} {str(self.pk)[:8]}"
 
+    @property
+    def duration_seconds(self) -> float | None:
+        """None before it is over, and if it never started."""
+        if self.started_at is None or self.finished_at is None:
+            return None
+        return (self.finished_at - self.started_at).total_seconds()
+
+    def elapsed_seconds(self, now: datetime) -> float | None:
+        """Time since it started, or its duration once it is over."""
+        if self.status == Status.RUNNING:
+            return max(0.0, (now - self.started_at).total_seconds())
+        return self.duration_seconds
+
+    def remaining_seconds(self, now: datetime) -> float | None:
+        """Estimate from its pace; None if it is not running or has made no progress."""
+        if self.status != Status.RUNNING or not self.progress:
+            return None
+        return self.elapsed_seconds(now) * (100 - self.progress) / self.progress
+
 
 class CalculationRows(models.Model):
-    """A block of a calculation's rows: JSON objects with commas between them, as the API streams them."""
+    """A block of a calculation's rows: JSON objects separated by commas, as the API streams them."""
 
     calculation = models.ForeignKey(Calculation, models.CASCADE, related_name="blocks")
     number = models.PositiveIntegerField(help_text="Of the block, from 0.")

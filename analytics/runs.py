@@ -1,8 +1,8 @@
-"""The life of a run: asked for, sent, claimed, kept alive, finished. Its status changes here alone.
+"""The life of a run: enqueued, sent, claimed, kept alive, finished. Its status changes nowhere else.
 
-The row is written in the request's transaction and the task is sent after commit. A send that fails, a
-flushed broker, a killed worker: `reconcile` finds the row and sends it again. A message only says that there
-is work: whoever gets one takes the run that was asked for first.
+The row is written in the request's transaction and the task is sent after commit. After a failed send, a
+flushed broker or a killed worker, `reconcile` finds the row and sends its task again. A message only says
+that there is work: the task that gets it claims the oldest queued run.
 """
 
 import logging
@@ -29,22 +29,23 @@ from analytics.models import Run, Status
 
 logger = logging.getLogger(__name__)
 
-# Without a sign of life for so long its worker is dead.
+# A worker without a heartbeat for DEAD_AFTER is dead.
 DEAD_AFTER = timedelta(seconds=15)
-# A task that was sent is normally claimed at once; only then is the broker asked whether it still has it.
+# A sent task is normally claimed at once; after LOST_AFTER the broker is asked whether it still has it.
 LOST_AFTER = timedelta(seconds=10)
-# One that was asked for just now is still being sent.
+# A run younger than SENT_AFTER may still be being sent.
 SENT_AFTER = timedelta(seconds=3)
 RESEND_BATCH = 500
-# The limits of the worker hold, not those of whoever sends.
+# The worker's own time limits apply, not the sender's.
 UNLIMITED = {"time_limit": None, "soft_time_limit": None}
 # A request waits half a second for a broker that hangs, and tries a dead one once.
 BROKER_TIMEOUTS = {"socket_timeout": 0.5, "socket_connect_timeout": 0.5, "max_retries": 0}
-# So often a worker writes that it lives and how far it is, and looks whether its run is still its own.
+# A worker writes heartbeat and progress every PROGRESS_SECONDS, and checks that the run is still its own.
 PROGRESS_SECONDS = 0.5
-# What does not listen by then is killed: with the look before, within two seconds of a cancellation.
+# Work that has not stopped GRACE_SECONDS after its run was lost is killed: with PROGRESS_SECONDS before, that
+# is within two seconds of a cancellation.
 GRACE_SECONDS = 1.0
-# Of two who claim at a time each gets another run: what is being claimed is passed over.
+# SKIP LOCKED: two simultaneous claims get two different runs.
 CLAIM = """
     UPDATE {table}
     SET status = 'running', attempts = attempts + 1, claimed_by = %(task)s, started_at = %(now)s,
@@ -64,14 +65,14 @@ class RunLost(Exception):
 
 def enqueue(run: Run, task: Task) -> None:
     """Write the run's row and send its task once the row is committed."""
-    # Nobody sees the row before: it need not be written again when that has gone well.
+    # Set in advance, as nobody sees the row before commit: `send` writes only if it fails.
     run.sent_at = run.asked_at
     run.save(force_insert=True)
     transaction.on_commit(partial(send, run, task))
 
 
 def send(run: Run, task: Task) -> None:
-    """Hand the run to the broker. A broker that is down is no error: the row waits for `reconcile`."""
+    """Hand the run to the broker. If the broker is down, the row waits for `reconcile`."""
     broker = current_app.connection_for_write(transport_options=BROKER_TIMEOUTS)
     try:
         with producers[broker].acquire(block=True) as producer:
@@ -82,10 +83,10 @@ def send(run: Run, task: Task) -> None:
 
 
 def claim(model: type[Run], task_id: str) -> Run | None:
-    """Of the queued runs the one that was asked for first, now running and this task's own.
+    """Make the oldest queued run this task's own, and running.
 
-    None if there is none, or if the task has or had a run: a message that comes again, from a broker restored
-    to an older state, must not have a second one. Its outcome would take the place of the first one's.
+    Returns None if none is queued, or if the task already has or had a run: a message that a broker restored
+    to an older state delivers again must not claim a second run, whose result would replace the first one's.
     """
     statement = CLAIM.format(table=connection.ops.quote_name(model._meta.db_table))
     claimed = model.objects.raw(statement, {"task": task_id, "now": timezone.now()})
@@ -93,12 +94,11 @@ def claim(model: type[Run], task_id: str) -> Run | None:
 
 
 def owned(model: type[Run], run_id: UUID | str | None, task_id: str):
-    """The run as long as this task is the one that works on it."""
+    """The run, while it belongs to this task."""
     return model.objects.filter(pk=run_id, status=Status.RUNNING, claimed_by=task_id)
 
 
 def claimed_run(model: type[Run], task_id: str) -> UUID | None:
-    """The id of the run that this task works on."""
     mine = model.objects.filter(status=Status.RUNNING, claimed_by=task_id)
     return mine.values_list("pk", flat=True).first()
 
@@ -107,23 +107,23 @@ def claimed_run(model: type[Run], task_id: str) -> UUID | None:
 def heartbeat(run: Run) -> Iterator[Callable[[int], None]]:
     """Keep the run alive while its work goes on; yields a function that takes the percentage done.
 
-    That one raises Lost once the run is no longer this task's. A process whose work never calls it is killed
-    then: there is no other way to stop Python code that does not listen.
+    The function raises RunLost once the run is no longer this task's. If the work never calls it, the process
+    is killed: there is no other way to stop Python code that does not cooperate.
     """
-    watch = Heartbeat(run)
-    thread = threading.Thread(target=watch.keep, daemon=True)
+    beat = Heartbeat(run)
+    thread = threading.Thread(target=beat.keep, daemon=True)
     thread.start()
     try:
-        yield watch.report
+        yield beat.report
     finally:
-        watch.over.set()
+        beat.over.set()
         thread.join()
 
 
 class Heartbeat:
-    """Of one run that is being worked on: a thread keeps it alive and notices when it is lost.
+    """A thread that keeps one run alive and notices when it is lost.
 
-    The thread alone writes, over a connection of its own: the work may be within a read-only transaction.
+    Only the thread writes, on its own connection: the work may be in a read-only transaction.
     """
 
     def __init__(self, run: Run) -> None:
@@ -140,21 +140,21 @@ class Heartbeat:
     def keep(self) -> None:
         try:
             while not self.is_lost and not self.over.wait(PROGRESS_SECONDS):
-                self.look()
+                self.beat()
         finally:
             connection.close()
         if self.is_lost and not self.over.wait(GRACE_SECONDS):
-            logger.warning("The work of a lost run does not stop by itself: its process is killed.")
+            logger.warning("The work of a lost run does not stop: killing its process.")
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def look(self) -> None:
+    def beat(self) -> None:
         mine = owned(type(self.run), self.run.pk, self.run.claimed_by)
         try:
             if not mine.update(progress=self.percent, heartbeat_at=timezone.now()):
                 row = (
                     type(self.run).objects.filter(pk=self.run.pk).values_list("status", "claimed_by").first()
                 )
-                # One that was deleted is not killed for: its work ends by itself, to no effect.
+                # A deleted run kills no process: its work ends by itself, to no effect.
                 self.is_lost = row not in (None, (Status.RUNNING, self.run.claimed_by))
         except DatabaseError as error:
             logger.warning("No heartbeat: %s", error)
@@ -162,7 +162,7 @@ class Heartbeat:
 
 
 def finish(model: type[Run], run_id: UUID | str | None, task_id: str, **fields: object) -> bool:
-    """Whether this task's outcome, `fields`, became the run's."""
+    """Store `fields` as the run's result; returns False if the run is no longer this task's."""
     return settle(owned(model, run_id, task_id), Status.FINISHED, progress=100, **fields)
 
 
@@ -172,21 +172,21 @@ def fail(model: type[Run], run_id: UUID | str | None, task_id: str, error: Excep
 
 def in_words(error: Exception) -> str:
     if isinstance(error, SoftTimeLimitExceeded | TimeLimitExceeded):
-        return "It took longer than is allowed and was stopped."
+        return "It exceeded its time limit and was stopped."
     if isinstance(error, UnpickleableExceptionWrapper):
-        # What Celery makes of an exception that it cannot carry.
+        # Celery's substitute for an exception that it cannot pickle.
         return str(error)
     return f"{type(error).__name__}: {error}"
 
 
 def cancel(run: Run) -> bool:
-    """End a run that is not over; a worker that is at it stops within two seconds and delivers nothing."""
+    """End a run that is not over; returns False if it was. Its worker stops within two seconds."""
     open_runs = type(run).objects.filter(pk=run.pk, status__in=(Status.QUEUED, Status.RUNNING))
     return settle(open_runs, Status.CANCELLED)
 
 
 def positions(model: type[Run]) -> dict[UUID, int]:
-    """By id of each queued run its place in the queue, from 1."""
+    """Positions of the queued runs in the queue, from 1, by id."""
     queued = model.objects.filter(status=Status.QUEUED).order_by("asked_at", "id")
     return {pk: place for place, pk in enumerate(queued.values_list("pk", flat=True), start=1)}
 
@@ -196,7 +196,11 @@ def settle(runs, status: Status, **fields: object) -> bool:
 
 
 def reconcile(model: type[Run], task: Task, now: datetime) -> int:
-    """Send again what was lost, end what has failed too often; returns how many were sent."""
+    """Take up runs whose worker was killed or whose message was lost; beat calls this every few seconds.
+
+    A running run without a heartbeat for DEAD_AFTER is queued again, or failed after MAX_ATTEMPTS. Queued
+    runs for which the broker has no message are sent again. Returns the number of runs sent.
+    """
     dead = Q(status=Status.RUNNING, heartbeat_at__lt=now - DEAD_AFTER)
     spent = model.objects.filter(dead, attempts__gte=model.MAX_ATTEMPTS)
     spent.update(
@@ -208,7 +212,7 @@ def reconcile(model: type[Run], task: Task, now: datetime) -> int:
         status=Status.QUEUED, claimed_by="", sent_at=None, started_at=None, progress=0
     )
     if revived:
-        logger.warning("Taken up again after their worker died: %d", revived)
+        logger.warning("Queued again after their worker died: %d", revived)
     lost = lost_runs(model, task, now)
     model.objects.filter(pk__in=[run.pk for run in lost]).update(sent_at=now)
     for run in lost:
@@ -217,7 +221,7 @@ def reconcile(model: type[Run], task: Task, now: datetime) -> int:
 
 
 def lost_runs(model: type[Run], task: Task, now: datetime) -> list[Run]:
-    """Queued runs for which the broker has no message. A long queue is no loss: then it holds as many."""
+    """Queued runs for which the broker has no message. With as many messages as queued runs, none is lost."""
     queued = model.objects.filter(status=Status.QUEUED)
     overdue = queued.filter(Q(sent_at=None) | Q(sent_at__lt=now - LOST_AFTER), asked_at__lt=now - SENT_AFTER)
     candidates = list(overdue.order_by("asked_at")[:RESEND_BATCH])
@@ -227,7 +231,7 @@ def lost_runs(model: type[Run], task: Task, now: datetime) -> list[Run]:
 
 
 def waiting_tasks(task: Task) -> int:
-    """How many messages wait in the task's queue."""
+    """Number of messages in the task's queue."""
     name = current_app.amqp.router.route({}, task.name)["queue"].name
     with current_app.connection_for_read() as broker:
         return broker.default_channel.client.llen(name)

@@ -15,21 +15,20 @@ from analytics.calculations.compute import compute_calculation
 from analytics.kernels.declaration import InvalidParameters, NoResult
 from analytics.models import Analysis, Calculation, Run
 from analytics.runs import RunLost, claim, claimed_run, fail, finish, heartbeat, reconcile
-from devices.maintenance import single_run
+from devices.locks import AdvisoryLock, single_run
 from devices.storage.interface import StorageUnavailable
 
-RECONCILE_LOCK = 7_586_204
-# What does not end when it is told to is killed so much later.
+# The hard time limit follows the soft one by KILL_AFTER_SECONDS.
 KILL_AFTER_SECONDS = 5
 
 
 class RunTask(Task):
-    """Works on the queued run that was asked for first; the id in its message is for the logs."""
+    """Works on the oldest queued run; the id in its message is for the logs only."""
 
     model: type[Run]
 
     def work(self, job: Callable[[Any, Callable[[int], None]], Any]) -> Any:
-        """What the job returns for the run. Raises Ignore if there is none, or if it was lost on the way."""
+        """Claim a run and do the job for it. Raises Ignore if none is queued or the run was lost."""
         run = claim(self.model, self.request.id)
         if run is None:
             raise Ignore
@@ -41,13 +40,13 @@ class RunTask(Task):
             raise Ignore from error
 
     def on_failure(self, exc: Exception, task_id: str, args: tuple, kwargs: dict, einfo: Any) -> None:
-        # Without the database nothing can be written: the row stays as it is and is taken up again.
+        # Without the database nothing can be written: `reconcile` takes the run up again.
         if not isinstance(exc, OperationalError | InterfaceError | StorageUnavailable):
             fail(self.model, claimed_run(self.model, task_id), task_id, exc)
 
 
 class AnalysisTask(RunTask):
-    """Celery stores the result, and only then the row says that it is there."""
+    """The row is finished only after Celery has stored the result."""
 
     model = Analysis
 
@@ -65,12 +64,12 @@ class CalculationTask(RunTask):
     base=AnalysisTask,
     soft_time_limit=settings.ANALYSIS_SECONDS,
     time_limit=settings.ANALYSIS_SECONDS + KILL_AFTER_SECONDS,
-    # Told on the run; for whoever reads the log it is a line, not a fault with a traceback.
+    # An expected outcome, recorded on the run: one line in the log, without a traceback.
     throws=(BadQuestion,),
 )
 def run_analysis(self: AnalysisTask, analysis_id: str) -> dict:
     computed = self.work(lambda analysis, report: compute_analysis(analysis, timezone.now(), report))
-    # For `on_success`: what belongs to the row, and not into the result.
+    # For `on_success`: fields of the row that are no part of the result.
     self.request.outcome = {
         "readings": computed.readings,
         "snapshot": computed.snapshot,
@@ -82,7 +81,7 @@ def run_analysis(self: AnalysisTask, analysis_id: str) -> dict:
 @shared_task(
     bind=True,
     base=CalculationTask,
-    # Its rows are stored with the end of the run, in one transaction.
+    # The run's rows are stored by compute_calculation.
     ignore_result=True,
     throws=(NoResult, InvalidParameters),
     soft_time_limit=settings.CALCULATION_SECONDS,
@@ -94,7 +93,7 @@ def run_calculation(self: CalculationTask, calculation_id: str) -> None:
 
 @shared_task(ignore_result=True)
 def reconcile_runs() -> int:
-    with single_run(RECONCILE_LOCK) as is_ours:
+    with single_run(AdvisoryLock.RECONCILE_RUNS) as is_ours:
         if not is_ours:
             return 0
         now = timezone.now()

@@ -1,6 +1,7 @@
 from django.urls import path
 
 from analytics.analyses import api as analyses_api
+from analytics.analyses import device_views
 from analytics.analyses import views as analyses_pages
 from analytics.calculations import api as calculations_api
 from analytics.calculations import views as calculations_pages
@@ -24,10 +25,12 @@ urlpatterns = [
         calculations_api.CalculationRerun.as_view(),
         name="api-calculation-rerun",
     ),
-    path("portal/devices/<uuid:uuid>/", analyses_pages.device, name="device"),
+    path("portal/devices/<uuid:uuid>/", device_views.device, name="device"),
+    path("portal/devices/<uuid:uuid>/latest/", device_views.device_latest, name="device-latest"),
     path("portal/analyses/", analyses_pages.analysis_list, name="analysis-list"),
     path("portal/analyses/stale/", analyses_pages.stale_analyses, name="analysis-stale"),
     path("portal/analyses/<uuid:pk>/", analyses_pages.analysis, name="analysis"),
+    path("portal/analyses/<uuid:pk>/chart/", analyses_pages.analysis_chart, name="analysis-chart"),
     path("portal/analyses/<uuid:pk>/cancel/", analyses_pages.cancel_analysis, name="analysis-cancel"),
     path("portal/analyses/<uuid:pk>/buckets.csv", analyses_pages.bucket_file, name="bucket-file"),
     path("portal/calculations/", calculations_pages.calculation_list, name="calculation-list"),

@@ -1,10 +1,12 @@
-"""Statistics of devices over a period: exact, whichever storage has the readings.
+"""Figures about readings, exact whichever storage has the readings.
 
-Everything about readings that is a figure comes from here. `docs/statistics.md` explains the method.
+Every figure is asked for here and nowhere else: statistics of devices over periods, counts, chart series,
+hourly means, and whether a stored figure is still true. `docs/statistics.md` explains the method.
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
@@ -17,25 +19,25 @@ from devices.storage import change_log
 from devices.storage.interface import (
     GAP_FACTOR,
     MEDIAN,
-    MICROSECONDS_PER_SECOND,
     ChannelFigures,
+    ChartSeries,
     Figures,
     FiguresQuery,
 )
-from devices.timeline.instants import from_pg_microseconds, pg_microseconds
+from devices.timeline.instants import MICROSECONDS_PER_SECOND, from_pg_microseconds, pg_microseconds
 from devices.timeline.periods import Period
 from devices.timeline.spans import Span
 
 Channel = tuple[str, str]  # name, unit
-Report = Callable[[int], None]
+Report = Callable[[int], None]  # takes the percentage done
 
 
 @dataclass(frozen=True, slots=True)
 class ChannelStatistics:
-    """Of one channel. Of no values count and sum are 0 and the rest None.
+    """Statistics of one channel. Without values count and sum are 0 and the rest is None.
 
-    `sum` is the exact sum, rounded once, and None where it exceeds the largest double. `median` and the
-    `percentiles`, by the text that was asked for, are those of PostgreSQL's percentile_cont.
+    `sum` is the exact sum, rounded once, and None where it exceeds the largest double. `median` and
+    `percentiles`, by the text of the request, equal PostgreSQL's percentile_cont.
     """
 
     count: int
@@ -58,12 +60,12 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """How far the readings cover the period as one would expect.
+    """Share of the period that has the expected readings.
 
-    Expected is the profile's interval, else the device's own median one. A gap is an interval of more than
-    GAP times that; the bounds of the period, where given, count as readings do. `percent` is the part of the
-    time between the first and the last of them that does not lack readings: a gap lacks what exceeds one
-    interval. All are None where nothing is known to be expected.
+    `expected_seconds` is the profile's interval, else the device's own median interval. An interval of more
+    than GAP_FACTOR times that is a gap; the given bounds of the period count as readings do. `percent` is the
+    part of the time between the first and the last of them that lacks no reading: a gap lacks its length less
+    one interval. All fields are None where no interval is known.
     """
 
     expected_seconds: float | None
@@ -74,11 +76,11 @@ class Coverage:
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """`readings` went in, `excluded` were left out; together they are what is stored. Stamps are in UTC.
+    """Statistics over a period, with stamps in UTC.
 
-    `interval_seconds` is the median interval between readings of different stamps. It and `coverage` are of
-    one device: None where several are pooled. `snapshot` is the state of the database that the answer is
-    about, for `changed_since`.
+    `readings` were used and `excluded` were left out; their sum is the number of stored readings.
+    `interval_seconds` is the median interval between readings of different stamps; it and `coverage` are None
+    for pooled devices. `snapshot` is the state of the database that was read, for `changed_since`.
     """
 
     channels: dict[Channel, ChannelStatistics]
@@ -103,11 +105,11 @@ class PeriodOfDevice(NamedTuple):
         return cls(device, [(channel.name, channel.unit) for channel in device.channels], period)
 
 
-# --- What others ask
+# --- Statistics of periods
 
 
 def of_device(device: Device, period: Period, *, percentiles: Sequence[float | str] = ()) -> Statistics:
-    """Of one device. `percentiles`: in percent, from 0 to 100."""
+    """Statistics of one device over one period. `percentiles` are in percent, from 0 to 100."""
     return of_periods(device, [period], percentiles=percentiles)[0]
 
 
@@ -118,8 +120,8 @@ def of_periods(
     percentiles: Sequence[float | str] = (),
     report: Report | None = None,
 ) -> list[Statistics]:
-    """Of one device over each of the periods, all in one state of the data."""
-    return answer_all([PeriodOfDevice.of(device, period) for period in periods], percentiles, report)[1]
+    """Statistics of one device over each period, all read in one state of the data."""
+    return compute_all([PeriodOfDevice.of(device, period) for period in periods], percentiles, report)[1]
 
 
 def of_devices(
@@ -129,23 +131,54 @@ def of_devices(
     percentiles: Sequence[float | str] = (),
     report: Report | None = None,
 ) -> tuple[Statistics, dict[int, Statistics]]:
-    """Of all readings of all the devices pooled, and of each device by its primary key, in one state of the
-    data. Channels are pooled that have both name and unit in common."""
-    questions = [PeriodOfDevice.of(device, period) for device in devices]
-    pooled, each = answer_all(questions, percentiles, report, is_pooled=True)
-    return pooled, {device.pk: answer for device, answer in zip(devices, each, strict=True)}
+    """Pooled statistics of all readings of the devices, and statistics of each device by its primary key.
+
+    Both are read in one state of the data. Channels with the same name and unit are pooled.
+    """
+    queries = [PeriodOfDevice.of(device, period) for device in devices]
+    pooled, each = compute_all(queries, percentiles, report, is_pooled=True)
+    return pooled, {device.pk: figures for device, figures in zip(devices, each, strict=True)}
+
+
+# --- Other figures
 
 
 def count(device_ids: Sequence[int], period: Period) -> dict[int, int]:
-    """How many readings each device has stored in the period, excluded ones too."""
+    """Number of stored readings of each device in the period, excluded ones included."""
     return storage.current().counts(device_ids, period)
 
 
-def changed_since(device_ids: Sequence[int], period: Period, snapshot: str) -> set[int]:
-    """Those of the devices whose data in the period were changed otherwise than by fresh readings since.
+def first_reading_time(device_ids: Sequence[int]) -> datetime | None:
+    """Smallest stamp of the devices' readings, in UTC; None without readings."""
+    return storage.current().first_time(device_ids)
 
-    What was computed in the state `snapshot` holds still where nothing was changed and `count` is the same:
-    fresh readings only add to it.
+
+def chart_series(device: Device, period: Period, points: int) -> ChartSeries:
+    """Minimum, mean and maximum of each channel in at most `points` columns of equal width.
+
+    The period must have both bounds. Times are microseconds since 2000; `lows`, `means` and `highs` are
+    float64 of shape (channels, columns with readings), in the order of `device.channels`.
+    """
+    return storage.current().series(device.pk, len(device.channels), period, points)
+
+
+def hourly_means(device: Device, channel: str, period: Period) -> list[tuple[datetime, float]]:
+    """Each hour (UTC) that has readings, in order, with the mean of the channel, in the channel's unit.
+
+    The same readings give the same means to the last bit. Raises ValueError for an unknown channel.
+    """
+    place = [known.name for known in device.channels].index(channel)
+    return storage.current().hourly_means(device.pk, place, period)
+
+
+# --- Whether stored figures are still true
+
+
+def changed_since(device_ids: Sequence[int], period: Period, snapshot: str) -> set[int]:
+    """The devices whose data in the period have changed since `snapshot` other than by fresh readings.
+
+    Fresh readings only add to `count`: a figure computed at `snapshot` is still true if `count` is the same
+    and the device is not among these.
     """
     return change_log.changed_since([Span.of(device_id, period) for device_id in device_ids], snapshot)
 
@@ -155,71 +188,75 @@ def snapshot() -> str:
     return change_log.snapshot()
 
 
-# --- How it is answered
+def one_state() -> AbstractContextManager[None]:
+    """A block in which all figures are read in one state of the portal's database."""
+    return change_log.repeatable_read()
 
 
-def answer_all(
-    questions: Sequence[PeriodOfDevice],
+# --- From the storage's figures to statistics
+
+
+def compute_all(
+    queries: Sequence[PeriodOfDevice],
     percentiles: Sequence[float | str],
     report: Report | None,
     *,
     is_pooled: bool = False,
 ) -> tuple[Statistics | None, list[Statistics]]:
     shares = {str(percentile): fraction_of_percentile(percentile) for percentile in percentiles}
-    pools = channel_pools(questions) if is_pooled else {}
-    asked = [
-        FiguresQuery(
-            Span.of(question.device.pk, question.period),
-            len(question.channels),
-            question.device.profile.expected_interval_seconds,
-        )
-        for question in questions
-    ]
-    found = storage.current().figures(
-        asked,
+    pools = channel_pools(queries) if is_pooled else {}
+    answer = storage.current().figures(
+        [
+            FiguresQuery(
+                Span.of(query.device.pk, query.period),
+                len(query.channels),
+                query.device.profile.expected_interval_seconds,
+            )
+            for query in queries
+        ],
         [*shares.values(), MEDIAN],
         list(pools.values()),
-        report and (lambda done: report(90 * done // len(asked))),
+        report and (lambda done: report(90 * done // len(queries))),
     )
     each = [
-        statistics_of_one(question, figures, shares, found.snapshot)
-        for question, figures in zip(questions, found.each, strict=True)
+        statistics_of_one(query, figures, shares, answer.snapshot)
+        for query, figures in zip(queries, answer.each, strict=True)
     ]
     if not is_pooled:
         return None, each
-    numbers = {
-        channel: channel_statistics(amounts, shares)
-        for channel, amounts in zip(pools, found.pooled, strict=True)
+    channels = {
+        channel: channel_statistics(figures, shares)
+        for channel, figures in zip(pools, answer.pooled, strict=True)
     }
-    return assemble(found.each, numbers, found.snapshot, None, None), each
+    return assemble(answer.each, channels, answer.snapshot, None, None), each
 
 
-def channel_pools(questions: Sequence[PeriodOfDevice]) -> dict[Channel, list[tuple[int, int]]]:
-    """By name and unit: number of the question, place of the channel."""
+def channel_pools(queries: Sequence[PeriodOfDevice]) -> dict[Channel, list[tuple[int, int]]]:
+    """Index of the query and of its channel, for each channel that is pooled under one name and unit."""
     pools: dict[Channel, list[tuple[int, int]]] = defaultdict(list)
-    for number, question in enumerate(questions):
-        for place, channel in enumerate(question.channels):
+    for number, query in enumerate(queries):
+        for place, channel in enumerate(query.channels):
             pools[channel].append((number, place))
     return pools
 
 
 def statistics_of_one(
-    question: PeriodOfDevice, figures: Figures, shares: Mapping[str, float], state: str
+    query: PeriodOfDevice, figures: Figures, shares: Mapping[str, float], state: str
 ) -> Statistics:
-    seconds = None if figures.interval is None else figures.interval / MICROSECONDS_PER_SECOND
-    numbers = [channel_statistics(amounts, shares) for amounts in figures.channels]
+    interval = None if figures.interval is None else figures.interval / MICROSECONDS_PER_SECOND
+    channels = [channel_statistics(each, shares) for each in figures.channels]
     return assemble(
         [figures],
-        dict(zip(question.channels, numbers, strict=True)),
+        dict(zip(query.channels, channels, strict=True)),
         state,
-        seconds,
-        coverage_of(question.period, figures, question.device.profile.expected_interval_seconds or seconds),
+        interval,
+        coverage_of(query.period, figures, query.device.profile.expected_interval_seconds or interval),
     )
 
 
 def assemble(
     parts: Sequence[Figures],
-    numbers: dict[Channel, ChannelStatistics],
+    channels: dict[Channel, ChannelStatistics],
     state: str,
     interval_seconds: float | None,
     coverage: Coverage | None,
@@ -227,7 +264,7 @@ def assemble(
     firsts = [part.first for part in parts if part.first is not None]
     lasts = [part.last for part in parts if part.last is not None]
     return Statistics(
-        channels=numbers,
+        channels=channels,
         readings=sum(part.readings for part in parts),
         excluded=sum(part.excluded for part in parts),
         first=from_pg_microseconds(min(firsts)) if firsts else None,
@@ -240,18 +277,18 @@ def assemble(
     )
 
 
-def channel_statistics(amounts: ChannelFigures, shares: Mapping[str, float]) -> ChannelStatistics:
-    """`amounts` with a quantile for each share, and the median last."""
-    if not amounts.count:
+def channel_statistics(figures: ChannelFigures, shares: Mapping[str, float]) -> ChannelStatistics:
+    """`figures` has a quantile for each share, and the median last."""
+    if not figures.count:
         return ChannelStatistics(0, None, None, 0.0, None, None, dict.fromkeys(shares))
     return ChannelStatistics(
-        count=amounts.count,
-        min=amounts.low,
-        max=amounts.high,
-        sum=rounded(amounts.total),
-        avg=rounded(amounts.total, amounts.count),
-        median=amounts.quantiles[-1],
-        percentiles=dict(zip(shares, amounts.quantiles, strict=False)),
+        count=figures.count,
+        min=figures.low,
+        max=figures.high,
+        sum=rounded(figures.total),
+        avg=rounded(figures.total, figures.count),
+        median=figures.quantiles[-1],
+        percentiles=dict(zip(shares, figures.quantiles, strict=False)),
     )
 
 
@@ -261,7 +298,7 @@ def channel_statistics(amounts: ChannelFigures, shares: Mapping[str, float]) -> 
 def coverage_of(period: Period, figures: Figures, expected: float | None) -> Coverage:
     bounds = [None if time is None else pg_microseconds(time) for time in (period.start, period.end)]
     if not figures.readings:
-        return coverage_of_nothing(bounds, expected)
+        return coverage_without_readings(bounds, expected)
     if expected is None:
         return Coverage(None, None, None, None)
     start = figures.first if bounds[0] is None else bounds[0]
@@ -277,7 +314,7 @@ def coverage_of(period: Period, figures: Figures, expected: float | None) -> Cov
     return Coverage(expected, min(max(percent, 0.0), 100.0), gaps, gap_between(*longest) if gaps else None)
 
 
-def coverage_of_nothing(bounds: Sequence[int | None], expected: float | None) -> Coverage:
+def coverage_without_readings(bounds: Sequence[int | None], expected: float | None) -> Coverage:
     start, end = bounds
     if start is None or end is None:
         return Coverage(expected, None, None, None)

@@ -1,7 +1,10 @@
+"""The API of analyses: request, read and cancel; and the series of a device's chart."""
+
 from datetime import tzinfo
 from typing import Any
 from uuid import UUID
 
+from django.http import Http404
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
@@ -14,13 +17,13 @@ from rest_framework.views import APIView
 
 from analytics import runs
 from analytics.analyses.question import BUCKETS, MOST_PERCENTILES, OPTIONS, BadQuestion, parse_question
-from analytics.analyses.request import ask_for_analysis, is_stale
+from analytics.analyses.request import TargetErased, is_stale, request_analysis
 from analytics.analyses.series import series_body
-from analytics.calculations.request import Conflict
 from analytics.models import Analysis, Status
 from devices.api import visible_device
 from devices.models import Device
 from devices.timeline.periods import BadPeriod, parse_period
+from users.api_errors import Conflict
 from users.models import Scope, User
 
 CELERY_STATUS = {
@@ -56,8 +59,6 @@ RESULT = {
         {"start": "2026-11-20T00:00:00Z", "end": "2026-11-21T00:00:00Z", "seconds": 86400.0, "x": SUMMARY}
     ],
 }
-
-
 SERIES = {
     "device_id": "0b5f9c1e-6f53-4d3e-9d0e-1d1f6c2b7a10",
     "start": "2026-11-20T00:00:00Z",
@@ -73,7 +74,7 @@ MOST_POINTS = 5000
 
 
 class TaskSerializer(serializers.Serializer):
-    """What the outside knows of a run."""
+    """An analysis as the API answers it."""
 
     task_id = serializers.UUIDField(source="pk")
     status = serializers.SerializerMethodField()
@@ -81,7 +82,7 @@ class TaskSerializer(serializers.Serializer):
     result = serializers.JSONField(allow_null=True)
     error = serializers.SerializerMethodField()
     stale = serializers.SerializerMethodField(
-        help_text="Whether readings of the period have come, gone, or been excluded since: ask again."
+        help_text="Readings of the period were added, deleted or excluded since: request it again."
     )
 
     def get_status(self, run: Analysis) -> str:
@@ -95,7 +96,7 @@ class TaskSerializer(serializers.Serializer):
 
 
 class QuestionSerializer(serializers.Serializer):
-    """For the documentation; `parse_question` reads it."""
+    """For the schema alone: `parse_question` reads the body."""
 
     start = serializers.DateTimeField(required=False, allow_null=True)
     end = serializers.DateTimeField(required=False, allow_null=True)
@@ -110,18 +111,18 @@ ASK = {
     "request": QuestionSerializer,
     "responses": {202: TaskSerializer},
     "parameters": [
-        OpenApiParameter("start", OpenApiTypes.DATETIME, description="From the first reading if left out."),
-        OpenApiParameter("end", OpenApiTypes.DATETIME, description="Up to now if left out; half open."),
+        OpenApiParameter("start", OpenApiTypes.DATETIME, description="Default: the first reading."),
+        OpenApiParameter("end", OpenApiTypes.DATETIME, description="Not included. Default: now."),
         OpenApiParameter(
-            "percentiles", str, description="Up to 20 from 0 to 100, with commas between: 5,25,99.9."
+            "percentiles", str, description="Up to 20 from 0 to 100, separated by commas: 5,25,99.9."
         ),
         OpenApiParameter(
-            "bucket", str, enum=list(BUCKETS), description="A row of figures for each; up to 10,000."
+            "bucket", str, enum=list(BUCKETS), description="Statistics for each bucket; up to 10,000 buckets."
         ),
         OpenApiParameter(
             "time_zone",
             str,
-            description="IANA zone of the buckets; if left out the device's, of a user the portal's.",
+            description="IANA zone of the buckets. Default: the device's; for a user, the portal's.",
         ),
     ],
     "examples": [
@@ -137,54 +138,55 @@ ASK = {
 
 
 class AskView(APIView):
-    """GET and POST ask alike: the question stands in the query, or in the body of a POST."""
+    """GET and POST do the same; a POST may have the question in its body."""
 
     query_parameters = OPTIONS
-    # Asking changes nothing that its asker could not read.
+    # A request changes nothing that its token could not read.
     scope = Scope.READ
 
     def ask(self, request: Request, target: Device | User, zone: tzinfo) -> Response:
-        asked = request.query_params.dict() | body_question(request)
         try:
-            question = parse_question(asked, zone)
-            analysis = ask_for_analysis(target, question, asked_by=request.user, now=timezone.now())
+            question = parse_question(request.query_params.dict() | body_question(request), zone)
+            analysis = request_analysis(target, question, asked_by=request.user, now=timezone.now())
         except (BadPeriod, BadQuestion) as error:
             raise ValidationError({error.field: str(error)}) from error
+        except TargetErased as error:
+            raise Http404 from error
         return Response(TaskSerializer(analysis).data, status=202)
 
 
 class DeviceAnalysis(AskView):
     @extend_schema(operation_id="device_analysis_ask", **{**ASK, "request": None})
     def get(self, request: Request, uuid: UUID) -> Response:
-        """Ask for statistics of a device.
+        """Request statistics of a device.
 
-        Of each channel min, max, count, sum, median and avg, all exact; percentiles and buckets if asked for.
-        The same question about unchanged data gives the same task. Naive bounds are read in the device's time
-        zone.
+        The result has exact min, max, count, sum, median and avg of each channel, and percentiles and buckets
+        if requested. The same question about unchanged data gets the same task. Bounds without an offset are
+        in the device's time zone.
         """
         device = visible_device(request, uuid)
         return self.ask(request, device, device.zone)
 
     @extend_schema(operation_id="device_analysis_post", **ASK)
     def post(self, request: Request, uuid: UUID) -> Response:
-        """Ask for statistics of a device, the question in the body."""
+        """Request statistics of a device, with the question in the body."""
         return self.get(request, uuid)
 
 
 class UserAnalysis(AskView):
     @extend_schema(operation_id="user_analysis_ask", **{**ASK, "request": None})
     def get(self, request: Request, pk: int) -> Response:
-        """Ask for statistics of all devices of a user.
+        """Request statistics of all devices of a user.
 
-        `aggregate` pools every reading of all devices, and so do `buckets`. `devices` has each on its own,
-        and `details` says first, last, excluded and coverage of each.
+        `aggregate` and `buckets` pool all readings of all devices. `devices` has the statistics of each
+        device, `details` its first and last reading, excluded readings and coverage.
         """
         user = get_object_or_404(User.objects.visible_to(request.user), pk=pk)
         return self.ask(request, user, timezone.get_default_timezone())
 
     @extend_schema(operation_id="user_analysis_post", **ASK)
     def post(self, request: Request, pk: int) -> Response:
-        """Ask for statistics of all devices of a user, the question in the body."""
+        """Request statistics of all devices of a user, with the question in the body."""
         return self.get(request, pk)
 
 
@@ -194,32 +196,30 @@ class DeviceSeries(APIView):
     @extend_schema(
         operation_id="device_series",
         parameters=[
-            OpenApiParameter(
-                "start", OpenApiTypes.DATETIME, description="From the first reading if left out."
-            ),
-            OpenApiParameter("end", OpenApiTypes.DATETIME, description="Up to now if left out; half open."),
+            OpenApiParameter("start", OpenApiTypes.DATETIME, description="Default: the first reading."),
+            OpenApiParameter("end", OpenApiTypes.DATETIME, description="Not included. Default: now."),
             OpenApiParameter(
                 "points",
                 int,
-                description=f"Columns of equal width: 1 to {MOST_POINTS}; {POINTS} if left out.",
+                description=f"Number of columns of equal width, 1 to {MOST_POINTS}. Default: {POINTS}.",
             ),
         ],
         responses={200: OpenApiTypes.OBJECT},
         examples=[OpenApiExample("Series", SERIES)],
     )
     def get(self, request: Request, uuid: UUID) -> Response:
-        """Minimum, mean and maximum of a device's channels over time.
+        """Read minimum, mean and maximum of a device's channels over time, for a chart.
 
-        For a chart: the period in `points` columns, of which those that have readings are given: `starts` and
-        `ends` (the stamps of their first and last reading), `count` and each channel's figures, all in the
-        same order. Excluded readings are left out.
+        The period is divided into `points` columns. Only columns with readings are listed: `starts` and
+        `ends` are the stamps of a column's first and last reading, `count` their number, and `channels` the
+        figures, all in the same order. Excluded readings are left out.
         """
         device = visible_device(request, uuid)
         try:
             period = parse_period(request.query_params, device.zone)
         except BadPeriod as error:
             raise ValidationError({error.field: str(error)}) from error
-        return Response(series_body(device, period, asked_points(request), timezone.now()))
+        return Response(series_body(device, period, parse_points(request), timezone.now()))
 
 
 class TaskDetail(APIView):
@@ -235,10 +235,11 @@ class TaskDetail(APIView):
         ],
     )
     def get(self, request: Request, pk: UUID) -> Response:
-        """Status and result of a task.
+        """Read the status and the result of a task.
 
-        `stale` turns true when readings in its period come late, are deleted or excluded, and without an end
-        when new ones come. The result stays; asking the same again then gives a new task.
+        `stale` becomes true when readings of its period are added late, deleted or excluded, and, for a
+        period without an end, when new readings arrive. The result remains; the same question then gets a new
+        task.
         """
         visible = Analysis.objects.visible_to(request.user).select_related("task_result")
         return Response(TaskSerializer(get_object_or_404(visible, pk=pk)).data)
@@ -264,8 +265,8 @@ class TaskCancel(APIView):
     def post(self, request: Request, pk: UUID) -> Response:
         """Cancel a task.
 
-        A queued one ends at once, the work on a running one within two seconds. One that is over is 409. Who
-        asks the same again gets a new task.
+        A queued one ends at once, a running one within two seconds. One that is over is 409. The same
+        question gets a new task afterwards.
         """
         visible = Analysis.objects.visible_to(request.user).select_related("task_result")
         run = get_object_or_404(visible, pk=pk)
@@ -276,7 +277,7 @@ class TaskCancel(APIView):
         return Response(TaskSerializer(run).data, status=202)
 
 
-def asked_points(request: Request) -> int:
+def parse_points(request: Request) -> int:
     text = request.query_params.get("points", str(POINTS))
     if not (text.isascii() and text.isdigit() and len(text) < 5 and 1 <= int(text) <= MOST_POINTS):
         raise ValidationError({"points": f"Must be a whole number from 1 to {MOST_POINTS}."})
@@ -284,7 +285,7 @@ def asked_points(request: Request) -> int:
 
 
 def body_question(request: Request) -> dict[str, Any]:
-    """The options in a JSON body, if there is one; other keys are refused."""
+    """The question in a JSON body, if there is one. Raises ValidationError for unknown keys."""
     body = request.data if request.method == "POST" else {}
     if not isinstance(body, dict):
         raise ValidationError("Must be an object.")

@@ -1,4 +1,4 @@
-"""The job behind an analysis: figures from `devices.statistics` in, a result of plain JSON out."""
+"""The job behind an analysis: turns figures from `devices.statistics` into a result of plain JSON."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -8,10 +8,9 @@ from zoneinfo import ZoneInfo
 
 from analytics.analyses.question import Question, buckets, check_size
 from analytics.models import Analysis
-from devices import statistics, storage
+from devices import statistics
 from devices.models import Device
 from devices.statistics import Channel, ChannelStatistics, Coverage, Statistics
-from devices.storage import change_log
 from devices.timeline.periods import Period
 
 Report = Callable[[int], None]
@@ -20,7 +19,7 @@ Summary = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class ComputedAnalysis:
-    """A result, and the state of the data that it is about: see `Analysis`."""
+    """A result, and the state of the data it was computed from: see `Analysis`."""
 
     result: dict[str, Any]
     readings: int
@@ -29,30 +28,31 @@ class ComputedAnalysis:
 
 
 def compute_analysis(analysis: Analysis, now: datetime, report: Report) -> ComputedAnalysis:
-    """`report` is called with the percentage done. Open bounds end at `now`.
+    """Compute the statistics that an analysis asks for; an open period ends at `now`.
 
-    Of a device the result is {device_id, start, end, first, last, excluded, rows_read, segments_used,
-    coverage, CHANNEL: summary}, with `buckets` if asked for. Of a user {user_id, start, end, first, last,
-    excluded, rows_read, segments_used, aggregate: {CHANNEL: summary}, devices: {DEVICE ID: {CHANNEL:
-    summary}}, details: {DEVICE ID: {first, last, excluded, coverage}}}, where the aggregate and the buckets
-    pool all readings. Raises BadQuestion if late readings have made it too many buckets.
+    The result of a device is {device_id, start, end, first, last, excluded, rows_read, segments_used,
+    coverage, CHANNEL: summary}; that of a user is {user_id, start, end, first, last, excluded, rows_read,
+    segments_used, aggregate: {CHANNEL: summary}, devices: {DEVICE ID: {CHANNEL: summary}}, details: {DEVICE
+    ID: {first, last, excluded, coverage}}}. Both have `buckets` if requested. The aggregate and a user's
+    buckets pool all readings. `report` takes the percentage done. Raises BadQuestion if readings that arrived
+    since the request make it too many buckets.
     """
     devices, question = list(analysis.devices.with_channels()), analysis.question
-    with change_log.repeatable_read():
+    with statistics.one_state():
         period = Period(question.period.start, question.period.end or now)
-        first = None if period.start else storage.current().first_time([device.pk for device in devices])
+        first = None if period.start else statistics.first_reading_time([device.pk for device in devices])
         check_size(question, first, now)
         parts = bucket_periods(question, period, first)
         if analysis.user is None:
             [device] = devices
-            whole, of_parts = of_device(device, [period, *parts], question, report)
+            whole, of_parts = device_statistics(device, [period, *parts], question, report)
             each = {device.pk: whole}
             body = {"device_id": str(device.uuid)}
             rest = {"coverage": coverage_result(whole.coverage), **channel_results(whole.channels)}
         else:
-            whole, each, of_parts = of_fleet(devices, [period, *parts], question, report)
+            whole, each, of_parts = fleet_statistics(devices, [period, *parts], question, report)
             body = {"user_id": analysis.user.pk}
-            rest = of_each(whole, devices, each)
+            rest = fleet_results(whole, devices, each)
     answers = [whole, *of_parts]
     result = {
         **body,
@@ -69,20 +69,20 @@ def compute_analysis(analysis: Analysis, now: datetime, report: Report) -> Compu
     return ComputedAnalysis(result, whole.readings, whole.snapshot, counts)
 
 
-def of_device(
+def device_statistics(
     device: Device, periods: list[Period], question: Question, report: Report
 ) -> tuple[Statistics, list[Statistics]]:
-    """Over the first of the periods, and over each of the others."""
-    percentiles = list(question.fractions())
+    """Statistics over the first period, and over each of the others."""
+    percentiles = question.percentile_texts
     whole, *parts = statistics.of_periods(device, periods, percentiles=percentiles, report=report)
     return whole, parts
 
 
-def of_fleet(
+def fleet_statistics(
     devices: list[Device], periods: list[Period], question: Question, report: Report
 ) -> tuple[Statistics, dict[int, Statistics], list[Statistics]]:
-    """Over the first of the periods pooled and of each device, and pooled over each of the others."""
-    percentiles = list(question.fractions())
+    """Pooled statistics over the first period, those of each device, and pooled ones over the others."""
+    percentiles = question.percentile_texts
     pooled = []
     for done, period in enumerate(periods):
         pooled.append(statistics.of_devices(devices, period, percentiles=percentiles))
@@ -91,13 +91,13 @@ def of_fleet(
     return whole, each, [part for part, _ in rest]
 
 
-def of_each(whole: Statistics, devices: list[Device], each: dict[int, Statistics]) -> dict[str, Any]:
+def fleet_results(whole: Statistics, devices: list[Device], each: dict[int, Statistics]) -> dict[str, Any]:
     answers = {str(device.uuid): each[device.pk] for device in devices}
     return {
         "aggregate": channel_results(whole.channels),
         "devices": {uuid: channel_results(answer.channels) for uuid, answer in answers.items()},
         "details": {
-            uuid: {**extent(answer), "coverage_result": coverage_result(answer.coverage)}
+            uuid: {**extent(answer), "coverage": coverage_result(answer.coverage)}
             for uuid, answer in answers.items()
         },
     }
@@ -118,37 +118,38 @@ def bucket_result(period: Period, answer: Statistics) -> dict[str, Any]:
 
 
 def extent(answer: Statistics) -> dict[str, Any]:
-    """The stamps of the first and the last reading that went in, and how many were left out."""
+    """Stamps of the first and the last reading that were used, and the number of excluded ones."""
     return {"first": utc_text(answer.first), "last": utc_text(answer.last), "excluded": answer.excluded}
 
 
-def coverage_result(found: Coverage | None) -> dict[str, Any] | None:
-    if found is None:
+def coverage_result(coverage: Coverage | None) -> dict[str, Any] | None:
+    if coverage is None:
         return None
-    longest = found.longest
+    longest = coverage.longest
     return {
-        "expected_seconds": found.expected_seconds,
-        "percent": found.percent,
-        "gaps": found.gaps,
+        "expected_seconds": coverage.expected_seconds,
+        "percent": coverage.percent,
+        "gaps": coverage.gaps,
         "longest_gap": longest
         and {"start": utc_text(longest.start), "end": utc_text(longest.end), "seconds": longest.seconds},
     }
 
 
 def channel_results(channels: dict[Channel, ChannelStatistics]) -> dict[str, Summary]:
-    """By channel name. Where devices measure a channel of one name in several units, the unit is added:
-    numbers of different units are never pooled."""
+    """Results by channel name, with the unit added where devices measure one name in several units."""
     names = [name for name, _ in channels]
     return {
-        name if names.count(name) == 1 else f"{name} ({unit or 'no unit'})": channel_result(numbers)
-        for (name, unit), numbers in channels.items()
+        name if names.count(name) == 1 else f"{name} ({unit or 'no unit'})": channel_result(summary)
+        for (name, unit), summary in channels.items()
     }
 
 
-def channel_result(numbers: ChannelStatistics) -> Summary:
-    """`percentiles` only where some were asked for."""
-    fields = asdict(numbers)
-    return fields if numbers.percentiles else {name: fields[name] for name in fields if name != "percentiles"}
+def channel_result(summary: ChannelStatistics) -> Summary:
+    """The statistics as a dict, without `percentiles` where none were requested."""
+    fields = asdict(summary)
+    if not summary.percentiles:
+        del fields["percentiles"]
+    return fields
 
 
 def utc_text(time: datetime | None) -> str | None:

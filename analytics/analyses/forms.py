@@ -11,7 +11,7 @@ from devices.timeline.periods import BadPeriod, Period
 from users.models import User
 
 HOUR = timedelta(hours=1)
-# Seconds up to now; 0 is everything.
+# Length up to now; 0 stands for all readings.
 QUICK_PERIODS = (
     (1 * HOUR, "Last hour"),
     (24 * HOUR, "Last 24 hours"),
@@ -22,7 +22,7 @@ QUICK_PERIODS = (
 
 
 class QuestionForm(forms.Form):
-    """A question as people type it: all optional, bounds in `zone`. Or the period by a button, up to now."""
+    """A question as people type it, with bounds in `zone`; `last` is a button for a period up to now."""
 
     start = bound_field("From")
     end = bound_field("To, not included")
@@ -64,8 +64,6 @@ class QuestionForm(forms.Form):
 
 
 class FleetForm(QuestionForm):
-    """A question, and whose devices."""
-
     user = forms.ModelChoiceField(User.objects.none(), label="All devices of", empty_label=None)
 
     field_order = ("user", "start", "end", "percentiles", "bucket")

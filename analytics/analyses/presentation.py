@@ -1,129 +1,125 @@
-import json
+"""Results of analyses for templates, chart and CSV: pure functions from JSON to rows and words."""
+
 import math
 from collections.abc import Iterable
-from datetime import datetime, timedelta, tzinfo
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 
-from django.conf import settings
-from django.utils import timezone
-
-from analytics.models import Analysis
-from devices.models import Device, Exclusion
-from devices.serializers import reading_body, stamp_text
-from devices.storage.interface import StoredReading
+from devices.models import Device
 from devices.templatetags.figures import duration, exact
 
-# That touch the readings in the table: each reading could have its own, and more than one.
-MOST_COVERING = 1000
-BUCKET_BOUNDS = ("start", "end", "seconds")
 STATISTICS = ("count", "min", "max", "sum", "avg", "median")
+BUCKET_BOUNDS = ("start", "end", "seconds")
+
+Result = dict[str, Any]
+Units = dict[str, str]  # by channel name
+Row = dict[str, Any]
 
 
-def zone(analysis: Analysis) -> tzinfo:
-    """Where its stamps are shown: devices of a fleet may lie in several zones."""
-    return analysis.device.zone if analysis.device else timezone.get_default_timezone()
+class DeviceLabel(NamedTuple):
+    """What a result does not contain about one of its devices."""
+
+    name: str
+    units: Units
 
 
-def reading_row(device: Device, reading: StoredReading, exclusions: list[Exclusion]) -> dict[str, Any]:
-    """A reading of a table; `as_json` names it to the page where it is excluded."""
+def device_labels(devices: Iterable[Device]) -> dict[str, DeviceLabel]:
+    """Labels by device id."""
     return {
-        "reading": reading,
-        "is_excluded": any(exclusion.covers(reading) for exclusion in exclusions),
-        "as_json": json.dumps(reading_body(reading, device)),
-    }
-
-
-def feed(device: Device, exclusions: list[Exclusion]) -> dict[str, Any]:
-    """What the page's scripts need to follow the device's readings, and to mark those that are excluded."""
-    return {
-        "exclusions": [
-            {"start": stamp_text(each.start_time), "end": stamp_text(each.end_time), "values": each.values}
-            for each in exclusions
-        ],
-        "channels": [{"name": channel.name, "unit": channel.unit} for channel in device.channels],
-        "zone": device.time_zone,
-        "online_seconds": settings.DEVICE_ONLINE_SECONDS,
-    }
-
-
-def labels(devices: Iterable[Device]) -> dict[str, dict[str, Any]]:
-    """What a result does not say: by device id the device's name and its channels' units."""
-    return {
-        str(device.uuid): {
-            "name": str(device),
-            "units": {channel.name: channel.unit for channel in device.channels},
-        }
+        str(device.uuid): DeviceLabel(
+            str(device), {channel.name: channel.unit for channel in device.channels}
+        )
         for device in devices
     }
 
 
-def bounds(result: dict) -> dict[str, datetime | None]:
-    """The bounds that the result was computed over."""
-    return {name: moment(result[name]) for name in ("start", "end")}
+def all_units(labels: dict[str, DeviceLabel]) -> Units:
+    return {name: unit for label in labels.values() for name, unit in label.units.items()}
 
 
-def moment(stamp: str | None) -> datetime | None:
+def computed_period(result: Result) -> dict[str, datetime | None]:
+    """`start` and `end` of the period that was computed; `start` is None where there is no reading."""
+    return {name: parse_stamp(result[name]) for name in ("start", "end")}
+
+
+def parse_stamp(stamp: str | None) -> datetime | None:
     return stamp and datetime.fromisoformat(stamp)
 
 
-def facts(result: dict) -> dict[str, Any]:
-    """What a result says about itself."""
-    found = {name: moment(result.get(name)) for name in ("first", "last")}
-    return found | {
-        "note": note(result),
+def result_facts(result: Result) -> dict[str, Any]:
+    return {
+        "first": parse_stamp(result.get("first")),
+        "last": parse_stamp(result.get("last")),
+        "quality": quality_note(result),
         "rows_read": result.get("rows_read"),
         "segments_used": result.get("segments_used"),
     }
 
 
-def parts(result: dict, labels: dict[str, dict]) -> list[dict[str, Any]]:
-    """A result as parts of a table, {title, note, rows}: the aggregate first, then each device. A row is a
-    channel.
-
-    analysis.js does the same with a result that arrives while the page is open.
-    """
+def statistics_groups(result: Result, labels: dict[str, DeviceLabel]) -> list[dict[str, Any]]:
+    """Groups of table rows, {title, note, rows}: the aggregate, then each device. A row is a channel."""
     units = all_units(labels)
     if "devices" not in result:
-        return [{"title": "", "rows": rows(channels_of(result), units)}]
-    unknown: dict[str, Any] = {"units": {}}
+        return [{"title": "", "rows": channel_rows(channel_summaries(result), units)}]
     details = result.get("details", {})
-    each = [(uuid, channels, labels.get(uuid, unknown)) for uuid, channels in result["devices"].items()]
-    return [
-        {"title": "All devices together", "rows": rows(result["aggregate"], units)},
-        *(
-            {
-                "title": of.get("name", uuid),
-                "note": note(details.get(uuid, {})),
-                "rows": rows(channels, of["units"]),
-            }
-            for uuid, channels, of in each
-        ),
-    ]
+    groups = [{"title": "All devices together", "rows": channel_rows(result["aggregate"], units)}]
+    for uuid, channels in result["devices"].items():
+        label = labels.get(uuid, DeviceLabel(uuid, {}))
+        note = quality_note(details.get(uuid, {}))
+        groups.append({"title": label.name, "note": note, "rows": channel_rows(channels, label.units)})
+    return groups
 
 
-def bucket_parts(buckets: Iterable[dict], labels: dict[str, dict]) -> list[dict[str, Any]]:
-    """Likewise."""
+def bucket_groups(buckets: Iterable[Result], labels: dict[str, DeviceLabel]) -> list[dict[str, Any]]:
+    """Groups of table rows, {start, note, rows}: one for each bucket."""
     units = all_units(labels)
     return [
         {
-            "start": moment(bucket["start"]),
+            "start": parse_stamp(bucket["start"]),
             "note": f"{exact(math.floor(bucket['seconds'] / 360 + 0.5) / 10)} h",
-            "rows": rows(channels_of(bucket), units),
+            "rows": channel_rows(channel_summaries(bucket), units),
         }
         for bucket in buckets
     ]
 
 
-def all_units(labels: dict[str, dict]) -> dict[str, str]:
-    return {name: unit for label in labels.values() for name, unit in label["units"].items()}
+def bucket_chart(result: Result, units: Units) -> dict[str, Any]:
+    """{starts, ends: [stamp], channels: [{name, unit, min, mean, max: [number or null]}]}, in order."""
+    buckets = result["buckets"]
+    names = list(channel_summaries(buckets[0])) if buckets else []
+    lines = {"min": "min", "mean": "avg", "max": "max"}
+    return {
+        "starts": [bucket["start"] for bucket in buckets],
+        "ends": [bucket["end"] for bucket in buckets],
+        "channels": [
+            {"name": name, "unit": units.get(name, "")}
+            | {line: [bucket[name][statistic] for bucket in buckets] for line, statistic in lines.items()}
+            for name in names
+        ],
+    }
 
 
-def channels_of(result: dict) -> dict[str, dict]:
-    """Of what stands beside them nothing has a median."""
-    return {name: part for name, part in result.items() if isinstance(part, dict) and "median" in part}
+def bucket_lines(result: Result, percentiles: list[str]) -> list[list[Any]]:
+    """A heading and a line for each bucket and channel, for a CSV file."""
+    heading = [*BUCKET_BOUNDS, "channel", *STATISTICS, *(f"p{percentile}" for percentile in percentiles)]
+    return [heading] + [
+        [
+            *(bucket[bound] for bound in BUCKET_BOUNDS),
+            name,
+            *(summary[statistic] for statistic in STATISTICS),
+            *(summary["percentiles"][percentile] for percentile in percentiles),
+        ]
+        for bucket in result["buckets"]
+        for name, summary in channel_summaries(bucket).items()
+    ]
 
 
-def rows(channels: dict[str, dict], units: dict[str, str]) -> list[dict[str, Any]]:
+def channel_summaries(result: Result) -> dict[str, dict]:
+    """The channels' statistics in a result or bucket: nothing beside them has a median."""
+    return {name: value for name, value in result.items() if isinstance(value, dict) and "median" in value}
+
+
+def channel_rows(summaries: dict[str, dict], units: Units) -> list[Row]:
     return [
         {
             "channel": name,
@@ -131,16 +127,16 @@ def rows(channels: dict[str, dict], units: dict[str, str]) -> list[dict[str, Any
             **summary,
             "percentiles": list(summary.get("percentiles", {}).items()),
         }
-        for name, summary in channels.items()
+        for name, summary in summaries.items()
     ]
 
 
-def note(details: dict[str, Any]) -> str:
-    """Coverage and exclusions in words; figures.js writes the same."""
+def quality_note(details: dict[str, Any]) -> str:
+    """Coverage and exclusions in words."""
     words = []
     coverage = details.get("coverage") or {}
     if coverage.get("percent") is not None:
-        # Rounded down: what lacks a reading is not covered by 100 %.
+        # Rounded down: a period that lacks a reading is not covered by 100 %.
         words.append(f"{exact(math.floor(coverage['percent'] * 10) / 10)} % covered")
     if coverage.get("expected_seconds") is not None:
         words.append(f"one reading in {exact(coverage['expected_seconds'])} s expected")

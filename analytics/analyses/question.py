@@ -1,4 +1,4 @@
-"""What is asked of an analysis beside its target: parsed strictly, in one form for equal questions."""
+"""The question of an analysis: period, percentiles and buckets, parsed strictly into one canonical form."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -16,27 +16,27 @@ from devices.timeline.periods import Period, parse_period
 
 OPTIONS = ("start", "end", "percentiles", "bucket", "time_zone")
 MOST_PERCENTILES = 20
-# A bucket of a fleet asks each device for each percentile: more would keep others waiting for minutes.
+# Buckets x devices x (1 + percentiles). A fleet's bucket queries each device for each percentile: more than
+# this would occupy a worker for minutes.
 MOST_FIGURES = 300_000
-# Names that are no place: one is whatever the host has, the other stands for none.
+# Zone names that are no place: the host's own setting, and a placeholder.
 NO_PLACES = ("localtime", "Factory")
 MOST_BUCKETS = 10_000
 PERCENTILE = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,10})?")
-# The shortest of each kind that the calendar has; clocks that change do not matter here.
+# The shortest length of each kind: February has 28 days. Clock changes are left to `beginnings`.
 BUCKETS = {
     "hour": timedelta(hours=1),
     "day": timedelta(days=1),
     "week": timedelta(days=7),
     "month": timedelta(days=28),
 }
-
-
 EVERYTHING = Period()
+# Nearer to the years 1 and 9999 the local time of some zones leaves the range of datetime.
 EARLIEST, LATEST = datetime(2, 1, 1, tzinfo=UTC), datetime(9998, 1, 1, tzinfo=UTC)
 
 
 class BadQuestion(ValueError):
-    """`field` names the option that is wrong."""
+    """An invalid option, named by `field`."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)
@@ -45,22 +45,23 @@ class BadQuestion(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Equal questions are equal objects. `percentiles` as decimals, ascending, with commas between."""
+    """Equal questions are equal objects. `percentiles`: ascending decimals, separated by commas."""
 
     period: Period = EVERYTHING
     percentiles: str = ""
     bucket: str = ""
     time_zone: str = ""
 
-    def fractions(self) -> dict[str, float]:
-        """By the text of each percentile what `percentile_cont` takes: the double nearest to a hundredth."""
-        return {text: float(Decimal(text) / 100) for text in filter(None, self.percentiles.split(","))}
+    @property
+    def percentile_texts(self) -> list[str]:
+        return [text for text in self.percentiles.split(",") if text]
 
 
 def parse_question(asked: Mapping[str, Any], zone: tzinfo) -> Question:
-    """Of a query or a JSON body. Naive bounds are read, and buckets begin, in `zone` if no other is named.
+    """The question in a query string or JSON body.
 
-    Raises BadPeriod, BadQuestion.
+    `zone` applies to bounds without an offset, and to buckets unless `time_zone` is given. Raises BadPeriod,
+    BadQuestion.
     """
     bucket = asked.get("bucket")
     if bucket is not None and (not isinstance(bucket, str) or bucket not in BUCKETS):
@@ -74,7 +75,7 @@ def parse_question(asked: Mapping[str, Any], zone: tzinfo) -> Question:
 
 
 def parse_percentiles(asked: Any) -> str:
-    """Numbers with commas between, or a list of numbers."""
+    """Canonical text of numbers separated by commas, or of a list of numbers."""
     if asked is None:
         return ""
     if isinstance(asked, str):
@@ -82,15 +83,15 @@ def parse_percentiles(asked: Any) -> str:
     elif isinstance(asked, list) and all(type(number) in (int, float) for number in asked):
         texts = [str(number) for number in asked]
     else:
-        raise BadQuestion("percentiles", "Must be numbers with commas between.")
-    found = {percentile(text) for text in texts}
-    if len(found) > MOST_PERCENTILES:
-        raise BadQuestion("percentiles", f"No more than {MOST_PERCENTILES}.")
-    return ",".join(format(number, "f") for number in sorted(found))
+        raise BadQuestion("percentiles", "Must be numbers separated by commas.")
+    numbers = {parse_percentile(text) for text in texts}
+    if len(numbers) > MOST_PERCENTILES:
+        raise BadQuestion("percentiles", f"At most {MOST_PERCENTILES} percentiles.")
+    return ",".join(format(number, "f") for number in sorted(numbers))
 
 
-def percentile(text: str) -> Decimal:
-    """Without zeros at its end: 5.0 is 5."""
+def parse_percentile(text: str) -> Decimal:
+    """The number without trailing zeros: 5.0 becomes 5."""
     if not PERCENTILE.fullmatch(text.strip(" ")) or Decimal(text.strip(" ")) > 100:
         raise BadQuestion("percentiles", "Must be numbers from 0 to 100, such as 5,25,99.9.")
     number = Decimal(text.strip(" "))
@@ -101,7 +102,7 @@ def parse_zone(asked: Any, bucket: str | None, default: tzinfo) -> str:
     if asked is None:
         return str(default) if bucket else ""
     if not bucket:
-        raise BadQuestion("time_zone", "Says where buckets begin: only with bucket.")
+        raise BadQuestion("time_zone", "Allowed only with bucket: it says where buckets begin.")
     if asked in NO_PLACES:
         raise BadQuestion("time_zone", "Must be an IANA time zone, such as Europe/Berlin.")
     try:
@@ -112,30 +113,29 @@ def parse_zone(asked: Any, bucket: str | None, default: tzinfo) -> str:
 
 
 def check_size(question: Question, first: datetime | None, now: datetime, devices: int = 1) -> None:
-    """Raises BadQuestion if there would be too many buckets; `first` is the stamp of the first reading."""
+    """Raise BadQuestion for too many buckets. `first` is the stamp of the first reading."""
     start, end = question.period.start or first, question.period.end or now
     if not question.bucket or not start:
         return
     if (end - start) / BUCKETS[question.bucket] > MOST_BUCKETS:
-        raise BadQuestion("bucket", f"More than {MOST_BUCKETS:,} of this length; ask for longer ones.")
-    figures = 1 + len(question.percentiles.split(",")) if question.percentiles else 1
+        raise BadQuestion("bucket", f"More than {MOST_BUCKETS:,} buckets; ask for longer ones.")
+    figures = 1 + len(question.percentile_texts)
     if (end - start) / BUCKETS[question.bucket] * devices * figures > MOST_FIGURES:
         raise BadQuestion(
             "bucket", f"Too much work for {devices} devices; ask for longer ones, or a shorter period."
         )
-    # Beside these, clocks of some zones show no year that there is.
     if start < EARLIEST or end > LATEST:
-        raise BadQuestion("bucket", f"Only from {EARLIEST.date()} to {LATEST.date()}.")
+        raise BadQuestion("bucket", f"Buckets are possible only from {EARLIEST.date()} to {LATEST.date()}.")
 
 
 def buckets(
     start: datetime, end: datetime, bucket: str, zone: ZoneInfo, *, starts_whole: bool = False
 ) -> list[Period]:
-    """The buckets of the half-open period in order, the first and the last cut off where it begins and ends.
+    """Buckets of the half-open period, in order; the first and the last are cut off at its bounds.
 
-    They begin where clocks in `zone` show a full hour, midnight, Monday's midnight (ISO 8601) or the first's:
-    a day may have 23 or 25 hours. One that clocks leave out altogether is left out. With `starts_whole` the
-    first is not cut off.
+    A bucket begins where clocks in `zone` show a full hour, midnight, Monday's midnight (ISO 8601) or the
+    first day's midnight, so a day may have 23 or 25 hours. Buckets that a clock change skips are left out.
+    With `starts_whole` the first bucket is not cut off.
     """
     if start >= end:
         return []
@@ -147,10 +147,10 @@ def buckets(
 
 
 def beginnings(start: datetime, end: datetime, bucket: str, zone: ZoneInfo) -> Iterator[datetime]:
-    """When buckets begin, in UTC, from the one that `start` lies in on; perhaps some twice."""
+    """Beginnings of buckets in UTC, from that of `start` to the first one past `end`; some may repeat."""
     local = floor(start.astimezone(zone).replace(tzinfo=None), bucket)
     while True:
-        # Of an hour that comes twice both begin a bucket; of a midnight that does, the first.
+        # When clocks go back, both occurrences of an hour begin a bucket, but only the first of a midnight.
         for fold in (0, 1) if bucket == "hour" else (0,):
             edge = local.replace(tzinfo=zone, fold=fold).astimezone(UTC)
             if fold == 0 or edge.astimezone(zone).replace(tzinfo=None, fold=0) == local:
@@ -161,7 +161,7 @@ def beginnings(start: datetime, end: datetime, bucket: str, zone: ZoneInfo) -> I
 
 
 def floor(local: datetime, bucket: str) -> datetime:
-    """When the bucket of this time on the clock began."""
+    """Local time at which the bucket of this local time began."""
     hour = local.replace(minute=0, second=0, microsecond=0, fold=0)
     if bucket == "hour":
         return hour
@@ -174,5 +174,5 @@ def floor(local: datetime, bucket: str) -> datetime:
 def following(local: datetime, bucket: str) -> datetime:
     if bucket != "month":
         return local + BUCKETS[bucket]
-    # Beyond the longest month there is always the next.
+    # 31 days from the first of a month always lie in the next month.
     return (local + timedelta(days=31)).replace(day=1)

@@ -1,10 +1,10 @@
-"""What charts draw: a period in columns, each with minimum, mean and maximum."""
+"""Data of a device's chart: minimum, mean and maximum of each channel in columns over a period."""
 
 from datetime import datetime
 from typing import Any
 
 from analytics.analyses.compute import utc_text
-from devices import storage
+from devices import statistics
 from devices.models import Device
 from devices.timeline.instants import from_pg_microseconds
 from devices.timeline.periods import Period
@@ -12,11 +12,12 @@ from devices.timeline.periods import Period
 
 def series_body(device: Device, period: Period, points: int, now: datetime) -> dict[str, Any]:
     """{device_id, start, end, points, starts, ends: [stamp], count: [int], channels: {CHANNEL: {min, mean,
-    max: [float]}}}: the columns that have readings, in order, by the stamps of their first and last one.
+    max: [float]}}} of the columns that have readings, in order.
 
-    Open bounds are the first reading and `now`.
+    `starts` and `ends` are the stamps of a column's first and last reading. Open bounds are the first reading
+    and `now`.
     """
-    period = Period(period.start or storage.current().first_time([device.pk]), period.end or now)
+    period = Period(period.start or statistics.first_reading_time([device.pk]), period.end or now)
     names = [channel.name for channel in device.channels]
     body = {
         "device_id": str(device.uuid),
@@ -27,16 +28,16 @@ def series_body(device: Device, period: Period, points: int, now: datetime) -> d
     if period.start is None or period.start >= period.end:
         nothing = {"min": [], "mean": [], "max": []}
         return body | {"starts": [], "ends": [], "count": [], "channels": dict.fromkeys(names, nothing)}
-    found = storage.current().series(device.pk, len(names), period, points)
+    series = statistics.chart_series(device, period, points)
     return body | {
-        "starts": [utc_text(from_pg_microseconds(time)) for time in found.starts.tolist()],
-        "ends": [utc_text(from_pg_microseconds(time)) for time in found.ends.tolist()],
-        "count": found.counts.tolist(),
+        "starts": [utc_text(from_pg_microseconds(time)) for time in series.starts.tolist()],
+        "ends": [utc_text(from_pg_microseconds(time)) for time in series.ends.tolist()],
+        "count": series.counts.tolist(),
         "channels": {
             name: {
-                "min": found.lows[place].tolist(),
-                "mean": found.means[place].tolist(),
-                "max": found.highs[place].tolist(),
+                "min": series.lows[place].tolist(),
+                "mean": series.means[place].tolist(),
+                "max": series.highs[place].tolist(),
             }
             for place, name in enumerate(names)
         },

@@ -1,4 +1,7 @@
+"""The pages of analyses: the list, one analysis, its chart and its CSV file."""
+
 import csv
+from datetime import tzinfo
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -12,81 +15,37 @@ from django.views.decorators.http import require_http_methods, require_POST
 from analytics import runs
 from analytics.analyses.forms import FleetForm, QuestionForm
 from analytics.analyses.presentation import (
-    BUCKET_BOUNDS,
-    MOST_COVERING,
-    STATISTICS,
-    bounds,
-    bucket_parts,
-    channels_of,
-    facts,
-    feed,
-    labels,
-    parts,
-    reading_row,
-    zone,
+    all_units,
+    bucket_chart,
+    bucket_groups,
+    bucket_lines,
+    computed_period,
+    device_labels,
+    result_facts,
+    statistics_groups,
 )
 from analytics.analyses.question import BadQuestion
-from analytics.analyses.request import ask_for_analysis, is_stale
+from analytics.analyses.request import TargetErased, is_stale, request_analysis
 from analytics.models import Analysis
-from devices import storage
-from devices.forms import ExclusionForm
 from devices.models import Device
-from devices.serializers import is_online
-from devices.timeline.periods import Period
-from devices.views import channel_values
 from users.models import User
 
-LATEST_READINGS = 20
-LATEST_ANALYSES = 10
-LATEST_EXCLUSIONS = 5
 PAGE_SIZE = 50
 BUCKETS_A_PAGE = 100
 
 
 @require_http_methods(["GET", "POST"])
-def device(request: HttpRequest, uuid: UUID) -> HttpResponse:
-    """One device: channels, latest readings, a chart, its analyses; a POST asks for an analysis."""
-    device = get_object_or_404(Device.objects.visible_to(request.user).with_channels(), uuid=uuid)
-    now = timezone.now()
-    form = QuestionForm(request.POST or None, zone=device.zone, now=now)
-    if request.method == "POST" and form.is_valid():
-        asked = ask_and_show(request, form, device)
-        if asked is not None:
-            return asked
-    readings = storage.current().page([device.pk], Period(), limit=LATEST_READINGS)
-    latest = readings[0] if readings else None
-    shown = Period(readings[-1].time) if readings else Period()
-    covering = list(device.exclusions.in_force().touching(shown)[:MOST_COVERING])
-    context = {
-        "device": device,
-        "latest": latest,
-        "values": channel_values(device, latest),
-        "readings": [reading_row(device, reading, covering) for reading in readings],
-        "is_online": is_online(latest),
-        "analyses": device.analyses.as_rows()[:LATEST_ANALYSES],
-        "form": form,
-        "zone": device.zone,
-        "exclusions": device.exclusions.all()[:LATEST_EXCLUSIONS],
-        "exclude_form": ExclusionForm(device=device, auto_id="exclude_%s"),
-        "feed": feed(device, covering),
-        "labels": labels([device]),
-    }
-    return render(request, "analytics/device.html", context)
-
-
-@require_http_methods(["GET", "POST"])
 def analysis_list(request: HttpRequest) -> HttpResponse:
-    """Analyses, newest first; a POST asks for one of all devices of a user."""
+    """Analyses, newest first; a POST requests one of all devices of a user."""
     zone = timezone.get_default_timezone()
     form = FleetForm(request.POST or None, zone=zone, now=timezone.now(), asker=request.user)
     if request.method == "POST" and form.is_valid():
-        asked = ask_and_show(request, form, form.cleaned_data["user"])
-        if asked is not None:
-            return asked
+        response = request_and_redirect(request, form, form.cleaned_data["user"])
+        if response is not None:
+            return response
     analyses = Analysis.objects.visible_to(request.user).as_rows()
-    page = Paginator(analyses, PAGE_SIZE).get_page(request.GET.get("page"))
     context = {
-        "page": page,
+        "page": Paginator(analyses, PAGE_SIZE).get_page(request.GET.get("page")),
         "form": form,
         "can_ask": form.fields["user"].queryset.exists(),
         "zone": zone,
@@ -96,80 +55,102 @@ def analysis_list(request: HttpRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 def analysis(request: HttpRequest, pk: UUID) -> HttpResponse:
-    """One analysis; a script waits for its result and tells when that is stale. A POST asks again."""
-    analysis = get_object_or_404(Analysis.objects.visible_to(request.user).with_target(), pk=pk)
+    """One analysis; a POST requests the same again.
+
+    Scripts fetch this page too, and put its parts into a page that is open (analyses/analysis_runs.js).
+    """
+    analysis = visible_analysis(request, pk)
     now = timezone.now()
     refusal = ""
     if request.method == "POST":
         try:
-            asked = ask_for_analysis(analysis.target, analysis.question, asked_by=request.user, now=now)
-            return redirect("analytics:analysis", pk=asked.pk)
+            repeated = request_analysis(analysis.target, analysis.question, asked_by=request.user, now=now)
+            return redirect("analytics:analysis", pk=repeated.pk)
         except BadQuestion as error:
             refusal = str(error)
+        except TargetErased as error:
+            raise Http404 from error
     result = analysis.result
     page = Paginator((result or {}).get("buckets", []), BUCKETS_A_PAGE).get_page(request.GET.get("page"))
-    described = labels(analysis.devices.with_channels())
+    labels = device_labels(analysis.devices.with_channels()) if result else {}
     context = {
         "analysis": analysis,
         "is_stale": is_stale(analysis, now),
         "refusal": refusal,
-        "parts": parts(result, described) if result else [],
-        "facts": facts(result) if result else None,
+        "groups": statistics_groups(result, labels) if result else [],
+        "facts": result_facts(result) if result else None,
         "page": page,
-        "buckets": bucket_parts(page, described),
+        "bucket_groups": bucket_groups(page, labels),
         "bucket_zone": ZoneInfo(analysis.time_zone) if analysis.time_zone else None,
-        "percentiles": list(analysis.question.fractions()),
-        "used": bounds(result) if result else None,
-        "labels": described,
-        "zone": zone(analysis),
+        "percentiles": analysis.question.percentile_texts,
+        "computed": computed_period(result) if result else None,
+        "zone": display_zone(analysis),
     }
     return render(request, "analytics/analysis.html", context)
 
 
+def visible_analysis(request: HttpRequest, pk: UUID) -> Analysis:
+    return get_object_or_404(Analysis.objects.visible_to(request.user).with_target(), pk=pk)
+
+
+def display_zone(analysis: Analysis) -> tzinfo:
+    """The device's zone; the portal's for a fleet, whose devices may lie in several."""
+    return analysis.device.zone if analysis.device else timezone.get_default_timezone()
+
+
 def stale_analyses(request: HttpRequest) -> JsonResponse:
-    """{stale: [id]}: those of the analyses named by `id`, again and again, whose results no longer hold."""
+    """{stale: [id]}: which of the analyses named by the repeated parameter `id` are stale."""
     try:
         ids = [UUID(text) for text in request.GET.getlist("id")[:PAGE_SIZE]]
     except ValueError as error:
         raise BadRequest from error
     now = timezone.now()
-    # Each asks the database: too long for a list to wait for.
-    found = Analysis.objects.visible_to(request.user).filter(pk__in=ids)
-    return JsonResponse({"stale": [str(analysis.pk) for analysis in found if is_stale(analysis, now)]})
+    # Queries for each analysis: too slow to be part of a list's own page.
+    analyses = Analysis.objects.visible_to(request.user).filter(pk__in=ids)
+    return JsonResponse({"stale": [str(analysis.pk) for analysis in analyses if is_stale(analysis, now)]})
 
 
 @require_POST
 def cancel_analysis(request: HttpRequest, pk: UUID) -> HttpResponse:
-    """One that is over stays as it is, and its page says so."""
-    analysis = get_object_or_404(Analysis.objects.visible_to(request.user), pk=pk)
+    """An analysis that is over stays as it is, and its page says so."""
+    analysis = visible_analysis(request, pk)
     runs.cancel(analysis)
     return redirect("analytics:analysis", pk=analysis.pk)
 
 
+def analysis_chart(request: HttpRequest, pk: UUID) -> JsonResponse:
+    """All buckets as columns of numbers, for analyses/bucket_chart.js."""
+    analysis = visible_analysis(request, pk)
+    units = all_units(device_labels(analysis.devices.with_channels()))
+    return JsonResponse(bucket_chart(result_with_buckets(analysis), units))
+
+
 def bucket_file(request: HttpRequest, pk: UUID) -> HttpResponse:
-    """The buckets of an analysis as CSV: a line for each bucket and channel."""
-    analysis = get_object_or_404(Analysis.objects.visible_to(request.user).with_target(), pk=pk)
-    result = analysis.result
-    if result is None or "buckets" not in result:
-        raise Http404
-    percentiles = list(analysis.question.fractions())
+    """All buckets as a CSV file."""
+    analysis = visible_analysis(request, pk)
     response = HttpResponse(content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="analysis-{analysis.pk}.csv"'
-    file = csv.writer(response)
-    file.writerow([*BUCKET_BOUNDS, "channel", *STATISTICS, *(f"p{text}" for text in percentiles)])
-    for bucket in result["buckets"]:
-        for name, summary in channels_of(bucket).items():
-            figures = [summary[statistic] for statistic in STATISTICS]
-            figures += [summary["percentiles"][text] for text in percentiles]
-            file.writerow([*(bucket[bound] for bound in BUCKET_BOUNDS), name, *figures])
+    lines = bucket_lines(result_with_buckets(analysis), analysis.question.percentile_texts)
+    csv.writer(response).writerows(lines)
     return response
 
 
-def ask_and_show(request: HttpRequest, form: QuestionForm, target: Device | User) -> HttpResponse | None:
-    """None: the form then says what is wrong with the question."""
+def result_with_buckets(analysis: Analysis) -> dict:
+    result = analysis.result
+    if result is None or "buckets" not in result:
+        raise Http404
+    return result
+
+
+def request_and_redirect(
+    request: HttpRequest, form: QuestionForm, target: Device | User
+) -> HttpResponse | None:
+    """Redirect to the analysis; None if the question is refused, with the reason in the form's errors."""
     try:
-        asked = ask_for_analysis(target, form.question, asked_by=request.user, now=timezone.now())
+        analysis = request_analysis(target, form.question, asked_by=request.user, now=timezone.now())
     except BadQuestion as error:
         form.add_error(error.field, str(error))
         return None
-    return redirect("analytics:analysis", pk=asked.pk)
+    except TargetErased as error:
+        raise Http404 from error
+    return redirect("analytics:analysis", pk=analysis.pk)

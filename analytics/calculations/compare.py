@@ -9,15 +9,16 @@ from analytics.kernels import KERNELS
 from analytics.models import Calculation
 
 Row = dict[str, Any]
-# What stands at the same date, or moment, in each; None where one has no row there.
+# The rows of both at one date or moment; None where one has no row there.
 Pair = tuple[Row | None, Row | None]
 
 
 @dataclass
 class Comparison:
-    """`largest` is by column the largest absolute difference of numbers, None without a common row.
+    """Numbers of equal and different rows, and one page of the differences.
 
-    `shown` is a page of unequal pairs.
+    `largest` is the largest absolute difference of each column of numbers, None if no row is common. `shown`
+    is the page of unequal pairs.
     """
 
     inputs: dict[str, tuple[Any, Any]]
@@ -34,47 +35,47 @@ class Comparison:
 
 
 def compare_calculations(first: Calculation, second: Calculation, start: int, stop: int) -> Comparison:
-    """Both finished, of one kernel; shows the unequal pairs from `start` on, up to `stop`.
+    """Compare two finished calculations of one kernel; `shown` are the unequal pairs `start` up to `stop`.
 
-    Reads both once, block by block: what it needs in memory does not grow with them.
+    Reads both once, block by block: memory does not grow with their rows.
     """
     head, *columns = KERNELS[first.kernel].columns
     numbers = [column.name for column in columns if column.kind == "number"]
-    found = Comparison(inputs(first, second), largest=dict.fromkeys(numbers, 0.0))
-    for pair in pairs(stored_rows.all_rows(first), stored_rows.all_rows(second), head.name):
+    comparison = Comparison(input_pairs(first, second), largest=dict.fromkeys(numbers, 0.0))
+    for pair in row_pairs(stored_rows.all_rows(first), stored_rows.all_rows(second), head.name):
         if pair[0] == pair[1]:
-            found.equal += 1
+            comparison.equal += 1
             continue
-        if start <= found.differences < stop:
-            found.shown.append(pair)
-        count(found, pair, numbers)
-    if not found.equal + found.unequal:
-        found.largest = dict.fromkeys(numbers)
-    return found
+        if start <= comparison.differences < stop:
+            comparison.shown.append(pair)
+        count_difference(comparison, pair, numbers)
+    if not comparison.equal + comparison.unequal:
+        comparison.largest = dict.fromkeys(numbers)
+    return comparison
 
 
-def count(found: Comparison, pair: Pair, numbers: list[str]) -> None:
-    one, other = pair
-    if one is None:
-        found.only_second += 1
-    elif other is None:
-        found.only_first += 1
+def count_difference(comparison: Comparison, pair: Pair, numbers: list[str]) -> None:
+    first, second = pair
+    if first is None:
+        comparison.only_second += 1
+    elif second is None:
+        comparison.only_first += 1
     else:
-        found.unequal += 1
+        comparison.unequal += 1
         for name in numbers:
-            found.largest[name] = max(found.largest[name], abs(one[name] - other[name]))
+            comparison.largest[name] = max(comparison.largest[name], abs(first[name] - second[name]))
 
 
-def inputs(first: Calculation, second: Calculation) -> dict[str, tuple[Any, Any]]:
-    """Seed, version and parameters of both."""
+def input_pairs(first: Calculation, second: Calculation) -> dict[str, tuple[Any, Any]]:
+    """Seed, kernel version and parameters of both, by name."""
     one, other = (
         {"seed": run.seed, "kernel version": run.kernel_version, **run.parameters} for run in (first, second)
     )
     return {name: (one.get(name), other.get(name)) for name in one | other}
 
 
-def pairs(first: Iterator[Row], second: Iterator[Row], key: str) -> Iterator[Pair]:
-    """Rows of both with the same key together. Each comes in the order of its keys, ISO 8601 text."""
+def row_pairs(first: Iterator[Row], second: Iterator[Row], key: str) -> Iterator[Pair]:
+    """A merge join on `key`, ISO 8601 text by which both are ordered."""
     one, other = next(first, None), next(second, None)
     while one is not None or other is not None:
         if other is None or (one is not None and one[key] < other[key]):

@@ -9,11 +9,11 @@ from analytics.models import Calculation
 
 
 class CalculationForm(forms.Form):
-    """A kernel's inputs. What is typed is made a body of the API and judged as such."""
+    """A kernel's inputs. The typed values become a body of the API, which validates it."""
 
     name = forms.CharField(max_length=200, required=False)
     seed = forms.IntegerField(
-        required=False, help_text="The same seed gives the same table; drawn if left empty."
+        required=False, help_text="The same seed gives the same table; if left empty, one is drawn."
     )
 
     def __init__(self, *args: Any, kernel: Kernel, asker: Any, **kwargs: Any) -> None:
@@ -30,10 +30,10 @@ class CalculationForm(forms.Form):
         fields = super().clean()
         body = {name: value for name, value in fields.items() if value not in (None, "")}
         if not self.errors:
-            self.judge(body | {"kernel": self.kernel.name})
+            self.validate_body(body | {"kernel": self.kernel.name})
         return fields
 
-    def judge(self, body: dict[str, Any]) -> None:
+    def validate_body(self, body: dict[str, Any]) -> None:
         try:
             self.calculation: Calculation = calculation_from(body, self.asker)
         except ValidationError as error:

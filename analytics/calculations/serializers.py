@@ -1,21 +1,24 @@
+"""The body of a request for a calculation: a serializer for each kernel, made from its declaration."""
+
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
-from analytics.calculations.compute import LARGEST_SEED
 from analytics.kernels import KERNELS
 from analytics.kernels.declaration import InvalidParameters, Kernel
 from users.serializers import StrictFields, Text, WholeNumber
 
 DEFAULT_KERNEL = "well"
+# JSON parsers that read numbers as doubles change larger whole numbers.
+LARGEST_SEED = 2**53 - 1
 
 
 class KernelSerializer(StrictFields, serializers.Serializer):
-    """A calculation that is asked for. Each kernel has its own subclass, with its parameters as fields.
+    """Base of the kernels' serializers, which add the parameters as fields.
 
-    The context's `asker` is the user who asks.
+    The context's `asker` is the user who requests the calculation.
     """
 
     declared: Kernel
@@ -24,7 +27,7 @@ class KernelSerializer(StrictFields, serializers.Serializer):
         min_value=0,
         max_value=LARGEST_SEED,
         required=False,
-        help_text="The same seed gives the same table; drawn and recorded if left out.",
+        help_text="The same seed gives the same table; without one, a seed is drawn and recorded.",
     )
 
     def validate(self, fields: dict[str, Any]) -> dict[str, Any]:

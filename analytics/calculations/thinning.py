@@ -12,11 +12,11 @@ from analytics.models import Calculation
 MOST_POINTS = 5000
 
 
-def of_calculation(calculation: Calculation) -> dict[str, Any]:
-    """{columns: [{name, label, unit, kind, draw}], data: [[x...], [y...], ...]}; x as ISO 8601 text.
+def result_chart(calculation: Calculation) -> dict[str, Any]:
+    """{columns: [{name, label, unit, kind, draw}], data: [[x...], [y...], ...], rows}; x as ISO 8601 text.
 
-    Of more rows than MOST_POINTS, those stay that hold a column's least or largest value in their stretch,
-    and the first and the last.
+    More rows than MOST_POINTS are thinned: the first and the last remain, and of each stretch of rows those
+    with a column's smallest or largest value. `rows` is the number before.
     """
     columns = KERNELS[calculation.kernel].columns_of(calculation.parameters)
     names = [column.name for column in columns]
@@ -24,26 +24,26 @@ def of_calculation(calculation: Calculation) -> dict[str, Any]:
     for row in stored_rows.all_rows(calculation):
         for values, name in zip(data, names, strict=True):
             values.append(row[name])
-    kept = thinned(data[1:], len(data[0]))
+    places = thinned_places(data[1:], len(data[0]))
     return {
         "columns": [
             {"name": c.name, "label": c.label, "unit": c.unit, "kind": c.kind, "draw": c.draw}
             for c in columns
         ],
-        "data": [[values[i] for i in kept] for values in data],
+        "data": [[values[i] for i in places] for values in data],
         "rows": len(data[0]),
     }
 
 
-def thinned(columns: list[list[float]], count: int) -> list[int]:
-    """The places, in order, of up to MOST_POINTS of so many rows."""
+def thinned_places(columns: list[list[float]], count: int) -> list[int]:
+    """Indexes, in order, of at most MOST_POINTS of `count` rows."""
     if count <= MOST_POINTS:
         return list(range(count))
     stretches = (MOST_POINTS - 2) // (2 * len(columns))
     bounds = np.linspace(0, count, stretches + 1).astype(int)
-    kept = {0, count - 1}
+    places = {0, count - 1}
     for values in map(np.asarray, columns):
         for low, high in pairwise(bounds):
             part = values[low:high]
-            kept |= {int(low + part.argmin()), int(low + part.argmax())}
-    return sorted(kept)
+            places |= {int(low + part.argmin()), int(low + part.argmax())}
+    return sorted(places)

@@ -1,4 +1,4 @@
-"""The kernels that can be asked for. A new one is a file here and a line below: docs/calculations.md."""
+"""The table of kernels. A new kernel is a file here and a line below; see declaration.py."""
 
 from analytics.kernels import forecast, well
 from analytics.kernels.declaration import Kernel

@@ -1,4 +1,4 @@
-"""A device channel's next days from its past, with a band that most of the coming hours should stay in."""
+"""Forecast of a device's channel for the next days, with a band that most hours should stay in."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -9,41 +9,41 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from analytics.kernels.declaration import (
-    ChannelName,
     Column,
-    DeviceId,
     InvalidParameters,
     Invariant,
     Kernel,
-    MomentParameter,
     NoResult,
-    NumberParameter,
     Progress,
     Row,
     Values,
+)
+from analytics.kernels.parameters import (
+    ChannelName,
+    DeviceId,
+    MomentParameter,
+    NumberParameter,
     WholeParameter,
 )
-from devices import storage
+from devices import statistics
 from devices.models import Channel, Device
 from devices.timeline.periods import Period
 
 HOUR = timedelta(hours=1)
 HOURS_A_DAY = 24
-# Less than two days do not show how a day repeats.
+# A daily season shows only in two days or more.
 FEWEST_HOURS = 2 * HOURS_A_DAY
-# Of the hours between the first and the last.
+# Least share, among the hours from the first to the last, of those with readings.
 LEAST_FILLED = 0.5
-# By name, not imported above: 160 MB and two seconds that only the process that computes shall pay.
+# Imported by name on use: 160 MB and two seconds that only the computing process should pay.
 MODEL = "statsmodels.tsa.exponential_smoothing.ets.ETSModel"
 SERIES = "pandas.Series"
-
-
-# Its history begins in a year that there is.
+# The history before it, up to 90 days, must not lie before the year 1.
 EARLIEST_YEAR = 10
 
 
 class TooLittleHistory(NoResult):
-    """The message says how much there is and how much is needed."""
+    """The message says how much history there is and how much is needed."""
 
 
 def check(parameters: Values, asker: Any) -> None:
@@ -52,7 +52,7 @@ def check(parameters: Values, asker: Any) -> None:
     if parameters["channel"] not in names:
         raise InvalidParameters({"channel": f"The device has no such channel; it has {', '.join(names)}."})
     if parameters["until"] > timezone.now():
-        raise InvalidParameters({"until": "Must not lie ahead."})
+        raise InvalidParameters({"until": "Must not lie in the future."})
     if parameters["until"].year < EARLIEST_YEAR:
         raise InvalidParameters({"until": f"Must not lie before {EARLIEST_YEAR}."})
 
@@ -84,37 +84,38 @@ def run(parameters: Values, rng: np.random.Generator, progress: Progress) -> Ite
 
 
 def hourly_past(parameters: Values) -> tuple[datetime, np.ndarray]:
-    """The last hour with readings, and the means of all hours up to it, those without from their neighbours.
+    """The last hour with readings, and the means of all hours up to it, of shape (hours,).
 
-    Raises TooLittleHistory.
+    Hours without readings are interpolated. Raises TooLittleHistory.
     """
     device = Device.objects.with_channels().get(uuid=parameters["device"])
-    names = [channel.name for channel in device.channels]
     start = parameters["until"] - timedelta(days=parameters["history"])
-    channel = names.index(parameters["channel"])
-    means = storage.current().hourly_means(device.pk, channel, Period(start, parameters["until"]))
+    period = Period(start, parameters["until"])
+    means = statistics.hourly_means(device, parameters["channel"], period)
     if not means:
-        raise TooLittleHistory(f"The device has no reading in the {parameters['history']} days before.")
+        raise TooLittleHistory(
+            f"The device has no reading in the {parameters['history']} days before the forecast."
+        )
     first, last = means[0][0], means[-1][0]
     places = np.array([(hour - first) // HOUR for hour, _ in means])
     total = places[-1] + 1
     if total < FEWEST_HOURS or len(means) < LEAST_FILLED * total:
         raise TooLittleHistory(
-            f"{len(means)} of {total} hours have readings: of {FEWEST_HOURS} or more at least half must."
+            f"{len(means)} of {total} hours have readings; at least half of {FEWEST_HOURS} or more must."
         )
     return last, np.interp(np.arange(total), places, np.array([mean for _, mean in means]))
 
 
 def predicted(past: np.ndarray, count: int, confidence: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Expected values and the edges of the band, each of shape (count,), by exponential smoothing.
+    """Expected values and the band's lower and upper edge, each of shape (count,).
 
-    Additive errors, damped trend and daily season: ETS(A,Ad,A) of Hyndman, Koehler, Ord and Snyder (2008),
-    whose band is exact for normal errors.
+    Exponential smoothing with additive errors, damped trend and daily season: ETS(A,Ad,A) of Hyndman,
+    Koehler, Ord and Snyder (2008), whose band is exact for normal errors. `confidence` is in percent.
     """
     middle, spread = past.mean(), past.std()
     if spread == 0:
         return (np.full(count, middle),) * 3
-    # Of order one, whatever the unit: the fit then converges alike.
+    # Scaled to the order of one: the fit then converges alike in every unit.
     series = import_string(SERIES)((past - middle) / spread)
     model = import_string(MODEL)(
         series,
@@ -123,7 +124,7 @@ def predicted(past: np.ndarray, count: int, confidence: float) -> tuple[np.ndarr
         damped_trend=True,
         seasonal="add",
         seasonal_periods=HOURS_A_DAY,
-        # Fitting the first day's state as well takes ten times as long, and it has faded by the last.
+        # Fitting the first day's state too takes ten times as long, and its effect fades by the last day.
         initialization_method="heuristic",
     )
     fitted = model.fit(disp=False)
@@ -136,7 +137,7 @@ def predicted(past: np.ndarray, count: int, confidence: float) -> tuple[np.ndarr
 KERNEL = Kernel(
     name="forecast",
     label="Forecast of a channel",
-    description="Hourly means that a device's channel is expected to have, from those it had.",
+    description="Expected hourly means of a device's channel, computed from its past ones.",
     version="1",
     parameters=(
         DeviceId(name="device", label="Device"),
@@ -149,7 +150,7 @@ KERNEL = Kernel(
             default=28,
             minimum=2,
             maximum=90,
-            help="How far back it looks.",
+            help="How far back readings are used.",
         ),
         NumberParameter(
             name="confidence",
@@ -158,13 +159,13 @@ KERNEL = Kernel(
             default=95.0,
             minimum=50,
             maximum=99.9,
-            help="So many of the coming hours should stay within the band.",
+            help="Share of the coming hours that should stay within the band.",
         ),
         MomentParameter(
             name="until",
             label="Up to",
             default=timezone.now,
-            help="Readings before this count; now if left out. Recorded, so that a later run sees the same.",
+            help="Readings before it are used. Default: now. Recorded, so a later run sees the same.",
         ),
     ),
     columns=(

@@ -1,4 +1,4 @@
-"""Production figures of an oil well: made-up numbers of a plausible course."""
+"""Production of an oil well: invented figures of a plausible course."""
 
 import time
 from collections.abc import Iterator
@@ -10,22 +10,20 @@ import numpy as np
 from analytics.kernels.declaration import (
     MAX_ROWS,
     Column,
-    DayParameter,
     InvalidParameters,
     Invariant,
     Kernel,
-    NumberParameter,
     Progress,
     Row,
     Values,
-    WholeParameter,
 )
+from analytics.kernels.parameters import DayParameter, NumberParameter, WholeParameter
 
 LOWEST_LEVEL, HIGHEST_LEVEL = 5, 104
-# The largest whole number that every JSON parser reads as it is.
+# JSON parsers that read numbers as doubles change larger whole numbers.
 LONGEST_LAG = 2**53 - 1
 LONGEST_PAUSE_SECONDS = 1800
-# While it pauses it looks so often whether anybody still waits for it.
+# While pausing it reports progress this often, and so notices that the run is lost.
 STEP_SECONDS = 0.2
 
 
@@ -38,7 +36,7 @@ def check(parameters: Values, asker: Any) -> None:
         raise InvalidParameters({"date_fin": "Must not be before date_start."})
     count = point_count(parameters)
     if count > MAX_ROWS:
-        message = f"From the first day to the last that are {count} rows; at most {MAX_ROWS} are allowed."
+        message = f"These days and this lag give {count} rows; at most {MAX_ROWS} are allowed."
         raise InvalidParameters({"date_fin": message, "lag": message})
 
 
@@ -49,7 +47,7 @@ def run(parameters: Values, rng: np.random.Generator, progress: Progress) -> Ite
     line = np.linspace(0.9 * level, 0.2 * level, count)
     oil = np.minimum(np.maximum(line + rng.standard_normal(count), 0.0), liquid)
     water = liquid - oil
-    # No liquid at all has no water in it.
+    # Without liquid the water cut is 0.
     wct = np.divide(water, liquid, out=np.zeros(count), where=liquid != 0)
     started = time.monotonic()
     for i, figures in enumerate(
@@ -62,12 +60,12 @@ def run(parameters: Values, rng: np.random.Generator, progress: Progress) -> Ite
 
 
 def levels(count: int, level: int) -> np.ndarray:
-    """Of each point, without noise: the level, from the first third on a step up, from the second on down."""
+    """Liquid without noise, shape (count,): a step up after a third of the points, down after two thirds."""
     third = count // 3
-    of_points = np.full(count, float(level))
-    of_points[third:] += level // 10
-    of_points[2 * third :] -= level // 5
-    return of_points
+    values = np.full(count, float(level))
+    values[third:] += level // 10
+    values[2 * third :] -= level // 5
+    return values
 
 
 def day(parameters: Values, i: int) -> str:
@@ -84,13 +82,15 @@ def wait_until(due: float, done: int, total: int, progress: Progress) -> None:
 KERNEL = Kernel(
     name="well",
     label="Oil well",
-    description="Liquid, oil and water that a well brings up, with a step up and a step down on its way.",
+    description="Liquid, oil and water of a well, with a step up and a step down on the way.",
     version="1",
     parameters=(
         DayParameter(name="date_start", label="First day"),
-        DayParameter(name="date_fin", label="Last day", help="A row falls on it if the lag leads there."),
+        DayParameter(
+            name="date_fin", label="Last day", help="Has a row if a multiple of the lag ends there."
+        ),
         WholeParameter(
-            name="lag", label="Lag", unit="days", minimum=1, maximum=LONGEST_LAG, help="From row to row."
+            name="lag", label="Lag", unit="days", minimum=1, maximum=LONGEST_LAG, help="Between rows."
         ),
         NumberParameter(
             name="pause",
@@ -99,7 +99,7 @@ KERNEL = Kernel(
             default=0.0,
             minimum=0,
             maximum=LONGEST_PAUSE_SECONDS,
-            help="For demonstration: it takes at least so long.",
+            help="Shortest duration of the run, for demonstrations.",
         ),
     ),
     columns=(

@@ -143,8 +143,8 @@ def declared_length(headers: Headers) -> int | None:
 
 def with_length(headers: Headers, length: int) -> Headers:
     framing = (b"transfer-encoding", b"content-length")
-    kept = [(name, value) for name, value in headers if name not in framing]
-    return [*kept, (b"content-length", b"%d" % length)]
+    others = [(name, value) for name, value in headers if name not in framing]
+    return [*others, (b"content-length", b"%d" % length)]
 
 
 def raising_if_broken(receive: Receive) -> Receive:

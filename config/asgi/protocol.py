@@ -98,7 +98,6 @@ class PatientProtocol(HttpToolsProtocol):
         return is_answered and not self.in_message and not self.flow.write_paused and not self.is_stopping
 
     def answer(self, status: int, lines: bytes, body: bytes) -> None:
-        """Send the gate's answer to the request at the gate."""
         self.at_gate = b""
         if self.transport.is_closing():
             return
@@ -112,7 +111,6 @@ class PatientProtocol(HttpToolsProtocol):
             self.go_on()
 
     def start_over(self) -> None:
-        """Parse the request at the gate after all."""
         data, self.at_gate = self.at_gate, b""
         if not self.transport.is_closing():
             self.parse(data)

@@ -37,8 +37,6 @@ class OnThreads:
 
 
 class Exchange:
-    """One answer of the WSGI handler."""
-
     def __init__(self, loop: asyncio.AbstractEventLoop, send: Callable) -> None:
         self.loop = loop
         self.send = send

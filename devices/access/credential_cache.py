@@ -16,7 +16,7 @@ from users.models import Credential
 # A cached grant is trusted for TRUSTED_SECONDS after a check; the next check is due after CHECK_SECONDS.
 TRUSTED_SECONDS = 4.0
 CHECK_SECONDS = 1.5
-# The log of changes is kept for a limited time: a process whose last check is older than
+# The log of changes is deleted after a while: a process whose last check is older than
 # CHANGES_LOGGED_SECONDS drops its whole cache.
 CHANGES_LOGGED_SECONDS = 30 * 60
 MAX_ENTRIES = 200_000

@@ -15,7 +15,6 @@ class GrantLookup:
     """Finds permissions for an event loop: in the cache, else on a thread, many with one look-up."""
 
     def __init__(self, run_in_thread: Callable[..., Awaitable[Any]]) -> None:
-        """`run_in_thread` is called with a function and its arguments."""
         self.run_in_thread = run_in_thread
         self.pending = Coalescer(self.look_up)
 

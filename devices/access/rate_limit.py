@@ -125,7 +125,6 @@ class RateLimiter:
         return headers
 
     def take_from_thread(self, holder: str) -> Headers:
-        """Do the same as `take`, called from a thread."""
         now = time.monotonic()
         with self.lock:
             lease = self.leases.get(holder)

@@ -101,7 +101,6 @@ class IngestView(APIView):
 
     @cached_property
     def state(self) -> RequestState:
-        """The gate's knowledge of this request; empty without a server."""
         return request_state(self.request.META.get("asgi.scope", {}))
 
     def perform_authentication(self, request: Request) -> None:

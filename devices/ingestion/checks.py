@@ -126,7 +126,6 @@ def accepted_times(target: Target, now: datetime) -> tuple[int, int]:
 
 
 def describe_faults(faults: list[Fault]) -> str:
-    """Join the faults of one item of a batch to one message."""
     return " ".join(
         fault["message"] if fault["field"] == "body" else f"{fault['field']}: {fault['message']}"
         for fault in faults

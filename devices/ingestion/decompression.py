@@ -57,7 +57,6 @@ def decompress(body: bytes, coding: str) -> bytes:
 
 
 def join_frames(body: bytes, decompressor: Callable[[], Any]) -> bytes:
-    """Decompress all frames of the body and join them."""
     plain = bytearray()
     for _ in range(MAX_FRAMES):
         frame = decompressor()

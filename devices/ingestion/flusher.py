@@ -74,7 +74,7 @@ class Flusher:
             outcomes = write(requests)
         except psycopg2.IntegrityError as error:
             return [error] * len(requests)
-        except Exception as error:  # the waiting requests must be answered, whatever the error
+        except Exception as error:  # the waiting requests must be answered after any error
             # The rows may be committed or not, so this server never sends them again.
             is_new = not isinstance(error, AWAY)
             logger.warning("A group of %d requests was not stored: %s", len(requests), error, exc_info=is_new)

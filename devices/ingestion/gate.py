@@ -222,7 +222,6 @@ class Gate:
         return await self.writer.loop.run_in_executor(self.threads, with_live_connection, work, *arguments)
 
     async def refuse(self, status: int, detail: str, seconds: int, headers: Headers, send: Send) -> None:
-        """Answer with a problem that says to try again in so many seconds."""
         headers = [PROBLEM, (b"retry-after", b"%d" % seconds), *headers]
         await self.answer(status, self.problem(status, detail), headers, send)
 

@@ -75,7 +75,6 @@ class GroupCommit:
             self.loop.call_soon(self.start)
 
     def store_from_thread(self, intake: Intake, claim: IdempotencyClaim | None) -> dict[str, Any]:
-        """Do the same as `store`, called from a thread."""
         if not intake.rows.payload and claim is None:
             return intake.receipt
         answer: concurrent.futures.Future = concurrent.futures.Future()
@@ -130,7 +129,6 @@ class GroupCommit:
         self.start()
 
     async def close(self) -> None:
-        """Write the waiting requests, then close the connections."""
         self.start_now()
         while self.tasks:
             await asyncio.wait(self.tasks)

@@ -58,7 +58,7 @@ def write_claimed(cursor: Any, requests: Sequence["PendingWrite"]) -> tuple["Out
 
 
 def insert_keys(cursor: Any, first: dict[tuple[str, str], "PendingWrite"]) -> set[tuple[str, str]]:
-    """Insert the keys that are new and return them."""
+    """Return the keys that were new."""
     # In one order everywhere: two groups that wait for each other's keys would be a deadlock.
     rows = [
         (*at, first[at].once.digest, msgspec.json.encode(first[at].taken.receipt)) for at in sorted(first)

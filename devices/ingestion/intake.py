@@ -53,8 +53,6 @@ class Intake(NamedTuple):
 
 
 class CheckedReading(NamedTuple):
-    """One checked item of a batch."""
-
     target: Target | None
     sensor: str
     time: int  # microseconds since 1970
@@ -179,7 +177,6 @@ def check_items(
 
 
 def check_batch_item(target: Target, now: datetime, item: Any) -> CheckedReading:
-    """Check a `reading_type` or another JSON value. Raises InvalidItems."""
     if isinstance(item, msgspec.Struct):
         *values, text = msgspec.structs.astuple(item)
         faults = range_faults(target, values)

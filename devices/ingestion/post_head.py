@@ -99,7 +99,7 @@ def ordinary_headers(headers: list[tuple[bytes, bytes]]) -> dict[bytes, bytes] |
 def small_post_sender(scope: dict, max_bytes: int) -> tuple[bytes, UUID] | None:
     """Authorization header and device of a POST of at most `max_bytes` that is neither chunked nor coded.
 
-    None for all other requests: whoever answers them may have to wait.
+    None for all other requests: their answer may have to wait.
     """
     match = POST_PATH.fullmatch(scope["path"])
     if match is None or match[1] is None:

@@ -1,4 +1,4 @@
-"""What happens after readings are committed: every way in calls `readings_stored` with the rows it stored.
+"""The one place after readings are committed: every way in calls `readings_stored` with the rows it stored.
 
 The ways in are the group commit of a server process (gate, REST views), `group_commit.store_now` outside a
 server, and the importer of files. Copying from one storage to another stores nothing new and tells nobody.

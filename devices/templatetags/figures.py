@@ -1,4 +1,4 @@
-"""How pages write numbers and stamps. figures.js writes the same for what arrives later."""
+"""Template filters for numbers and timestamps; charts/chart_text.js repeats two for legends."""
 
 import re
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -8,19 +8,19 @@ from django.utils.html import format_html
 
 register = template.Library()
 
-# The digits behind these are there to be checked and copied: they are shown muted, never dropped.
+# Digits after the first READABLE_DIGITS are shown muted, never dropped: people check and copy them.
 READABLE_DIGITS = 6
 NOTHING = "\N{EM DASH}"
-# Size in seconds, unit, and how many make one of the next larger.
+# Seconds, unit, and the number of units in the next larger one.
 SPANS = ((86400, "d", 10**9), (3600, "h", 24), (60, "min", 60), (1, "s", 60))
 AGES = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
 @register.filter
 def number(value: float | None) -> str:
-    """Every digit of a double: the shortest decimal that reads back as the same one.
+    """Format a double as the shortest decimal that reads back as the same double.
 
-    By its places before the decimal point the style sheet sets the points of a column under one another.
+    The style sheet aligns decimal points by `data-places`, the number of digits before the point.
     """
     if value is None or value == "":
         return NOTHING
@@ -37,12 +37,12 @@ def number(value: float | None) -> str:
 
 
 def exact(value: float) -> str:
-    """`repr` as JSON and scripts write it: 1 for 1.0, 1e-7 for 1e-07."""
+    """`repr` as JavaScript writes it: 1 for 1.0, 1e-7 for 1e-07."""
     return re.sub(r"e([+-])0", r"e\1", repr(value)).removesuffix(".0")
 
 
 def readable_length(whole: str, rest: str) -> int:
-    """How much of the decimals, their point included, or of an exponent is to be read."""
+    """The number of characters of `rest`, decimals with their point or an exponent, that are not muted."""
     digits = whole.lstrip("-")
     if "e" in rest:
         return len(rest)
@@ -53,20 +53,20 @@ def readable_length(whole: str, rest: str) -> int:
 
 @register.filter
 def stamp(time: datetime, zone: tzinfo) -> str:
-    """The time in `zone`, to the microsecond, with its offset: an hour that comes twice stays clear."""
+    """Format a time in `zone` to the microsecond; the offset tells apart an hour that occurs twice."""
     return time_element(time, in_zone(time, zone), zone)
 
 
 @register.filter
 def moment(time: datetime, zone: tzinfo) -> str:
-    """The same to the second, for what is no measurement; its tooltip has the rest."""
+    """Format a time to the second, with the microseconds in the tooltip; not for measurements."""
     return time_element(time, in_zone(time, zone).replace(microsecond=0), zone)
 
 
 def time_element(time: datetime, shown: datetime, zone: tzinfo) -> str:
     machine = time.astimezone(UTC).isoformat().replace("+00:00", "Z")
     date, clock, offset = stamp_parts(shown)
-    # Where UTC is meant the page says so once; everywhere else the offset is part of the stamp.
+    # Pages in UTC say so once; in other zones each timestamp has its offset.
     suffix = "" if str(zone) == "UTC" else format_html(' <span class="offset">{}</span>', offset)
     return format_html('<time datetime="{0}" title="{0}">{1} {2}{3}</time>', machine, date, clock, suffix)
 
@@ -79,7 +79,7 @@ def in_zone(time: datetime, zone: tzinfo) -> datetime:
 
 
 def stamp_parts(time: datetime) -> tuple[str, str, str]:
-    """Date, time of day and offset."""
+    """Split a time into date, time of day and offset."""
     date, rest = time.isoformat().split("T")
     clock, sign, offset = re.split("([+-])", rest, maxsplit=1)
     return date, clock, sign + offset
@@ -87,13 +87,13 @@ def stamp_parts(time: datetime) -> tuple[str, str, str]:
 
 @register.filter
 def age(time: datetime, now: datetime) -> str:
-    """How long ago, in the largest unit that fits, rounded down."""
+    """The age of a time in the largest unit that fits, rounded down."""
     return duration(now - time)
 
 
 @register.filter
 def span(seconds: float | None) -> str:
-    """A length of time, in its two largest units; below ten seconds to the tenth."""
+    """Format a duration in its two largest units; below ten seconds to a tenth."""
     if seconds is None:
         return NOTHING
     if seconds < 10:

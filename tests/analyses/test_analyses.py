@@ -89,6 +89,14 @@ def test_only_readings_of_the_half_open_period_count():
     assert (result["start"], result["end"]) == ("2026-11-21T12:00:01Z", "2026-11-21T12:00:03Z")
 
 
+def test_a_users_result_has_the_extent_and_the_coverage_of_each_device():
+    device = factories.device()
+    factories.readings(device, [(1.0, 2.0, 3.0)] * 10)
+    details = computed(user=device.owner)["details"][str(device.uuid)]
+    assert set(details) == {"first", "last", "excluded", "coverage"}
+    assert details["coverage"]["expected_seconds"] == 1.0
+
+
 def test_a_user_without_devices_has_an_empty_aggregate():
     result = computed(user=factories.owner())
     assert (result["aggregate"], result["devices"], result["start"]) == ({}, {}, None)
@@ -152,7 +160,8 @@ def test_a_page_shows_what_a_result_says_of_itself():
     for text in (
         "2 excluded",
         "one reading in 1 s expected",
-        '<span data-word="segments_used">segments</span>',
+        "Computed from",
+        " segments</dd>",
         '<th scope="col" class="figure">5 %</th>',
         "24 h",
     ):

@@ -21,11 +21,12 @@ from django.utils import timezone
 
 from analytics import csv_rows
 from analytics.calculations import compute, stored_rows, thinning
-from analytics.calculations.compute import LARGEST_SEED
-from analytics.calculations.serializers import serializer_of
+from analytics.calculations.request import new_calculation
+from analytics.calculations.serializers import LARGEST_SEED, serializer_of
 from analytics.calculations.stored_rows import BLOCK_ROWS
 from analytics.kernels import KERNELS
-from analytics.kernels.declaration import MAX_ROWS, Column, Invariant, Kernel, WholeParameter
+from analytics.kernels.declaration import MAX_ROWS, Column, Invariant, Kernel
+from analytics.kernels.parameters import WholeParameter
 from analytics.models import Calculation, CalculationRows, Status
 from analytics.runs import claim
 from analytics.tasks import run_calculation
@@ -334,7 +335,7 @@ class TestLargeOnes:
         assert stored_rows.row_slice(run, 990, 1010) == rows[990:1010]
 
     def assert_a_chart_is_thinned(self, run, rows):
-        drawn = thinning.of_calculation(run)
+        drawn = thinning.result_chart(run)
         names = [column["name"] for column in drawn["columns"]]
         assert len(drawn["data"][0]) <= thinning.MOST_POINTS
         assert drawn["data"][0] == sorted(drawn["data"][0])
@@ -367,7 +368,7 @@ def made_up(monkeypatch: Any, run: Any = counted, count: int = 5, **fields: Any)
     """A calculation of a kernel of one's own, computed."""
     declared = kernel(run, **fields)
     monkeypatch.setitem(KERNELS, declared.name, declared)
-    calculation = compute.new_calculation(declared, {"count": count})
+    calculation = new_calculation(declared, {"count": count})
     calculation.save()
     work()
     calculation.refresh_from_db()
@@ -390,7 +391,7 @@ class TestKernels:
         )
         serializer.is_valid(raise_exception=True)
         monkeypatch.setitem(KERNELS, declared.name, declared)
-        calculation = compute.new_calculation(declared, serializer.validated_data["parameters"], seed=1)
+        calculation = new_calculation(declared, serializer.validated_data["parameters"], seed=1)
         calculation.save()
         work()
         rows = list(stored_rows.all_rows(calculation))
@@ -410,7 +411,7 @@ class TestKernels:
     def test_a_number_that_is_not_finite_fails_the_run(self, monkeypatch, value):
         calculation = made_up(monkeypatch, lambda *_: iter([("2000-01-01", 1.0), ("2000-01-02", value)]))
         assert (calculation.status, calculation.row_count) == (Status.FAILED, 0)
-        assert calculation.error == "BadRow: value of row 2 is no finite number."
+        assert calculation.error == "BadRow: value of row 2 is not a finite number."
 
     def test_more_rows_than_are_allowed_fail_the_run(self, monkeypatch):
         calculation = made_up(monkeypatch, count=MAX_ROWS + 1)
@@ -430,7 +431,7 @@ class TestKernels:
         def slow(*_: Any) -> Iterator[tuple]:
             raise SoftTimeLimitExceeded
 
-        assert made_up(monkeypatch, slow).error == "It took longer than is allowed and was stopped."
+        assert made_up(monkeypatch, slow).error == "It exceeded its time limit and was stopped."
 
     def test_parameters_come_back_as_they_were(self):
         well = KERNELS["well"]

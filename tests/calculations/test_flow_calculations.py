@@ -154,7 +154,7 @@ def test_run_that_takes_too_long_is_stopped_and_fails(portal: Portal, owner: Per
     with worker_with(portal, CALCULATION_SECONDS="2"):
         run = over(portal, owner, ask(portal, owner, pause=600), "duration")
         assert (run["status"], run["result"]) == ("failed", None)
-        assert run["error"] == "It took longer than is allowed and was stopped."
+        assert run["error"] == "It exceeded its time limit and was stopped."
         assert run["duration"] < 10
         assert_whole(over(portal, owner, ask(portal, owner)))
 

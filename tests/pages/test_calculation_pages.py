@@ -76,7 +76,7 @@ def test_list_follows_open_calculations_without_reloading(
     expect(row(page, "First")).to_have_count(0)
     page.get_by_label("Kernel").select_option("Forecast of a channel")
     page.get_by_role("button", name="Show").click()
-    expect(page.get_by_text("There is no calculation here yet.")).to_be_visible()
+    expect(page.get_by_text("No calculation yet.")).to_be_visible()
     assert first != third
 
 
@@ -96,7 +96,7 @@ def test_new_calculation_from_the_kernels_form_to_its_files(
     expect(page.get_by_role("heading", name="Well 7")).to_be_visible()
     expect(page.get_by_role("status").first).to_contain_text("Finished")
     expect(page.locator("main")).to_contain_text("Oil well, version 1")
-    expect(page.locator("main")).to_contain_text("all kept: liquid is not negative")
+    expect(page.locator("main")).to_contain_text("all hold: liquid is not negative")
     expect(page.get_by_text("Drag to zoom in")).to_be_visible()
     assert is_drawn(page)
     table = page.locator("table.readings tbody tr")
@@ -274,7 +274,7 @@ def test_comparison_without_common_rows_has_no_largest_difference(
     late = finished(portal, owner, date_start="2026-03-01")
     page = visit(owner_account)
     page.goto(f"/portal/calculations/{early}/compare/?with={late}")
-    expect(page.get_by_text("Largest of each: liquid —, oil —")).to_be_visible()
+    expect(page.get_by_text("Largest difference of each column: liquid —, oil —")).to_be_visible()
     expect(page.get_by_text("Drag to zoom in")).to_be_visible()
     markers = page.locator("[data-chart] .u-series .u-marker").evaluate_all(
         "all => all.map(each => each.style.borderStyle)"
@@ -328,7 +328,7 @@ def test_what_cannot_be_compared_says_why(
         "UPDATE analytics_calculation SET status = 'finished', kernel = 'forecast' WHERE id = %s", waiting
     )
     page.goto(f"/portal/calculations/{done}/compare/?with={waiting}")
-    expect(page.get_by_text("Done is of the kernel well, Waiting of forecast.")).to_be_visible()
+    expect(page.get_by_text("Done uses the kernel well, Waiting uses forecast.")).to_be_visible()
 
 
 def test_pages_fit_a_narrow_screen(

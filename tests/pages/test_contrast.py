@@ -5,7 +5,7 @@ import re
 import pytest
 from django.conf import settings
 
-SHEET = (settings.BASE_DIR / "config/static/plumbline/plumbline.css").read_text()
+SHEET = (settings.BASE_DIR / "config/static/plumbline/style/plumbline.css").read_text()
 # Foreground, background, and the least ratio: 4.5 for text, 3 for the edges of controls and lines of a chart.
 PAIRS = [
     *((text, ground, 4.5) for text in ("ink", "muted", "accent", "bad") for ground in ("paper", "surface")),

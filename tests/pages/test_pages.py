@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.utils.html import strip_tags
 from playwright.sync_api import (
     Browser,
     BrowserContext,
@@ -407,7 +408,8 @@ def test_device_page_follows_new_readings(
         # Of two with one stamp either may stand for the last.
         expect(page.locator('[data-value="x"]')).to_have_text(re.compile(r"4[45]\.5"))
         expect(page.get_by_text("Online")).to_be_visible()
-        expect(rows).to_have_count(5)
+        expect(rows).to_have_count(7)
+        expect(rows.last).to_contain_text("2026-07-01 12:00:00.123456 +02:00")
     page.reload()
     expect(rows).to_have_count(7)
     expect(rows.last).to_contain_text("2026-07-01 12:00:00.123456 +02:00")
@@ -517,14 +519,14 @@ def test_typed_period_is_read_in_the_devices_zone(
         portal.post_reading(sender, value=value, timestamp=f"2026-07-01T{hour:02}:00:00Z")
     page = visit(owner_account)
     page.goto(device_path(sender))
-    expect(page.get_by_text("Read in Asia/Tokyo, the device's time zone.")).to_be_visible()
+    expect(page.get_by_text("Times are read in Asia/Tokyo, the device's time zone.")).to_be_visible()
     page.get_by_label("From").fill("2026-07-01T10:00:00")
     page.get_by_label("To, not included").fill("2026-07-01T11:00:00")
     page.get_by_role("button", name="Analyse").click()
     expect(page.locator("[data-runs] [data-status]")).to_have_text("Finished")
     [row] = shown_statistics(page)
     assert (row["count"], row["sum"]) == (1, 2)
-    shown = page.locator("[data-runs] [data-period]")
+    shown = page.locator('[data-runs] [data-part="period"]')
     expect(shown).to_have_text("2026-07-01 10:00:00 +09:00 → 2026-07-01 11:00:00 +09:00")
 
 
@@ -622,7 +624,7 @@ def test_period_is_excluded_and_lifted_and_results_turn_stale(
         lists.goto(path)
         marked = lists.locator(f'[data-analysis="{task_id}"]').get_by_text("Stale", exact=True)
         expect(marked).to_be_visible()
-    result.get_by_role("button", name="Ask again").click()
+    result.get_by_role("button", name="Request again").click()
     expect(result.get_by_text("3 excluded")).to_be_visible()
     assert shown_statistics(result)[0]["count"] == 0
     expect(badge).to_be_hidden()
@@ -638,7 +640,7 @@ def test_period_is_excluded_and_lifted_and_results_turn_stale(
 def test_one_reading_is_excluded_from_its_row(
     portal: Portal, visit: Visit, visit_without_scripts: Visit, admin_account: Account, device: Sender
 ) -> None:
-    """The newest with scripts, whose row a script wrote, then the oldest without."""
+    """The newest with scripts, then the oldest without."""
     for page, row, left in ((visit(admin_account), 0, 2), (visit_without_scripts(admin_account), 2, 1)):
         page.goto(device_path(device))
         if left == 2:
@@ -678,10 +680,10 @@ def test_buckets_are_drawn_and_listed_while_the_page_is_open(
         expect(page.locator("[data-bucket-table] th[scope=rowgroup]")).to_have_count(3)
         expect(page.get_by_role("link", name="All as CSV")).to_be_visible()
         expect(page.locator("[data-bucket-chart] canvas").first).to_be_visible()
-    live = page.locator("[data-run], [data-bucket-table]").all_inner_texts()
+    live = page.locator("[data-part], [data-bucket-table]").all_inner_texts()
     page.reload()
     expect(page.locator("[data-bucket-chart] canvas").first).to_be_visible()
-    assert page.locator("[data-run], [data-bucket-table]").all_inner_texts() == live
+    assert page.locator("[data-part], [data-bucket-table]").all_inner_texts() == live
     with page.expect_download() as download:
         page.get_by_role("link", name="All as CSV").click()
     assert download.value.suggested_filename.endswith(".csv")
@@ -800,7 +802,7 @@ def test_many_buckets_come_by_the_hundred(
         expect(page.get_by_role("status")).to_have_text("Queued")
     heads = page.locator("[data-bucket-table] th[scope=rowgroup]")
     expect(heads).to_have_count(100)
-    page.get_by_role("link", name="Later buckets").click()
+    page.get_by_role("link", name="Next").click()
     expect(heads).to_have_count(2)
     expect(heads.last).to_contain_text("0.3 h")
 
@@ -883,15 +885,15 @@ def test_first_tab_leads_past_the_navigation(visit: Visit, owner_account: Accoun
     expect(page.get_by_label("Search")).to_be_focused()
 
 
-def test_scripts_write_figures_as_the_server_does(
+def test_charts_write_numbers_and_stamps_as_the_server_does(
     visit: Visit, owner_account: Account, device: Sender
 ) -> None:
     page = visit(owner_account)
     page.goto(device_path(device))
     for value, *_ in NUMBERS:
-        script = "text => figures.number(JSON.parse(text)).outerHTML"
-        assert page.evaluate(script, json.dumps(value)) == figures.number(value)
+        script = "text => chartText.number(JSON.parse(text))"
+        assert page.evaluate(script, json.dumps(value)) == strip_tags(figures.number(value))
     for time, zone, *_ in STAMPS:
         stamp = time.isoformat().replace("+00:00", "Z")
-        script = "([stamp, zone]) => figures.stamp(stamp, zone).outerHTML"
-        assert page.evaluate(script, [stamp, str(zone)]) == figures.stamp(time, zone)
+        script = "([stamp, zone]) => chartText.stamp(stamp, zone)"
+        assert page.evaluate(script, [stamp, str(zone)]) == strip_tags(figures.stamp(time, zone))

@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from analytics import runs as runs_module
 from analytics.analyses.question import Question
-from analytics.analyses.request import ask_for_analysis
+from analytics.analyses.request import request_analysis
 from analytics.models import Analysis, Calculation, Status
 from analytics.runs import (
     DEAD_AFTER,
@@ -33,7 +33,8 @@ from analytics.runs import (
     positions,
     send,
 )
-from analytics.tasks import RECONCILE_LOCK, reconcile_runs, run_analysis
+from analytics.tasks import reconcile_runs, run_analysis
+from devices.locks import AdvisoryLock
 from devices.timeline.periods import Period
 from tests.support import factories
 from tests.support.concurrency import another_connection, at_the_same_time, held_by_another
@@ -91,7 +92,7 @@ def reconcile(now: datetime | None = None) -> int:
 
 def ask(device: Any, period: Period | None = None) -> Analysis:
     question = Question(period or Period())
-    return ask_for_analysis(device, question, asked_by=device.owner, now=factories.NOON + HOUR)
+    return request_analysis(device, question, asked_by=device.owner, now=factories.NOON + HOUR)
 
 
 class TestAsking:
@@ -244,7 +245,7 @@ class TestWork:
         factories.readings(analysis.device, [(1.0, 2.0)])
         analysis = work(analysis, "task")
         assert analysis.status == Status.FAILED
-        assert analysis.error == "ValueError: A stored reading has not 3 values."
+        assert analysis.error == "ValueError: A stored reading does not have 3 values."
         assert analysis.finished_at is not None
         assert analysis.result is None
 
@@ -398,7 +399,7 @@ class TestReconciling:
 
     def test_a_second_reconciler_at_the_same_time_does_nothing(self, broker):
         queued()
-        with held_by_another(RECONCILE_LOCK):
+        with held_by_another(AdvisoryLock.RECONCILE_RUNS):
             assert reconcile_runs() == 0
         assert sent(broker) == []
         assert reconcile_runs() == 1

@@ -11,7 +11,7 @@ from django.db import connection
 from django.utils import timezone
 
 from devices import statistics, storage
-from devices.management.commands.copy_readings import LOCK
+from devices.locks import AdvisoryLock
 from devices.models import Device, Segment
 from devices.storage import interface, row_codec, transfer
 from devices.storage.interface import Storage
@@ -216,7 +216,7 @@ def test_deleting_where_the_portal_writes_is_refused(there, settings):
 
 def test_only_one_copies_at_a_time(devices, there):
     with psycopg2.connect(**connection.get_connection_params()) as other, other.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(%s)", [LOCK])
+        cursor.execute("SELECT pg_advisory_lock(%s)", [AdvisoryLock.COPY_READINGS])
         assert "Another copy_readings is under way." in failing(there.url)
     other.close()
 

@@ -4,9 +4,8 @@ from django.db import transaction
 
 from analytics.activity import storage
 from analytics.activity.models import PendingEvent
-from devices.maintenance import single_run
+from devices.locks import AdvisoryLock, single_run
 
-LOCK = 7_586_206
 BATCH = 1000
 
 
@@ -19,7 +18,7 @@ def deliver() -> int:
     # Looks again after freeing the lock: a process that found it taken has left its events to this one.
     while PendingEvent.objects.exists():
         # One worker at a time: while the logs are down, no second one has to wait for them.
-        with single_run(LOCK) as is_ours:
+        with single_run(AdvisoryLock.DELIVER_EVENTS) as is_ours:
             if not is_ours:
                 break
             total += deliver_batch()

@@ -12,11 +12,11 @@ from django.db import connection
 
 from analytics.activity.events.event import BLOG_ACTIONS, COMMENT, EARLIEST, LATEST, LOGIN, LOGOUT, Event
 from analytics.activity.storage.interface import ActiveDay
+from devices.locks import AdvisoryLock
 from devices.storage.clickhouse.client import Server, cluster_name
 from devices.timeline.instants import unix_microseconds
 from devices.timeline.periods import Period
 
-APPEND_LOCK = 7_586_207
 COLUMNS = ("event_id", "user_id", "event", "at", "object_id")
 # Ids in one query, as they are sent as text.
 IDS_AT_ONCE = 5000
@@ -113,8 +113,8 @@ def user_parameters(user_id: int, period: Period) -> dict[str, int]:
 def append_lock() -> Iterator[None]:
     """Exclude other appends of any process: ClickHouse has no unique keys."""
     with connection.cursor() as portal:
-        portal.execute("SELECT pg_advisory_lock(%s)", [APPEND_LOCK])
+        portal.execute("SELECT pg_advisory_lock(%s)", [AdvisoryLock.APPEND_EVENTS])
         try:
             yield
         finally:
-            portal.execute("SELECT pg_advisory_unlock(%s)", [APPEND_LOCK])
+            portal.execute("SELECT pg_advisory_unlock(%s)", [AdvisoryLock.APPEND_EVENTS])

@@ -9,7 +9,7 @@ from devices.storage.interface import StorageUnavailable
 
 
 class Command(BaseCommand):
-    help = "Create the tables in ClickHouse for what is stored there. Existing tables stay as they are."
+    help = "Create the tables of readings and activity logs in ClickHouse; existing tables stay as they are."
     requires_system_checks = ()
 
     def add_arguments(self, parser: Any) -> None:
@@ -24,7 +24,7 @@ class Command(BaseCommand):
         if not readings.is_own_table():
             storages.append(("the readings", readings.current()))
         if "activity" not in settings.DATABASES:
-            storages.append(("the logs of activity", activity.current()))
+            storages.append(("the activity logs", activity.current()))
         if not storages:
             raise CommandError(
                 "Nothing is stored in ClickHouse: set READINGS_URL or ACTIVITY_URL to clickhouse://…"
