@@ -51,13 +51,13 @@ def test_the_schema_of_a_cluster_is_valid_and_sharded_by_user(clickhouse):
 
 
 @pytest.mark.parametrize("name", ["a b", "main; DROP TABLE x", "1st", "größe", "a\n"])
-def test_a_name_that_can_be_no_clusters_is_refused(name):
+def test_an_invalid_cluster_name_is_refused(name):
     with pytest.raises(ValueError, match="not a valid cluster name"):
         schema(name)
 
 
-def test_what_two_replicas_took_is_counted_once(clickhouse):
-    """As if each had not known what the other took: the same rows come in two inserts."""
+def test_an_event_stored_by_two_replicas_is_counted_once(clickhouse):
+    """Two replicas that do not know of each other store the same rows, as two inserts."""
     event = login(1)
     rows = [[event.id, event.user_id, event.name, event.at, event.object_id]]
     for _ in range(2):
@@ -67,7 +67,7 @@ def test_what_two_replicas_took_is_counted_once(clickhouse):
     assert clickhouse.append([event]) == 0
 
 
-def test_one_that_does_not_answer_and_one_without_a_schema_are_unavailable(chdb):
+def test_a_server_that_does_not_answer_or_has_no_schema_is_unavailable(chdb):
     with pytest.raises(StorageUnavailable, match="does not answer"):
         ClickHouseActivity(NOWHERE).append([login(1)])
     ClickHouseActivity(chdb).run(["CREATE DATABASE IF NOT EXISTS bare"])

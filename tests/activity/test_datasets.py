@@ -23,7 +23,7 @@ HOUR = timedelta(hours=1)
 
 @pytest.fixture(autouse=True)
 def _logs(logs: ActivityStorage) -> None:
-    """All of this on every storage."""
+    """Run every test on every storage."""
 
 
 @pytest.fixture
@@ -235,12 +235,12 @@ def test_queries_do_not_grow_with_the_rows(ada, django_assert_num_queries):
     for header in ("one", "two", "three"):
         factories.log(ada, COMMENT, of=factories.post(header=header).pk)
     headers = {"Authorization": f"Token {factories.token(factories.colleague())[1]}"}
-    # The token, that it was used, the user; what waits of theirs; then the posts with their authors.
+    # The token, its last use, the user, the outbox, and the posts with their authors.
     with django_assert_num_queries(5):
         assert len(Client().get("/api/comments/?login=ada", headers=headers).json()["data"]) == 3
 
 
-def test_who_asks_sees_what_still_waits_in_the_outbox(ada, grace):
+def test_a_dataset_includes_events_that_wait_in_the_outbox(ada, grace):
     for user in (ada, grace):
         PendingEvent.note(user.pk, LOGIN)
     assert [row["logins"] for row in rows("general", "ada")] == [1]

@@ -1,4 +1,4 @@
-"""What is only arithmetic of the activity datasets: shapes of events, their ids, files, the chart."""
+"""Parts of activity that are only arithmetic: shapes of events, their ids, files, the chart."""
 
 import csv
 import io
@@ -34,7 +34,7 @@ class Known(intake.KnownObjects):
 
 
 def take(*items: Any) -> EventIntake:
-    """Through JSON, as they would come: strictly if they are well formed."""
+    """Decode the items from JSON, strictly if they are well formed, and check them."""
     body = json.dumps(items).encode()
     try:
         decoded = intake.BATCH_DECODER.decode(body)
@@ -108,7 +108,7 @@ def test_a_bad_event_is_refused_by_its_index_and_says_why(change, message):
 
 
 @pytest.mark.parametrize("name", EVENT)
-def test_what_is_missing_is_named(name):
+def test_a_missing_key_is_named(name):
     assert refusal({key: value for key, value in EVENT.items() if key != name}) == f"{name}: Is missing."
 
 

@@ -48,7 +48,7 @@ def totals(portal: Portal, person: Person) -> dict[str, int]:
 
 
 def wait_for(portal: Portal, person: Person, **wanted: int) -> None:
-    """For the worker, that is: who asks for a dataset brings what waits there along."""
+    """Wait until the worker has delivered: asking for a dataset would deliver the events itself."""
     eventually(lambda: portal.query(WAITING, person.id) == [(0,)], seconds=SECONDS)
     assert wanted.items() <= totals(portal, person).items()
 
@@ -70,7 +70,7 @@ def send(session: requests.Session, url: str, fields: dict[str, str]) -> request
 
 @contextmanager
 def activity_database_away(portal: Portal) -> Iterator[None]:
-    """It refuses connections, and those that there were are gone."""
+    """Close all connections to the activity database, and let it refuse new ones."""
 
     def allow(flag: str) -> None:
         execute(portal.server_url, f"ALTER DATABASE {ACTIVITY_DATABASE} ALLOW_CONNECTIONS {flag}")
@@ -160,7 +160,7 @@ def test_logs_are_in_the_other_database(portal: Portal):
     assert portal.query(names) == [("activity_blog",), ("activity_pendingevent",), ("activity_post",)]
     assert execute(url, names) == [("activity_eventtype",), ("activity_log",), ("activity_spacetype",)]
     foreign = "SELECT count(*) FROM information_schema.tables WHERE table_schema = 'public'"
-    # With Django's own list of migrations.
+    # Those three, and Django's list of migrations.
     assert execute(url, foreign) == [(4,)]
     types = "SELECT e.name, s.name FROM activity_eventtype e JOIN activity_spacetype s ON s.id = space_id"
     assert execute(url, f"{types} ORDER BY e.id") == [
@@ -216,7 +216,7 @@ def test_a_dead_worker_and_broker_lose_no_event(portal: Portal, account: Person)
 
 
 def test_it_starts_while_the_activity_database_is_away(portal: Portal):
-    """What waits for the migrations before it starts asks about the portal's own."""
+    """Processes that wait for migrations before they start wait for those of the portal's database only."""
     with activity_database_away(portal):
         portal.manage("migrate", "--check")
         portal.kill("web")

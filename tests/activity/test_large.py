@@ -31,5 +31,5 @@ def test_datasets_are_answered_from_the_index(period):
             plan = "\n".join(line for (line,) in cursor.fetchall())
             assert "log_of_user" in plan
             assert "Seq Scan" not in plan
-            # User, kind and the bounds of the period: nothing else is read to be thrown away.
+            # The index serves user, type and bounds of the period: no row is read and then dropped.
             assert "Filter" not in plan

@@ -1,4 +1,4 @@
-"""Blogs, posts and events in bulk through the API: what is kept, and who may do what."""
+"""Blogs, posts and events in bulk through the API: what is stored, and who may do what."""
 
 import json
 from typing import Any
@@ -156,7 +156,7 @@ class TestPermissions:
         refused(call(ada, "PATCH", f"/api/blogs/{mine.pk}", {"owner": stranger.login}), "owner")
 
     @pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
-    def test_what_is_not_yours_is_404(self, ada, method):
+    def test_rows_of_others_are_404(self, ada, method):
         post = factories.post(factories.stranger())
         for path in (f"/api/posts/{post.pk}", f"/api/blogs/{post.blog_id}", "/api/posts/987654321"):
             assert call(ada, method, path, {} if method == "PATCH" else None).status_code == 404
@@ -228,7 +228,7 @@ class TestEventsInBulk:
         assert [bad["index"] for bad in made(ada, "/api/activity/", events)["rejected"]] == [1, 2]
 
     @pytest.mark.parametrize("body", [{}, "text", None, 5])
-    def test_what_is_no_array_is_400(self, staff, body):
+    def test_a_body_that_is_no_array_is_400(self, staff, body):
         refused(call(staff, "POST", "/api/activity/", body if body is not None else {}), "body")
 
     def test_nothing_is_fine(self, staff):

@@ -1,4 +1,4 @@
-"""One suite for every storage of logs: the same cases, the same answers. tests/logs.py has the storages."""
+"""The same cases and answers for every storage of logs, which `tests.support.logs` provides."""
 
 from datetime import UTC, date, datetime, timedelta
 from uuid import uuid4
@@ -63,7 +63,7 @@ class TestAppend:
         assert logs.append(events) == 10_000
         assert sum(count for _, count in logs.comments(ADA, EVER)) == 10_000
 
-    def test_ends_of_what_can_be_kept(self, logs):
+    def test_the_first_and_last_stamps_that_can_be_stored(self, logs):
         for at in (datetime(1970, 1, 1, tzinfo=UTC), LATEST - MICROSECOND):
             logs.append([event(at=at)])
         days = [date(1970, 1, 1), date(2199, 12, 31)]

@@ -20,7 +20,7 @@ def stamp(second: int) -> str:
 
 
 def stored(of: Device) -> list[tuple[datetime, list[float]]]:
-    """Oldest first."""
+    """Return the device's readings, oldest first."""
     return [(row.time, row.values) for row in reversed(readings_table.page([of.pk], Period(), limit=10_000))]
 
 
@@ -29,7 +29,7 @@ def values(of: Device) -> list[list[float]]:
 
 
 class Run:
-    """What came of the command."""
+    """One call of the command: its output, errors and failure."""
 
     def __init__(self, path: Path, *arguments: object) -> None:
         self.out, self.err, self.failure = io.StringIO(), io.StringIO(), ""

@@ -1,4 +1,4 @@
-"""Bad lines are named by number, and nothing of their file is stored unless that is asked for."""
+"""Bad lines are named by number; their file is not stored, with --partial its good lines are."""
 
 from pathlib import Path
 
@@ -72,7 +72,7 @@ def short(text: object) -> str:
 
 class TestBadLines:
     def refused(self, path: Path, of: Device, message: str, *options: object) -> None:
-        """The third line is bad: nothing is stored, but with --partial the two others."""
+        """Check that the third line is bad: nothing is stored, with --partial the two others."""
         run = Run(path, *options)
         assert run.errors[0].startswith(f"Line 3: {message}")
         assert run.failure == "Bad lines: 1. Shown: 1."
@@ -139,7 +139,7 @@ class TestBadLines:
         assert run.errors == [f"Line 3: sensor: {NOT_SENSOR}"]
         assert not holder.devices.exists()
 
-    def test_readings_older_than_what_is_kept(self, write, settings):
+    def test_readings_older_than_the_retention_period(self, write, settings):
         settings.RETENTION_DAYS = 30
         pump = device()
         run = Run(write(f"timestamp,x,y,z\n{stamp(0)},1,2,3\n"), "--device", pump.uuid)

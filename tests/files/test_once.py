@@ -1,4 +1,4 @@
-"""Each line is stored once, however often and by however many its file is imported."""
+"""Each line is stored once, even if its file is imported again, or by two processes."""
 
 import pytest
 from django.utils import timezone

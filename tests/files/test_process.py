@@ -15,10 +15,8 @@ from tests.support.portal import Portal, Sender, eventually
 
 
 class TestProcess:
-    """The real command, as a process of its own."""
-
     MANAGE = settings.BASE_DIR / "manage.py"
-    # Behind what the command prints, the most memory that the process ever had, in KiB.
+    # Prints the peak memory of the process, in KiB, after the output of the command.
     MEASURED = (
         "import runpy\n"
         "try: runpy.run_path('manage.py', run_name='__main__')\n"
@@ -52,7 +50,7 @@ class TestProcess:
         assert self.contents(portal, sender) == [(lines, lines, sum(range(lines)))]
 
     def progress(self, portal: Portal, path: Path, before: int) -> int:
-        """The lines done, once they are more than `before`."""
+        """Return the number of stored lines once it exceeds `before`."""
         query = "SELECT line FROM devices_import WHERE name = %s AND line > %s"
         return sum(line for (line,) in portal.query(query, path.name, before))
 
