@@ -1,4 +1,4 @@
-"""The pages of calculations in a real browser, with scripts and without; faults as in test_pages.py."""
+"""The pages of calculations in a real browser, with scripts and without; faults as in conftest.py."""
 
 import csv
 import re
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.pages.test_pages import Account, Visit, account_of, is_drawn, same_document
+from tests.pages.browser import Account, Visit, account_of, is_drawn, same_document
 from tests.support.portal import Person, Portal, eventually
 
 pytestmark = pytest.mark.browser
