@@ -1,4 +1,4 @@
-"""A browser session on the portal, in which nothing may go wrong, and what tests read from its pages."""
+"""Browser sessions on the portal that fail on any fault, and helpers to read pages."""
 
 import os
 import secrets
@@ -26,7 +26,7 @@ FLAGS = (
     "--disable-quic",
 )
 WAIT_MS = 15_000
-# What Chromium itself says about an answer of 400 or more; answers are judged by their status.
+# Chromium's message about an answer of 400 or more; `watch` judges answers by their status.
 NOT_LOADED = "Failed to load resource"
 
 
@@ -44,7 +44,7 @@ def launch(playwright: Playwright, *flags: str) -> Browser:
 
 
 def account_of(portal: Portal, person: Person) -> Account:
-    """The person, with a password from now on."""
+    """Give the person a password."""
     password = secrets.token_urlsafe(16)
     lines = (
         "from users.models import User",
@@ -58,7 +58,7 @@ def account_of(portal: Portal, person: Person) -> Account:
 
 @contextmanager
 def sessions(portal: Portal, browser: Browser) -> Iterator[Visit]:
-    """A function that opens a session, logged in if given an account; nothing may go wrong in it."""
+    """Yield a function that opens a session, logged in if given an account. Fails on any fault."""
     faults: list[str] = []
     with ExitStack() as stack:
 
@@ -81,7 +81,7 @@ def watch(context: BrowserContext, origin: str, faults: list[str]) -> None:
             faults.append(f"{message.page and message.page.url}: {message.text}")
 
     def on_response(response: Response) -> None:
-        # 400: input that the page then explains.
+        # 400 is invalid input, which the page explains.
         if response.status > 400 and not response.request.is_navigation_request():
             faults.append(f"{response.status} {response.url}")
 
@@ -109,14 +109,14 @@ def device_path(device: Sender) -> str:
 
 @contextmanager
 def same_document(page: Page) -> Iterator[None]:
-    """The page is neither left nor reloaded meanwhile."""
+    """Fail if the page is left or reloaded in the block."""
     page.evaluate("window.wasHere = true")
     yield
     assert page.evaluate("window.wasHere")
 
 
 def is_drawn(page: Page) -> bool:
-    """Whether any pixel of the chart has a colour."""
+    """Some pixel of the chart is coloured."""
     return page.locator("[data-chart] canvas").first.evaluate(
         "c => c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some(byte => byte > 0)"
     )

@@ -14,13 +14,13 @@ from playwright.sync_api import Browser, Playwright, expect, sync_playwright
 from tests.pages.browser import WAIT_MS, Account, Visit, account_of, launch, sessions
 from tests.support.portal import Person, Portal, Sender
 
-# Playwright's own switch leaves out what stands in <noscript>.
+# Playwright's own switch does not render <noscript>.
 NO_SCRIPTS = "--blink-settings=scriptEnabled=false"
 
 
 @pytest.fixture(scope="module")
 def playwright() -> Iterator[Playwright]:
-    """Not for the whole run: while it lives, Django takes this thread for an asynchronous one."""
+    """Module scope: while it lives, Django takes this thread for an asynchronous one."""
     with sync_playwright() as playwright:
         expect.set_options(timeout=WAIT_MS)
         yield playwright
@@ -55,7 +55,7 @@ def admin_account(portal: Portal) -> Account:
 
 @pytest.fixture
 def device(portal: Portal, owner: Person) -> Sender:
-    """A device of the owner with three readings, the last of them just now."""
+    """A device of the owner with three readings, the last one second old."""
     sender = portal.new_device(owner, name=f"Pump {secrets.token_hex(4)}", time_zone="Europe/Berlin")
     for x, ago in ((0.1, 7200), (0.2, 60), (-1234.56789012345, 1)):
         time = datetime.now(UTC) - timedelta(seconds=ago)

@@ -30,7 +30,7 @@ def active(portal: Portal, owner: Person) -> Person:
         "/api/activity/",
         portal.admin_token,
         [
-            # The same in each test: stored once.
+            # The same id in each test: stored once.
             {"login": owner.login, "event": event, "at": at, "id": f"{number}-{post}", "object_id": post}
             for number, (event, at, post) in enumerate(events)
         ],

@@ -1,4 +1,4 @@
-"""What holds for all pages: content policy, narrow screens, keyboard; and the pages of admin and API."""
+"""Rules for all pages: content policy, narrow screens, keyboard; and the pages of admin and API."""
 
 import pytest
 from playwright.sync_api import Browser, expect
@@ -69,7 +69,7 @@ def test_swagger_ui_renders(visit: Visit) -> None:
 
 
 def test_redoc_renders(browser: Browser, portal: Portal) -> None:
-    """Its maker's logo, the one thing that it wants from elsewhere, is refused by the policy."""
+    """The policy refuses only its maker's logo, which is on another host."""
     faults: list[str] = []
     with browser.new_context(base_url=portal.url) as context:
         watch(context, portal.url, faults)

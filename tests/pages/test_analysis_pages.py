@@ -21,7 +21,7 @@ STATS = ("count", "min", "median", "avg", "max", "sum")
 
 
 def shown_statistics(page: Page) -> list[dict[str, float | str | None]]:
-    """The rows of the page's table of statistics, its numbers as they are shown; None for a dash."""
+    """Rows of the page's table of statistics, with numbers as shown and None for a dash."""
     return page.locator(".statistics tbody tr:has([data-stat])").evaluate_all(
         """rows => rows.map(row => Object.fromEntries([...row.querySelectorAll("[data-stat]")].map(cell => [
             cell.dataset.stat,
@@ -31,7 +31,7 @@ def shown_statistics(page: Page) -> list[dict[str, float | str | None]]:
 
 
 def expected_statistics(*results: dict[str, Any]) -> list[dict[str, float | str | None]]:
-    """What the page must show for API results, one after another."""
+    """Rows that the page must show for these API results."""
     return [
         {"channel": channel, "unit": None} | {stat: summary[stat] for stat in STATS}
         for result in results

@@ -43,7 +43,7 @@ def test_chart_shows_a_period_of_any_length(
 
 
 def shown_period(page: Page) -> dict[str, float]:
-    """What the axis of the device's chart spans, in seconds."""
+    """Span of the chart's time axis, in seconds."""
     return page.evaluate(
         """() => {
             const detail = {};
@@ -104,7 +104,7 @@ def test_chart_leaves_gaps_and_shows_what_stands_alone(
         page.get_by_label("Period of the chart").select_option(period)
         expect(page.get_by_text("901 readings: minimum, mean and maximum.")).to_be_visible()
     columns = drawn_columns(page)
-    # Dots of a few pixels, and nothing between; of all readings the axis goes on up to now.
+    # Dots of a few pixels and nothing between them; with all readings the axis extends up to now.
     assert 4 <= len(columns) <= 20
     assert columns[-1] - columns[0] > (500 if period.startswith("Latest") else 5)
     assert max(after - before for before, after in pairwise(columns)) > 3

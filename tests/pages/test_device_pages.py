@@ -69,13 +69,13 @@ def test_device_page_follows_new_readings(
     assert is_drawn(page)
     with same_document(page):
         time = datetime(2026, 7, 1, 10, 0, 0, 123_456, tzinfo=UTC)
-        # A second of the same stamp is a second reading; one that was there already is no third.
+        # A second reading with the same stamp counts; a repeated answer does not make it a third.
         for value in (42.125, 43.0):
             portal.post_reading(device, x=value, y=2.0, z=3.0, timestamp=time.isoformat())
         now = datetime.now(UTC).isoformat()
         for value in (44.5, 45.5):
             portal.post_reading(device, x=value, y=2.0, z=3.0, timestamp=now)
-        # Of two with one stamp either may stand for the last.
+        # Either of two readings with one stamp may be the last.
         expect(page.locator('[data-value="x"]')).to_have_text(re.compile(r"4[45]\.5"))
         expect(page.get_by_text("Online")).to_be_visible()
         expect(rows).to_have_count(7)
@@ -134,7 +134,7 @@ def test_following_pauses_and_resumes(
 
 
 def hide(page: Page, is_hidden: bool) -> None:
-    """As if another tab came before this one."""
+    """Hide or show the page, as another tab in front of it does."""
     page.evaluate(
         """isHidden => {
             Object.defineProperty(document, "hidden", { value: isHidden, configurable: true });
@@ -159,7 +159,7 @@ def test_lost_connection_is_shown_until_it_is_back(
 def test_one_reading_is_excluded_from_its_row(
     portal: Portal, visit: Visit, visit_without_scripts: Visit, admin_account: Account, device: Sender
 ) -> None:
-    """The newest with scripts, then the oldest without."""
+    """Exclude the newest with scripts, then the oldest without."""
     for page, row, left in ((visit(admin_account), 0, 2), (visit_without_scripts(admin_account), 2, 1)):
         page.goto(device_path(device))
         if left == 2:
