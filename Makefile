@@ -32,6 +32,8 @@ bench: $(VENV)/demo.stamp $(BENCH)/bench.stamp wrk
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
+	PLUMBLINE_DEMO=1 $(BIN)/mypy
 
 lock: $(VENV)/dev.stamp
 	$(COMPILE) --extra demo --extra clickhouse pyproject.toml -o requirements.lock
@@ -40,7 +42,7 @@ lock: $(VENV)/dev.stamp
 
 # The demo's data (.demo) stay.
 clean:
-	rm -rf $(VENV) $(BENCH) .ruff_cache .pytest_cache .hypothesis staticfiles
+	rm -rf $(VENV) $(BENCH) .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache staticfiles
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # umask: run by root, PostgreSQL runs as another user, who must be able to read its programs.

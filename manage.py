@@ -6,7 +6,7 @@ from django.core.management import execute_from_command_line
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-    # Settings are read before any command runs, and only this command may go without secrets.
+    # Settings are read before any command runs, and only this command may run without secrets.
     if sys.argv[1:2] == ["demo"]:
         os.environ["PLUMBLINE_DEMO"] = "1"
     execute_from_command_line(sys.argv)

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 # A spreadsheet takes a cell that begins with one of these for a formula.
@@ -10,7 +10,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 BATCH = 500
 
 
-def lines(names: list[str], rows: Iterable[dict[str, Any]]) -> Iterator[str]:
+def lines(names: Sequence[str], rows: Iterable[dict[str, Any]]) -> Iterator[str]:
     """The heading and the rows as CSV (RFC 4180), in batches of lines."""
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer)

@@ -15,10 +15,9 @@ from analytics.calculations.compute import compute_calculation
 from analytics.kernels.declaration import InvalidParameters, NoResult
 from analytics.models import Analysis, Calculation, Run
 from analytics.runs import RunLost, claim, claimed_run, fail, finish, heartbeat, reconcile
-from devices.maintenance import single_run
+from devices.locks import AdvisoryLock, single_run
 from devices.storage.interface import StorageUnavailable
 
-RECONCILE_LOCK = 7_586_204
 # The hard time limit follows the soft one by KILL_AFTER_SECONDS.
 KILL_AFTER_SECONDS = 5
 
@@ -94,7 +93,7 @@ def run_calculation(self: CalculationTask, calculation_id: str) -> None:
 
 @shared_task(ignore_result=True)
 def reconcile_runs() -> int:
-    with single_run(RECONCILE_LOCK) as is_ours:
+    with single_run(AdvisoryLock.RECONCILE_RUNS) as is_ours:
         if not is_ours:
             return 0
         now = timezone.now()

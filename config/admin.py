@@ -30,18 +30,18 @@ class PlumblineAdminSite(admin.AdminSite):
     site_url = "/portal/"
 
     def admin_view(self, view: Callable, cacheable: bool = False) -> Callable:
-        """Filters typed by hand may hold what no database takes: Django finds out too late to refuse."""
+        """Answer 400 to a filter value in the URL that the database rejects; Django would answer 500."""
         inner = super().admin_view(view, cacheable)
 
-        def refusing(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
             try:
                 return inner(request, *args, **kwargs)
             except (ValueError, DataError) as error:
                 if request.method == "GET" and request.GET:
-                    raise BadRequest("This filter is none.") from error
+                    raise BadRequest("Invalid filter.") from error
                 raise
 
-        return update_wrapper(refusing, inner)
+        return update_wrapper(checked, inner)
 
     def has_permission(self, request: HttpRequest) -> bool:
         return request.user.is_active and request.user.is_staff
@@ -51,7 +51,7 @@ class PlumblineAdminSite(admin.AdminSite):
     @transaction.atomic
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         response = super().login(request, extra_context)
-        # A log-in that failed gets the form again.
+        # A failed log-in shows the form again, with status 200.
         if request.method == "POST" and response.status_code == 302:
             PendingEvent.note(request.user.pk, LOGIN)
         return response
@@ -66,7 +66,7 @@ class PlumblineAdminSite(admin.AdminSite):
 
 
 def overview(now: datetime) -> dict[str, int]:
-    """The start page's numbers: five queries that stay cheap however many readings and analyses there are."""
+    """The start page's numbers. The five queries stay cheap with any number of readings and analyses."""
     devices = list(Device.objects.values_list("pk", flat=True))
     analyses = Analysis.objects.order_by()
     since = now - timedelta(seconds=settings.DEVICE_ONLINE_SECONDS)

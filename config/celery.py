@@ -1,4 +1,4 @@
-"""The Celery application: queues, and the jobs that beat starts."""
+"""The Celery application. Queues and beat's schedule are in `config.settings`."""
 
 import os
 from typing import Any
@@ -12,14 +12,14 @@ from config.processes import die_with_parent
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
-LONGEST_PAUSE_SECONDS = 4
+MAX_RETRY_PAUSE_SECONDS = 4
 
 
 class Broker(Connection):
-    """After a long outage, too, tried again every few seconds: the library's own pauses grow to 30."""
+    """Reconnects every MAX_RETRY_PAUSE_SECONDS even after a long outage; kombu's pauses grow to 30 s."""
 
     def ensure_connection(self, *arguments: Any, **options: Any) -> Connection:
-        return super().ensure_connection(*arguments, **options, interval_max=LONGEST_PAUSE_SECONDS)
+        return super().ensure_connection(*arguments, **options, interval_max=MAX_RETRY_PAUSE_SECONDS)
 
 
 app = Celery("plumbline")
@@ -30,11 +30,11 @@ app.autodiscover_tasks()
 
 @worker_process_init.connect
 def begin_process(**_: object) -> None:
-    """A pool process whose worker was killed must not go on alone."""
+    """End a pool process whose worker was killed."""
     die_with_parent()
     task_prerun.connect(check_connections)
 
 
 def check_connections(**_: object) -> None:
-    """As the web does before a request: each connection is looked at when it is next used."""
+    """Have each database connection checked at its next use, as the web server does before a request."""
     close_old_connections()

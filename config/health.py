@@ -1,4 +1,4 @@
-"""Readiness: the database and the broker answer, and every migration is applied."""
+"""Readiness: the database and the broker answer, and all migrations are applied."""
 
 import logging
 
@@ -19,7 +19,7 @@ broker = redis.Redis.from_url(
 
 
 class Migrations:
-    """Reading the migration graph takes some 50 ms: done until it was complete once."""
+    """Remembers that all migrations are applied: reading the migration graph takes some 50 ms."""
 
     are_applied = False
 

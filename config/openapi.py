@@ -1,4 +1,4 @@
-"""OpenAPI: what every operation has in common, added in one place."""
+"""The OpenAPI document: adds to every operation what all have in common, above all the errors."""
 
 from copy import deepcopy
 from typing import Any
@@ -11,13 +11,13 @@ from devices.authentication import PostsReadings
 
 ERRORS = {
     "400": "Bad input; `errors` names each field or index.",
-    "401": "No credentials, or ones that are not valid.",
-    "403": "Valid credentials that do not allow this.",
-    "404": "Unknown, or not yours.",
+    "401": "No valid credentials.",
+    "403": "The credentials are valid but do not allow this.",
+    "404": "It does not exist, or you may not see it.",
     "409": "The Idempotency-Key was used for another request.",
     "413": "The body is too large.",
     "415": "The body is not JSON.",
-    "429": "Too many requests in this minute; see `Retry-After`.",
+    "429": "Too many requests within a minute; see `Retry-After`.",
     "503": "The database or the broker does not answer; see `Retry-After`.",
 }
 PROBLEM = {
@@ -45,12 +45,13 @@ PROBLEM = {
 }
 
 
+# Carries a view's text from get_operation to add_errors, which removes it.
 CONFLICTS = "x-conflicts"
 UUID_EXAMPLE = "0b5f9c1e-6f53-4d3e-9d0e-1d1f6c2b7a10"
 HEALTH = {
     "operationId": "healthz",
-    "summary": "Ready or not",
-    "description": "204 when database and broker answer and every migration is applied.",
+    "summary": "Check readiness",
+    "description": "204 if the database and the broker answer and all migrations are applied, else 503.",
     "tags": ["healthz"],
     "security": [],
     "responses": {"204": {"description": "Ready."}},
@@ -58,17 +59,17 @@ HEALTH = {
 
 
 class PlumblineSchema(AutoSchema):
-    """The first line of a handler's docstring is the summary, the rest the description."""
+    """Takes the first line of a handler's docstring as the summary and the rest as the description."""
 
     def get_auth(self) -> list[dict]:
-        """A device's key is good for posting readings only."""
+        """Offer device keys only where readings are posted."""
         schemes = super().get_auth()
         if PostsReadings in self.view.permission_classes:
             return schemes
         return [scheme for scheme in schemes if "device" not in scheme]
 
     def get_operation(self, *arguments: Any) -> dict | None:
-        """A view says in `conflicts` what makes it answer 409; `add_errors` takes it from here."""
+        """Pass a view's `conflicts`, the description of its 409, on to `add_errors`."""
         operation = super().get_operation(*arguments)
         if operation is not None and hasattr(self.view, "conflicts"):
             operation[CONFLICTS] = self.view.conflicts
@@ -82,7 +83,7 @@ class PlumblineSchema(AutoSchema):
 
 
 def complete(result: dict, **_: object) -> dict:
-    """A drf-spectacular hook: add what is the same everywhere, above all the errors."""
+    """Postprocess the document (a hook of drf-spectacular): add errors, path examples and /healthz."""
     result["components"]["schemas"]["Problem"] = PROBLEM
     result["paths"]["/healthz"] = {"get": deepcopy(HEALTH)}
     for path, item in result["paths"].items():
@@ -127,7 +128,7 @@ class TokenScheme(OpenApiAuthenticationExtension):
     name = "token"
 
     def get_security_definition(self, _: object) -> dict:
-        return header_scheme("`Token` and a person's or a program's token.")
+        return header_scheme("`Token` followed by a user's API token.")
 
 
 class DeviceKeyScheme(OpenApiAuthenticationExtension):
@@ -135,7 +136,9 @@ class DeviceKeyScheme(OpenApiAuthenticationExtension):
     name = "device"
 
     def get_security_definition(self, _: object) -> dict:
-        return header_scheme("`Device` and a device's key: for posting its own readings only.")
+        return header_scheme(
+            "`Device` followed by a device's key. It only allows posting the device's readings."
+        )
 
 
 class PageSessionScheme(OpenApiAuthenticationExtension):
@@ -147,7 +150,7 @@ class PageSessionScheme(OpenApiAuthenticationExtension):
             "type": "apiKey",
             "in": "cookie",
             "name": "sessionid",
-            "description": "The portal's own pages.",
+            "description": "The session of the portal's own pages.",
         }
 
 

@@ -1,4 +1,4 @@
-"""Every error of the API as problem details (RFC 9457)."""
+"""Errors of the API as problem details (RFC 9457)."""
 
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -14,15 +14,15 @@ from rest_framework.views import exception_handler
 from devices.ingestion.checks import InvalidItems
 from devices.storage.interface import StorageUnavailable
 
-# Of either database, whichever storage stands behind it.
-AWAY = (OperationalError, InterfaceError, StorageUnavailable)
+# Raised while the portal's database, the activity database or the storage of readings is away.
+AWAY_ERRORS = (OperationalError, InterfaceError, StorageUnavailable)
 DATABASE_IS_AWAY = "The database does not answer. Try again."
 PROBLEM_JSON = "application/problem+json"
 FOREIGN_KEY_VIOLATION = "23503"
 
 
 def problem_body(status: int, detail: str = "", errors: list[dict] | None = None) -> dict[str, Any]:
-    """The members of RFC 9457; `errors` is a list of {field or index, message}."""
+    """The members of a problem; `errors` is a list of {field or index, message}."""
     body = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
@@ -42,21 +42,21 @@ def database_is_away() -> HttpResponse:
     return response
 
 
-def is_reference_gone(error: IntegrityError) -> bool:
-    """Whether two requests met: one deleted what the other had just found."""
+def is_reference_deleted(error: IntegrityError) -> bool:
+    """Return True if another request has just deleted a row that this one refers to."""
     return getattr(error.__cause__, "pgcode", None) == FOREIGN_KEY_VIOLATION
 
 
 def problem_response(error: Exception, context: dict) -> HttpResponse | None:
-    """REST framework's exception handler; what it does not know becomes Django's 500."""
-    if isinstance(error, AWAY):
+    """Handle exceptions for REST framework. None for an unknown one, which Django answers with 500."""
+    if isinstance(error, AWAY_ERRORS):
         return database_is_away()
     if isinstance(error, RequestDataTooBig):
         return problem(413, "The body is too large.")
     if isinstance(error, InvalidItems):
         return Response(problem_body(400, errors=error.errors), 400, content_type=PROBLEM_JSON)
-    if isinstance(error, IntegrityError) and is_reference_gone(error):
-        return problem(409, "What this refers to was changed or deleted at the same moment. Try again.")
+    if isinstance(error, IntegrityError) and is_reference_deleted(error):
+        return problem(409, "A row that this request refers to has just been changed or deleted. Try again.")
     response = exception_handler(error, context)
     if response is None:
         return None
@@ -71,7 +71,7 @@ def problem_response(error: Exception, context: dict) -> HttpResponse | None:
 
 
 def flat_errors(detail: Any, path: str = "") -> Iterator[dict]:
-    """Nested validation errors as {field, message}."""
+    """Flatten nested validation errors to {field, message}."""
     if isinstance(detail, dict):
         for key, inner in detail.items():
             yield from flat_errors(inner, f"{path}.{key}" if path else str(key))

@@ -1,4 +1,4 @@
-"""Which database a model lives in."""
+"""Chooses the database of each model."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ LOGS = {("activity", "spacetype"), ("activity", "eventtype"), ("activity", "log"
 
 
 class ActivityRouter:
-    """The logs and their types are in the activity database, all else in the portal's own."""
+    """Keeps the logs and their types in the activity database and all else in the portal's own."""
 
     def db_for_read(self, model: Any, **_: Any) -> str | None:
         return ALIAS if (model._meta.app_label, model._meta.model_name) in LOGS else None
@@ -18,5 +18,5 @@ class ActivityRouter:
         return self.db_for_read(one) == self.db_for_read(other)
 
     def allow_migrate(self, db: str, app_label: str, model_name: str | None = None, **_: Any) -> bool:
-        """`model_name` of a migration's own code: its hint of that name, without which it is the portal's."""
+        """A migration's RunPython belongs to the portal's database unless its hints name a `model_name`."""
         return ((app_label, model_name) in LOGS) == (db == ALIAS)

@@ -1,67 +1,32 @@
-"""Every setting is read from the environment here, once. README lists them, and a test compares."""
+"""Settings. Each comes from one environment variable, read here; a test compares them with the docs."""
 
 import os
-import re
-import secrets
+import tomllib
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
+from config.environment import (
+    database,
+    flag,
+    is_clickhouse,
+    redis_database,
+    required,
+    secret,
+    whole_number,
+    zone_name,
+)
+
 BASE_DIR = Path(__file__).resolve().parent.parent
+VERSION = tomllib.loads((BASE_DIR / "pyproject.toml").read_text())["project"]["version"]
 
-
-def flag(name: str, default: str) -> bool:
-    value = os.environ.get(name, default)
-    if value not in ("0", "1"):
-        raise ImproperlyConfigured(f"{name} must be 0 or 1, not {value!r}.")
-    return value == "1"
-
-
-def whole_number(name: str, default: int, *, at_least: int, at_most: int) -> int:
-    value = os.environ.get(name, str(default))
-    if not re.fullmatch("[0-9]{1,9}", value) or not at_least <= int(value) <= at_most:
-        raise ImproperlyConfigured(
-            f"{name} must be a whole number from {at_least} to {at_most}, not {value!r}."
-        )
-    return int(value)
-
-
-def required(name: str, demo_default: str) -> str:
-    """Refuse to start without `name`; only demo mode has a default."""
-    value = os.environ.get(name) or (demo_default if DEMO else "")
-    if not value:
-        raise ImproperlyConfigured(f"Set {name} in the environment: it is required outside demo mode.")
-    return value
-
-
-def secret(name: str) -> str:
-    """A required value of 32 characters or more; demo mode without one gets a new one at each start."""
-    value = required(name, secrets.token_urlsafe(32))
-    if len(value) < 32:
-        raise ImproperlyConfigured(f"{name} must have at least 32 characters.")
-    return value
-
-
-def zone_name(name: str, default: str) -> str:
-    value = os.environ.get(name, default)
-    try:
-        ZoneInfo(value)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ImproperlyConfigured(f"{name} must be an IANA time zone, not {value!r}.") from error
-    return value
-
-
-# Access without credentials; set by `manage.py demo` and by nothing else.
+# Access without credentials. Only `manage.py demo` sets it.
 DEMO = flag("PLUMBLINE_DEMO", "0")
 DEBUG = False
 
 SECRET_KEY = secret("SECRET_KEY")
-# Keyed hash of tokens and device keys: a copy of the database alone lets nobody in.
+# Tokens and device keys are stored as hashes keyed with this: a copy of the database alone opens nothing.
 TOKEN_PEPPER = secret("TOKEN_PEPPER")
 ALLOWED_HOSTS = [h for h in required("ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]").split(",") if h]
 if not ALLOWED_HOSTS:
@@ -72,7 +37,7 @@ PORT = whole_number("PORT", 8080, at_least=1, at_most=65535)
 WEB_PROCESSES = whole_number("WEB_PROCESSES", 2, at_least=1, at_most=1000)
 WORKER_PROCESSES = whole_number("WORKER_PROCESSES", 2, at_least=1, at_most=1000)
 CALCULATION_PROCESSES = whole_number("CALCULATION_PROCESSES", 1, at_least=1, at_most=1000)
-# What takes longer is stopped and has failed.
+# A run that takes longer is stopped and marked as failed.
 ANALYSIS_SECONDS = whole_number("ANALYSIS_SECONDS", 600, at_least=1, at_most=7 * 86400)
 CALCULATION_SECONDS = whole_number("CALCULATION_SECONDS", 3600, at_least=1, at_most=7 * 86400)
 DATA = Path(os.environ.get("DATA", BASE_DIR / ".demo"))
@@ -80,11 +45,11 @@ LOG_LEVEL = os.environ.get("LOG_LEVEL", "INFO").upper()
 if LOG_LEVEL not in ("DEBUG", "INFO", "WARNING", "ERROR"):
     raise ImproperlyConfigured(f"LOG_LEVEL must be DEBUG, INFO, WARNING or ERROR, not {LOG_LEVEL!r}.")
 
-# A device is online while its last reading is younger than this.
+# A device is online while its last reading is younger than DEVICE_ONLINE_SECONDS.
 DEVICE_ONLINE_SECONDS = whole_number("DEVICE_ONLINE_SECONDS", 300, at_least=1, at_most=365 * 86400)
-# Readings older than this are refused; 0 takes any age.
+# Readings older than RETENTION_DAYS are refused; 0 accepts every age.
 RETENTION_DAYS = whole_number("RETENTION_DAYS", 0, at_least=0, at_most=100 * 365)
-# Requests with readings that a device, or all tokens of a user together, may post; 0 is no limit.
+# Requests with readings per minute and sender: a device, or all tokens of a user together. 0 is no limit.
 INGEST_RATE_PER_MINUTE = whole_number("INGEST_RATE_PER_MINUTE", 1_200_000, at_least=0, at_most=10**9)
 
 # --- Django
@@ -108,22 +73,22 @@ INSTALLED_APPS = [
     "config.apps.ConfigConfig",
 ]
 MIDDLEWARE = [
-    "config.middleware.standing_headers",
-    "config.middleware.health",
+    "config.middleware.headers.standing_headers",
+    "config.middleware.hosts.health",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "config.middleware.known_host_and_slash",
-    "config.middleware.note_changes",
+    "config.middleware.hosts.known_host_and_slash",
+    "config.middleware.credential_changes.note_changes",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "config.middleware.demo_user",
-    "config.middleware.PageLoginRequired",
+    "config.middleware.demo.demo_user",
+    "config.middleware.login.PageLoginRequired",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "config.middleware.RefuseUnknownQuery",
-    "config.middleware.DatabaseAway",
+    "config.middleware.query_parameters.RefuseUnknownQuery",
+    "config.middleware.database_away.DatabaseAway",
 ]
 ROOT_URLCONF = "config.urls"
-# An API client that posts without the slash must not be redirected: the reading would be lost.
+# A redirect would lose the reading of a client that posts without the slash.
 APPEND_SLASH = False
 TEMPLATES = [
     {
@@ -135,56 +100,31 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "config.middleware.demo_banner",
+                "config.middleware.demo.demo_banner",
             ],
         },
     },
 ]
 
-
-def database(name: str, url: str) -> dict[str, Any]:
-    """Django's settings from the URL in `name`, which may hold a password and is never shown."""
-    try:
-        # A thread keeps its connection and checks it before use: a restarted database costs no request.
-        parsed = dj_database_url.parse(url, conn_max_age=None, conn_health_checks=True)
-    except ValueError as error:
-        raise ImproperlyConfigured(f"{name} is no URL of a database.") from error
-    if parsed["ENGINE"] != "django.db.backends.postgresql" or not parsed["NAME"]:
-        raise ImproperlyConfigured(f"{name} must be of the form postgresql://user:password@host:port/name.")
-    parsed.setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
-    return parsed
-
-
-def is_clickhouse(url: str) -> bool:
-    """Whether it names a host and a database; ClickHouse is asked by HTTP."""
-    try:
-        parts = urlsplit(url)
-        return bool(parts.hostname and parts.path.strip("/") and parts.port != 0)
-    except ValueError:
-        return False
-
-
 DATABASE_URL = required("DATABASE_URL", "postgresql://localhost/plumbline")
 DATABASES = {"default": database("DATABASE_URL", DATABASE_URL)}
 DATABASE_ROUTERS = ["config.routers.ActivityRouter"]
 
-# The logs of what people do. Without a URL they are beside the portal's database, on the same server.
+# The logs of people's activity. Without a URL they live in a second database on the same server.
 ACTIVITY_URL = os.environ.get("ACTIVITY_URL", "")
 if not ACTIVITY_URL:
     DATABASES["activity"] = DATABASES["default"] | {"NAME": f"{DATABASES['default']['NAME']}_activity"}
 elif ACTIVITY_URL.startswith(("postgresql://", "postgres://", "pgsql://")):
     DATABASES["activity"] = database("ACTIVITY_URL", ACTIVITY_URL)
-elif not (ACTIVITY_URL.startswith("clickhouse://") and is_clickhouse(ACTIVITY_URL)):
+elif not is_clickhouse(ACTIVITY_URL):
     raise ImproperlyConfigured(
         "ACTIVITY_URL must be of the form postgresql://user:password@host:port/name"
         " or clickhouse://user:password@host:port/database."
     )
 
-# The readings. Without a URL they are in the portal's database.
+# The readings. Without a URL they live in the portal's database.
 READINGS_URL = os.environ.get("READINGS_URL", "")
-if READINGS_URL not in ("", "postgresql") and not (
-    READINGS_URL.startswith("clickhouse://") and is_clickhouse(READINGS_URL)
-):
+if READINGS_URL not in ("", "postgresql") and not is_clickhouse(READINGS_URL):
     raise ImproperlyConfigured(
         "READINGS_URL must be of the form clickhouse://user:password@host:port/database, or postgresql."
     )
@@ -193,16 +133,8 @@ REDIS_URL = required("REDIS_URL", "redis://localhost")
 if not REDIS_URL.startswith(("redis://", "rediss://", "unix://")):
     raise ImproperlyConfigured("REDIS_URL must start with redis://, rediss:// or unix://.")
 
-
-def redis_database(number: int) -> str:
-    """The broker has database 0, the cache database 1, whatever number REDIS_URL carries."""
-    if REDIS_URL.startswith("unix://"):
-        # Put together again by urllib it would be unix:/path, which redis-py refuses.
-        return f"{REDIS_URL.partition('?')[0]}?db={number}"
-    return urlsplit(REDIS_URL)._replace(path=f"/{number}").geturl()
-
-
-CACHE_URL = redis_database(1)
+# Database 0 is the broker's and 1 the cache's, whatever number REDIS_URL carries.
+CACHE_URL = redis_database(REDIS_URL, 1)
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": CACHE_URL}}
 
 AUTH_USER_MODEL = "users.User"
@@ -222,11 +154,11 @@ USE_TZ = True
 TIME_ZONE = zone_name("TIME_ZONE", "UTC")
 
 STATIC_URL = "/static/"
-# Files are served from where the packages keep them: no collecting step in the demo, the tests or the image.
+# Static files are served from the packages' own folders: nothing has to be collected first.
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
 
-# What a batch of readings may have; nothing else needs more.
+# The size of a batch of readings; nothing else needs more.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024 * 1024
 
 HTTPS = flag("HTTPS", "0" if DEMO else "1")
@@ -253,22 +185,22 @@ REST_FRAMEWORK = {
         "users.authentication.PageSessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["users.permissions.ScopeAllows"],
-    "DEFAULT_PARSER_CLASSES": ["config.api.StrictJSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["config.rest_defaults.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "config.api.JSONInAnyCase",
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "config.rest_defaults.JSONInAnyCase",
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
-    "DEFAULT_PAGINATION_CLASS": "config.api.KeysetPagination",
+    "DEFAULT_PAGINATION_CLASS": "config.rest_defaults.KeysetPagination",
     "DEFAULT_SCHEMA_CLASS": "config.openapi.PlumblineSchema",
     "EXCEPTION_HANDLER": "config.problems.problem_response",
-    # Faults of the whole body are named as those of one that is not even JSON.
+    # The same key as for a body that is not JSON at all.
     "NON_FIELD_ERRORS_KEY": "body",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Plumbline",
-    "DESCRIPTION": "Readings of a fleet of devices, kept to the last one, and exact statistics over them.",
-    "VERSION": "0.1.0",
+    "DESCRIPTION": "Stores every reading of a fleet of devices and computes exact statistics over them.",
+    "VERSION": VERSION,
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
@@ -288,10 +220,10 @@ SPECTACULAR_SETTINGS = {
 CELERY_BROKER_URL = (
     f"redis+socket://{REDIS_URL.removeprefix('unix://')}?virtual_host=0"
     if REDIS_URL.startswith("unix://")
-    else redis_database(0)
+    else redis_database(REDIS_URL, 0)
 )
 CELERY_RESULT_BACKEND = "django-db"
-# A result lives as long as the analysis that points to it; Celery's own expiry would delete it after a day.
+# A result lives as long as the analysis that points to it. Celery's default would delete it after a day.
 CELERY_RESULT_EXPIRES = None
 CELERY_RESULT_EXTENDED = True
 CELERY_TASK_DEFAULT_QUEUE = "maintenance"
@@ -299,27 +231,27 @@ CELERY_TASK_ROUTES = {
     "analytics.tasks.run_analysis": {"queue": "analyses"},
     "analytics.tasks.run_calculation": {"queue": "calculations"},
 }
-# A worker takes no message that it cannot work on at once: another may be free for it.
+# A worker reserves no message that it cannot start at once: another worker may be free.
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_DISABLE_PREFETCH = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
-# As the web server's threads a worker keeps its database connection, and checks it before each task. It gets
-# a new one now and then, lest anything that a session holds, such as a lock, be held for ever.
+# A worker keeps its database connection, like the web server's threads, and checks it before each task. After
+# this many tasks it gets a new one, so that nothing a session holds, such as a lock, is held for ever.
 CELERY_DB_REUSE_MAX = 1000
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-# A dead broker must not hold a request up: the row waits, and the reconciler sends it later.
+# A dead broker must not delay a request: the run's row waits, and the reconciler queues it later.
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_BROKER_CONNECTION_TIMEOUT = 1
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_connect_timeout": 1,
     "socket_timeout": 5,
-    # Must exceed the hard time limit below, or a task would run twice.
+    # Must exceed CELERY_TASK_TIME_LIMIT, or Redis would deliver a running task again.
     "visibility_timeout": 2 * 3600,
 }
 CELERY_TASK_SOFT_TIME_LIMIT = 3600
 CELERY_TASK_TIME_LIMIT = 3660
 CELERY_TASK_ALWAYS_EAGER = False
-# No file for a killed beat to leave locked: every job is idempotent, so a restart may repeat it.
+# Keeps no file that a killed beat could leave locked. Every job is idempotent, so a restart may repeat it.
 CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
 CELERY_BEAT_SCHEDULE = {
     "make-partitions": {"task": "devices.tasks.make_partitions", "schedule": timedelta(hours=6)},
@@ -339,7 +271,7 @@ CELERY_BEAT_SCHEDULE = {
     "reconcile-runs": {
         "task": "analytics.tasks.reconcile_runs",
         "schedule": timedelta(seconds=5),
-        # Missed rounds are worthless: after an outage one is enough.
+        # After an outage one round is enough.
         "options": {"expires": 5},
     },
 }

@@ -10,7 +10,7 @@ handler404 = views.not_found
 handler500 = views.server_error
 
 urlpatterns = [
-    # Tried in this order: readings come first because they come most.
+    # Tried in this order: posts of readings, the most frequent requests, come first.
     path("", include("devices.urls")),
     path("", views.start),
     path("portal/", views.start),

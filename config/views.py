@@ -1,4 +1,4 @@
-"""Pages and errors that belong to no app."""
+"""The start page, and error pages."""
 
 import sys
 
@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.loader import render_to_string
 
-from config.problems import AWAY, DATABASE_IS_AWAY, problem
+from config.problems import AWAY_ERRORS, DATABASE_IS_AWAY, problem
 
 PAGES = ("/portal/", "/admin/")
 
@@ -19,10 +19,10 @@ def start(_: HttpRequest) -> HttpResponse:
 
 
 def error_view(status: int, title: str, detail: str):
-    """An error as a page for people, as problem details for programs."""
+    """Make a view that shows an error as a page to people and as problem details to programs."""
 
     def view(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-        if isinstance(sys.exc_info()[1], AWAY):
+        if isinstance(sys.exc_info()[1], AWAY_ERRORS):
             return database_is_away(request)
         return render_problem(request, status, title, detail)
 
@@ -30,7 +30,7 @@ def error_view(status: int, title: str, detail: str):
 
 
 def database_is_away(request: HttpRequest) -> HttpResponse:
-    response = render_problem(request, 503, "Not now", DATABASE_IS_AWAY)
+    response = render_problem(request, 503, "Temporarily unavailable", DATABASE_IS_AWAY)
     response["Retry-After"] = "1"
     return response
 
@@ -42,17 +42,17 @@ def render_problem(request: HttpRequest, status: int, title: str, detail: str) -
 
 
 def error_page(title: str, detail: str) -> str:
-    """Made without the request: it asks no session and no database."""
+    """Render the page without the request: it needs no session and no database."""
     return render_to_string("error.html", {"title": title, "detail": detail, "is_demo": settings.DEMO})
 
 
-bad_request = error_view(400, "Bad request", "The request was refused.")
-forbidden = error_view(403, "Not allowed", "You may not do this.")
-not_found = error_view(404, "Not found", "There is nothing here, or it is not yours.")
-server_error = error_view(500, "Something broke", "The error was logged. Nothing was changed.")
+bad_request = error_view(400, "Bad request", "The request is not valid.")
+forbidden = error_view(403, "Not allowed", "You do not have permission to do this.")
+not_found = error_view(404, "Not found", "This page does not exist, or you may not see it.")
+server_error = error_view(500, "Server error", "Something went wrong. The error was logged.")
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     return render_problem(
-        request, 403, "Not allowed", "The form was too old. Go back, reload the page, try again."
+        request, 403, "Not allowed", "The form has expired. Go back, reload the page and try again."
     )

@@ -2,28 +2,28 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin, messages
-from django.core.paginator import Paginator
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.functional import cached_property
 from django.utils.html import format_html
 
 from devices import exclusions, storage
 from devices.models import Channel, Device, DeviceKey, DeviceProfile, Exclusion, Import, Reading
-from users.admin import CredentialAdmin, HolderAdmin
+from users.admin import CredentialAdmin, HolderAdmin, ReadOnlyAdmin, UncountedPaginator
 
 OVERLAP = timedelta(days=1)
+# The old name, still imported by analytics.activity.admin.
+LookedAt = ReadOnlyAdmin
 
 
 class ChannelInline(admin.TabularInline):
-    """A profile in use keeps its channels: stored values are told apart by their order alone."""
+    """Channels of a profile. Those in use are fixed: only their order tells stored values apart."""
 
     model = Channel
     extra = 1
-    # A reading without a value cannot be stored.
+    # A reading needs at least one value.
     min_num = 1
 
     def get_formset(self, request: HttpRequest, obj: DeviceProfile | None = None, **options: Any) -> type:
@@ -64,16 +64,16 @@ class DeviceAdmin(HolderAdmin):
     actions = ("rotate_keys",)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple:
-        """Exclusions can't be deleted by themselves either, but go with their device."""
+        """Allow the deletion of exclusions along with their device; alone they can't be deleted."""
         deleted, counts, forbidden, protected = super().get_deleted_objects(objs, request)
         return deleted, counts, forbidden - {Exclusion._meta.verbose_name}, protected
 
     def get_readonly_fields(self, request: HttpRequest, obj: Device | None = None) -> tuple[str, ...]:
-        # It says what the stored values are.
+        # The profile gives the stored values their meaning.
         return (*self.readonly_fields, "profile") if obj else self.readonly_fields
 
     def get_autocomplete_fields(self, request: HttpRequest) -> tuple[str, ...]:
-        # Staff may not search through users: a plain choice for them.
+        # Staff may not search users: they get a plain list of choices.
         return self.autocomplete_fields if request.user.is_admin else ("profile",)
 
     @admin.display(description="readings")
@@ -85,11 +85,11 @@ class DeviceAdmin(HolderAdmin):
         url = reverse("admin:devices_reading_changelist")
         return format_html('<a href="{}?device__id__exact={}">show</a>', url, device.pk)
 
-    @admin.action(description="Rotate keys (older ones end in a day)")
+    @admin.action(description="Rotate keys (older keys expire in a day)")
     def rotate_keys(self, request: HttpRequest, devices: QuerySet) -> None:
         for device in devices:
             _key, text = device.rotate_key(overlap=OVERLAP)
-            messages.warning(request, f"{device}: copy its key now, it is not shown again: {text}")
+            messages.warning(request, f"{device}: copy its key now; it will not be shown again: {text}")
 
     def delete_model(self, request: HttpRequest, obj: Device) -> None:
         obj.erase()
@@ -112,32 +112,9 @@ class DeviceKeyAdmin(CredentialAdmin):
         return (*self.readonly_fields, "device") if obj else self.readonly_fields
 
 
-class UncountedPaginator(Paginator):
-    """Counting readings or logs may take seconds: pages are offered up to a fixed depth instead."""
-
-    DEPTH = 10_000
-
-    @cached_property
-    def count(self) -> int:
-        return self.object_list.values("pk")[: self.DEPTH].count()
-
-
-class LookedAt(admin.ModelAdmin):
-    """Rows to look at: nobody adds, changes or deletes one here."""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-
 @admin.register(Exclusion)
-class ExclusionAdmin(LookedAt):
-    """Made on a device's page, where its readings are to be seen; lifted here as well."""
+class ExclusionAdmin(ReadOnlyAdmin):
+    """Lists exclusions and lifts them; they are made on a device's page, beside its readings."""
 
     list_display = ("device", "start_time", "end_time", "values", "reason", "made_by", "made_at", "lifted_at")
     list_filter = (("lifted_at", admin.EmptyFieldListFilter),)
@@ -145,7 +122,7 @@ class ExclusionAdmin(LookedAt):
     search_fields = ("reason", "made_by", "device__name", "device__uuid")
     actions = ("lift",)
 
-    @admin.action(description="Lift: their readings count again", permissions=["view"])
+    @admin.action(description="Lift selected exclusions (their readings count again)", permissions=["view"])
     def lift(self, request: HttpRequest, chosen: QuerySet) -> None:
         by, now = request.user.login, timezone.now()
         count = sum(exclusions.lift(exclusion, by=by, now=now) for exclusion in chosen)
@@ -153,13 +130,13 @@ class ExclusionAdmin(LookedAt):
 
 
 @admin.register(Import)
-class ImportAdmin(LookedAt):
+class ImportAdmin(ReadOnlyAdmin):
     list_display = ("name", "options", "line", "stored", "refused", "started_at", "finished_at")
     search_fields = ("name", "options", "digest")
 
 
-class ReadingAdmin(LookedAt):
-    """The readings of one device, newest first, to look at. The API pages through all of them."""
+class ReadingAdmin(ReadOnlyAdmin):
+    """Lists the newest readings of one device. The API pages through all of them."""
 
     list_display = ("time", "device", "values")
     list_display_links = None
@@ -171,22 +148,22 @@ class ReadingAdmin(LookedAt):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet:
         readings = super().get_queryset(request)
-        # Without a device the newest readings of all would be looked for by scanning the table.
+        # Finding the newest readings of all devices would scan the table.
         return readings if "device__id__exact" in request.GET else readings.none()
 
     def changelist_view(self, request: HttpRequest, extra_context: dict | None = None) -> Any:
         if "device__id__exact" not in request.GET:
-            messages.info(request, "Choose a device: its page links to its readings.")
+            messages.info(request, "Choose a device first: its page links to its readings.")
         return super().changelist_view(request, extra_context)
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> None:
-        """None: a row without a key has no page."""
+        """Return None: the table has no key, so a reading has no page."""
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         return lookup == "device__id__exact" or super().lookup_allowed(lookup, value, request)
 
 
-# Elsewhere there is nothing that Django could list.
+# Django can list readings only in its own database.
 if storage.is_own_table():
     admin.site.register(Reading, ReadingAdmin)
 

@@ -12,7 +12,7 @@ from users.permissions import ScopeAllows
 
 
 class DeviceKeyAuthentication(CredentialAuthentication):
-    """A device is nobody: every route but those that take its readings sees no user."""
+    """Authenticates a device by its key, as no user: only endpoints for posting readings accept it."""
 
     keyword = "Device"
     related = "device"
@@ -23,7 +23,7 @@ class DeviceKeyAuthentication(CredentialAuthentication):
 
 
 class PostsReadings(BasePermission):
-    """A device's own key, or a person whose token has the scope `ingest`."""
+    """Allows a device by its own key, and a user by a token with the scope `ingest`."""
 
     message = ScopeAllows.message
 

@@ -11,7 +11,7 @@ from devices import storage
 from devices.models import Device, DeviceProfile, DeviceQuerySet, Exclusion, ExclusionQuerySet
 from users.filters import TrueOrFalseFilter
 
-# A number field takes "1_000", "1e3" and the digits of every script as well.
+# A number field also accepts "1_000", "1e3" and the digits of every script.
 whole_number = RegexValidator(r"\A[0-9]{1,18}\Z", "Must be a whole number.")
 
 

@@ -7,20 +7,20 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from devices.exclusions import Extent
+from devices.exclusions.serializers import ExclusionSerializer
 from devices.files import importer
 from devices.files.formats import CannotImport
 from devices.files.importer import ImportJob
 from devices.models import Device
-from devices.serializers import ExclusionSerializer
 from users.models import User
 
 
 class ImportForm(forms.Form):
-    """A file of readings, uploaded to a temporary file."""
+    """An uploaded file of readings."""
 
     file = forms.FileField()
     format = forms.ChoiceField(
-        choices=[("", "By the file’s ending"), ("csv", "CSV"), ("ndjson", "NDJSON")], required=False
+        choices=[("", "By file extension"), ("csv", "CSV"), ("ndjson", "NDJSON")], required=False
     )
     device = forms.UUIDField(label="Id of the device", required=False)
     owner = forms.CharField(label="Login of the sensors’ owner", required=False)
@@ -44,12 +44,12 @@ class ImportForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         fields = super().clean()
         if fields.get("device") and fields.get("owner"):
-            raise ValidationError("Name the device or the owner, not both.")
+            raise ValidationError("Give the device or the owner, not both.")
         return fields
 
     @property
     def job(self) -> ImportJob:
-        """Raises CannotImport if the file's ending does not tell its format."""
+        """The import to run. Raises CannotImport if the file's extension does not tell its format."""
         fields = self.cleaned_data
         file = fields["file"]
         format_name = fields["format"] or importer.guess_format(file.name)
@@ -58,13 +58,13 @@ class ImportForm(forms.Form):
 
 
 def bound_field(label: str, *, required: bool = False) -> forms.CharField:
-    # Text to Django: `parse_stamp` reads it, as it does for the API.
+    # A text field: `parse_stamp` reads it, as in the API.
     picker = forms.DateTimeInput({"type": "datetime-local", "step": 1})
     return forms.CharField(required=required, label=label, widget=picker)
 
 
 class ExclusionForm(forms.Form):
-    """A period in the device's zone, or one reading as JSON; judged as the API does."""
+    """A period in the device's time zone, or one reading as JSON; the API's serializer validates both."""
 
     start = bound_field("From")
     end = bound_field("To, not included")
@@ -86,8 +86,8 @@ class ExclusionForm(forms.Form):
         fields = super().clean()
         if self.errors:
             return fields
-        asked = {name: value for name, value in fields.items() if value not in ("", None)}
-        serializer = ExclusionSerializer(data=asked, context={"device": self.device})
+        given = {name: value for name, value in fields.items() if value not in ("", None)}
+        serializer = ExclusionSerializer(data=given, context={"device": self.device})
         if serializer.is_valid():
             return fields | {"extent": serializer.extent}
         for name, faults in serializer.errors.items():

@@ -1,4 +1,4 @@
-"""Profiles, devices, their keys, and the shape of the readings table."""
+"""Profiles, devices and the tables around readings. `DeviceQuerySet.visible_to`: who may see a device."""
 
 import uuid
 from contextlib import suppress
@@ -20,7 +20,7 @@ from devices.storage import interface
 from devices.timeline.periods import Period
 from users.models import Credential
 
-# Keys that stand beside the channels in a reading or in a result.
+# Keys beside the channels in a reading or a result; a channel may not have such a name.
 RESERVED_NAMES = frozenset(
     (
         *("timestamp", "device", "sensor", "device_id", "user_id", "start", "end", "aggregate", "devices"),
@@ -32,12 +32,11 @@ RESERVED_NAMES = frozenset(
 
 def not_reserved(name: str) -> None:
     if name in RESERVED_NAMES:
-        raise ValidationError(f"“{name}” is a key of every result; choose another name.")
+        raise ValidationError(f"“{name}” is reserved for a key of readings or results; choose another name.")
 
 
 @cache
 def zone_names() -> frozenset[str]:
-    # Looked for in the file system.
     return frozenset(available_timezones())
 
 
@@ -47,18 +46,18 @@ def known_zone(name: str) -> None:
 
 
 class DeviceProfile(models.Model):
-    """What a kind of device measures. A device's values stand in the order of these channels."""
+    """A kind of device. Its channels give the stored values of a reading their order and meaning."""
 
     name = models.SlugField(max_length=50, unique=True)
     description = models.CharField(max_length=200, blank=True)
     allows_future = models.BooleanField(
-        default=False, help_text="Take stamps more than 5 minutes ahead, as of forecasts."
+        default=False, help_text="Accept timestamps over 5 minutes ahead, as of forecasts."
     )
     expected_interval_seconds = models.FloatField(
         null=True,
         blank=True,
         validators=[MinValueValidator(0.000_001), MaxValueValidator(366 * 86400)],
-        help_text="Between two readings, for coverage; empty: each device's own rhythm.",
+        help_text="Interval of readings, for coverage. Empty: each device's median interval.",
     )
 
     class Meta:
@@ -77,14 +76,14 @@ class DeviceProfile(models.Model):
 
 
 class Channel(models.Model):
-    """One number of a reading: a gauge goes up and down, a counter only up until it is reset."""
+    """One value of a reading. A gauge rises and falls; a counter only rises, until it is reset."""
 
     class Kind(models.TextChoices):
         GAUGE = "gauge"
         COUNTER = "counter"
 
     profile = models.ForeignKey(DeviceProfile, models.CASCADE, related_name="channels")
-    position = models.PositiveSmallIntegerField(help_text="Its place in the stored values, from 0.")
+    position = models.PositiveSmallIntegerField(help_text="Position among the stored values, from 0.")
     name = models.CharField(
         max_length=50, validators=[RegexValidator(r"\A[A-Za-z][A-Za-z0-9_]*\Z"), not_reserved]
     )
@@ -111,7 +110,7 @@ class Channel(models.Model):
 
 class DeviceQuerySet(models.QuerySet):
     def visible_to(self, user: Any) -> Self:
-        """Every device for admin and staff, one's own for an owner, none for a stranger."""
+        """All devices for admin and staff, their own for an owner, none without authentication."""
         if not user.is_authenticated:
             return self.none()
         return self if user.is_staff else self.filter(owner=user)
@@ -120,7 +119,7 @@ class DeviceQuerySet(models.QuerySet):
         return self.select_related("owner", "profile").prefetch_related("profile__channels")
 
     def matching(self, text: str) -> Self:
-        """A part of the name, the external id or the owner's login, or a whole id."""
+        """Devices whose name, external id or owner's login contains the text, or whose id it is."""
         found = Q(name__icontains=text) | Q(external_id__icontains=text) | Q(owner__login__icontains=text)
         with suppress(ValueError):
             found |= Q(uuid=uuid.UUID(text))
@@ -128,7 +127,7 @@ class DeviceQuerySet(models.QuerySet):
 
 
 class Device(models.Model):
-    """A sender of readings. Readings carry the small integer `id`; outside it is known by its `uuid`."""
+    """A sender of readings. Readings store its integer `id`; the API and pages show its `uuid`."""
 
     id = models.AutoField(primary_key=True)
     uuid = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
@@ -136,10 +135,10 @@ class Device(models.Model):
     profile = models.ForeignKey(DeviceProfile, models.PROTECT, related_name="devices")
     name = models.CharField(max_length=200, blank=True)
     external_id = models.CharField(
-        max_length=255, null=True, blank=True, help_text="The sender's own name for it."
+        max_length=255, null=True, blank=True, help_text="The sender's own name for the device."
     )
     time_zone = models.CharField(
-        max_length=64, default="UTC", validators=[known_zone], help_text="For stamps without an offset."
+        max_length=64, default="UTC", validators=[known_zone], help_text="For timestamps without an offset."
     )
     is_active = models.BooleanField("active", default=True, help_text="An inactive device may not post.")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -168,7 +167,7 @@ class Device(models.Model):
         return list(self.profile.channels.all())
 
     def rotate_key(self, *, overlap: timedelta) -> tuple["DeviceKey", str]:
-        """Issue a key; those before it end when `overlap` has passed. Returns the key and its text."""
+        """Issue a key and let older ones expire after `overlap`. Return the new key and its text."""
         ending = timezone.now() + overlap
         older = self.keys.filter(Q(expires_at=None) | Q(expires_at__gt=ending), revoked_at=None)
         older.update(expires_at=ending)
@@ -179,17 +178,17 @@ class Device(models.Model):
         return storage.current().page([self.pk], Period(), limit=limit)
 
     def clear(self) -> None:
-        """Delete all readings at once: whoever asks afterwards sees none of them."""
+        """Delete all readings immediately: no later query sees any of them."""
         storage.current().clear(self.pk)
 
     def erase(self) -> None:
-        """Forget the device at once; its readings are out of sight with it and deleted in the background."""
+        """Delete the device; its readings disappear with it and are deleted in the background."""
         Erasure.objects.create(device_id=self.pk)
         self.delete()
 
 
 class DeviceKey(Credential):
-    """What a device sends as `Authorization: Device …`: good for posting its own readings only."""
+    """A device's credential, sent as `Authorization: Device …`. It only allows posting its own readings."""
 
     KIND = "pld"
 
@@ -197,7 +196,7 @@ class DeviceKey(Credential):
 
 
 class Erasure(models.Model):
-    """An erased device's number: its readings are still to be deleted."""
+    """The id of an erased device whose readings are still to be deleted."""
 
     device_id = models.IntegerField(primary_key=True)
     asked_at = models.DateTimeField(default=timezone.now)
@@ -211,29 +210,26 @@ class ExclusionQuerySet(models.QuerySet):
         return self.filter(lifted_at=None)
 
     def touching(self, period: Period) -> Self:
-        """Those that are about some of the period."""
+        """Exclusions that overlap the period."""
         found = self if period.start is None else self.filter(end_time__gt=period.start)
         return found if period.end is None else found.filter(start_time__lt=period.end)
 
 
 class Exclusion(models.Model):
-    """A rule that statistics leave readings of a device out; `devices.exclusions` alone makes and lifts one.
+    """A rule that leaves readings out of statistics; `devices.exclusions` alone makes and lifts them.
 
-    All readings of the half-open period, late ones too; or with `values` only what has exactly these. Its row
-    is never deleted, only lifted.
+    It covers a half-open period, late readings included, or with `values` only readings with these values.
+    Its row is never deleted.
     """
 
     device = models.ForeignKey(Device, models.CASCADE, related_name="exclusions")
     start_time = models.DateTimeField()
     end_time = models.DateTimeField()
     values = ArrayField(
-        models.FloatField(),
-        null=True,
-        blank=True,
-        help_text="Of a single reading; empty: of the period, all.",
+        models.FloatField(), null=True, blank=True, help_text="Only readings with these values. Empty: all."
     )
     reason = models.CharField(max_length=500)
-    # Logins, as in any log: they stay when the account is gone.
+    # Logins, not references: they outlive the account.
     made_by = models.CharField(max_length=150)
     made_at = models.DateTimeField(default=timezone.now)
     lifted_by = models.CharField(max_length=150, blank=True)
@@ -268,7 +264,7 @@ class Exclusion(models.Model):
 
 
 class IdempotencyKey(models.Model):
-    """The first use of a sender's Idempotency-Key: written in the transaction that stores its readings."""
+    """A used Idempotency-Key, stored in the same transaction as the readings sent with it."""
 
     pk = models.CompositePrimaryKey("holder", "key")
     holder = models.CharField(max_length=30)
@@ -282,12 +278,12 @@ class IdempotencyKey(models.Model):
 
 
 class Import(models.Model):
-    """How far a file of readings is stored: changed only in the transaction that stores its next lines."""
+    """The progress of a file's import, updated in the transactions that store the file's lines."""
 
     name = models.CharField("file", max_length=255)
-    digest = models.CharField("SHA-256", max_length=64, help_text="Of the file's content.")
+    digest = models.CharField("SHA-256", max_length=64, help_text="SHA-256 of the file's content.")
     options = models.CharField(
-        max_length=100, help_text="How it was read: the same otherwise is another import."
+        max_length=100, help_text="Options: the same file with other options is another import."
     )
     line = models.BigIntegerField("lines done", default=0)
     position = models.BigIntegerField("bytes done", default=0)
@@ -305,10 +301,7 @@ class Import(models.Model):
 
 
 class Reading(models.Model):
-    """A row of the readings table, for Django admin. Everything else goes through `devices.storage`.
-
-    The table has no key at all: two readings with the same stamp are two readings, and nothing looks one up.
-    """
+    """A row of the readings table, for Django admin only. Readings may repeat, so the table has no key."""
 
     time = models.DateTimeField(primary_key=True)
     device = models.ForeignKey(
@@ -324,7 +317,7 @@ class Reading(models.Model):
 
 
 class Segment(models.Model):
-    """Derived: a row of sorted readings. `devices.storage.postgresql` writes and reads it, in SQL."""
+    """Sorted readings in one row, derived from the readings. Only `devices.storage.postgresql` uses it."""
 
     id = models.BigAutoField(primary_key=True)
     device_id = models.IntegerField()
@@ -338,7 +331,7 @@ class Segment(models.Model):
 
 
 class Change(models.Model):
-    """An entry of the change log, which has no key and is `devices.storage.change_log`'s alone."""
+    """An entry of the change log, a table without a key. Only `devices.storage.change_log` uses it."""
 
     first_time = models.DateTimeField(primary_key=True)
     device_id = models.IntegerField()
@@ -348,7 +341,7 @@ class Change(models.Model):
 
 
 class Rollup(models.Model):
-    """When `segment_schedule` looks at a device again."""
+    """The time of the next check of a device by `devices.storage.postgresql.segment_schedule`."""
 
     device_id = models.IntegerField(primary_key=True)
     next_check = models.DateTimeField()

@@ -1,4 +1,4 @@
-"""Lists of readings for the API: paged by keyset, newest first, whatever the number of devices."""
+"""API of stored readings: pages by keyset, newest first, at the same cost for any number of devices."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import UTC, datetime, tzinfo
@@ -25,11 +25,13 @@ READING = {"device_id": "0b5f9c1e-6f53-4d3e-9d0e-1d1f6c2b7a10", "timestamp": "20
 READING_LIST = {
     "parameters": [
         OpenApiParameter(
-            "start", OpenApiTypes.DATETIME, description="From here on; naive: the device's zone."
+            "start",
+            OpenApiTypes.DATETIME,
+            description="Start, inclusive; the device's time zone if it has no offset.",
         ),
-        OpenApiParameter("end", OpenApiTypes.DATETIME, description="Before this."),
-        OpenApiParameter("limit", int, description="1 to 1000; 100 if left out."),
-        OpenApiParameter("cursor", str, description="From the `Link` header of the page before."),
+        OpenApiParameter("end", OpenApiTypes.DATETIME, description="End, exclusive."),
+        OpenApiParameter("limit", int, description="Readings per page, 1 to 1000 (default 100)."),
+        OpenApiParameter("cursor", str, description="Cursor from the `Link` header of the previous page."),
     ],
     "responses": {200: OpenApiTypes.OBJECT},
     "examples": [OpenApiExample("Readings", [READING | {"x": 1.0, "y": 2.0, "z": 3.0}])],
@@ -49,10 +51,10 @@ class SensorStatistics(APIView):
         ],
     )
     def get(self, request: Request, sensor: str) -> Response:
-        """Count, average and largest stamp of a sensor.
+        """Get the count, average and latest timestamp of a sensor.
 
-        Right at once after a post was answered, through every process; excluded readings are left out. Of an
-        unknown sensor null, 0 and 0.0.
+        Includes every reading whose post has been answered, whichever process took it. Excluded readings are
+        left out. An unknown sensor has null, 0 and 0.0.
         """
         device = sensor_device(request, sensor_name(request, sensor))
         if device is None:
@@ -63,7 +65,7 @@ class SensorStatistics(APIView):
 
     @extend_schema(operation_id="sensor_clear", responses={204: None}, examples=DONE_EXAMPLE)
     def delete(self, request: Request, sensor: str) -> Response:
-        """Delete all readings of a sensor; later ones start from zero."""
+        """Delete all readings of a sensor; it starts again from zero."""
         device = sensor_device(request, sensor_name(request, sensor))
         if device is not None:
             device.clear()
@@ -75,7 +77,7 @@ class ReadingList(APIView):
 
     @extend_schema(operation_id="reading_list", **READING_LIST)
     def get(self, request: Request) -> Response:
-        """List the readings of every device that you may see, newest first."""
+        """List the readings of all devices that you may see, newest first."""
         return reading_page(request, Device.objects.visible_to(request.user), UTC)
 
 
@@ -90,14 +92,14 @@ class DeviceReadingList(APIView):
 
 
 def sensor_name(request: Request, path: str) -> str:
-    """A slash at the end is the path's, as on every route, unless it came as %2F: then it is the sensor's."""
+    """Drop a trailing slash, optional on every route; one sent as %2F belongs to the sensor's name."""
     scope = request.META.get("asgi.scope")
-    is_ours = scope is None or scope["raw_path"].endswith(b"/")
-    return path.removesuffix("/") if is_ours else path
+    is_literal = scope is None or scope["raw_path"].endswith(b"/")
+    return path.removesuffix("/") if is_literal else path
 
 
 def sensor_device(request: Request, sensor: str) -> Device | None:
-    """The asker's own device of this external id; staff without one get that of the owner who was first."""
+    """The user's own device with this external id, else the oldest such device that they may see."""
     if "\0" in sensor:
         return None
     found = Device.objects.visible_to(request.user).with_channels()
@@ -110,12 +112,12 @@ MAX_LIMIT = 1000
 
 
 def reading_page(request: Request, devices: DeviceQuerySet, zone: tzinfo) -> Response:
-    """One page of the devices' readings with `Link` to the next; naive bounds are read in `zone`."""
+    """Answer one page of the devices' readings, with `Link` to the next; bounds default to `zone`."""
     period = asked_period(request, zone)
-    limit = asked_limit(request)
+    limit = requested_limit(request)
     after = decode_cursor(request.query_params["cursor"]) if "cursor" in request.query_params else None
     ids = list(devices.values_list("pk", flat=True))
-    # One more than asked for tells whether there is a next page.
+    # One row more than `limit` shows whether there is a next page.
     rows = storage.current().page(ids, period, limit=limit + 1, after=after)
     shown = rows[:limit]
     by_id = devices.with_channels().in_bulk({row.device_id for row in shown})
@@ -123,7 +125,7 @@ def reading_page(request: Request, devices: DeviceQuerySet, zone: tzinfo) -> Res
     links = [f'<{remove_query_param(url, "cursor")}>; rel="first"']
     if len(rows) > limit:
         links.append(f'<{replace_query_param(url, "cursor", encode_cursor(shown[-1].position))}>; rel="next"')
-    # A device may have been erased since, and its readings with it.
+    # A device may have been erased since the query.
     body = [listed_reading(row, by_id[row.device_id]) for row in shown if row.device_id in by_id]
     return Response(body, headers={"Link": ", ".join(links)})
 
@@ -135,7 +137,7 @@ def asked_period(request: Request, zone: tzinfo) -> Period:
         raise ValidationError({error.field: str(error)}) from error
 
 
-def asked_limit(request: Request) -> int:
+def requested_limit(request: Request) -> int:
     text = request.query_params.get("limit", str(DEFAULT_LIMIT))
     if not (text.isascii() and text.isdigit() and len(text) < 5 and 1 <= int(text) <= MAX_LIMIT):
         raise ValidationError({"limit": f"Must be a whole number from 1 to {MAX_LIMIT}."})
@@ -156,8 +158,8 @@ def decode_cursor(text: str) -> Position:
     try:
         cursor = msgspec.msgpack.decode(urlsafe_b64decode(text + "=" * (-len(text) % 4)), type=Cursor)
         if not storage.current().is_place(cursor.place):
-            raise ValueError("no place")
-        # PostgreSQL knows no offset of 16 hours or more.
+            raise ValueError("invalid place")
+        # PostgreSQL rejects offsets of 16 hours or more.
         return Position(cursor.time.astimezone(UTC), cursor.device_id, cursor.place)
     except (ValueError, OverflowError, msgspec.DecodeError) as error:
         raise ValidationError({"cursor": "Not a cursor of this list."}) from error

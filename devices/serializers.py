@@ -1,4 +1,3 @@
-import math
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -10,11 +9,8 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
-from devices import exclusions
-from devices.exclusions import Extent, NoSuchReading
-from devices.models import Channel, Device, DeviceKey, DeviceProfile, Exclusion, known_zone
+from devices.models import Channel, Device, DeviceKey, DeviceProfile, known_zone
 from devices.storage.interface import StoredReading
-from devices.timeline.periods import BadStamp, parse_stamp
 from users.models import User
 from users.serializers import Stamp, StrictFields, Text, TrueOrFalse, WholeNumber
 
@@ -36,13 +32,15 @@ EXAMPLE_DEVICE = {
 
 
 class ChannelSerializer(serializers.ModelSerializer):
+    """One value of a reading."""
+
     class Meta:
         model = Channel
         fields = ("name", "unit", "kind", "minimum", "maximum")
 
 
 class OwnerField(serializers.Field):
-    """A user's id; one that the asker may not see is 404, as an unknown one is."""
+    """A user's id. Raises Http404 for a user whom the requester may not see, as for an unknown one."""
 
     def to_internal_value(self, data: Any) -> User:
         if isinstance(data, bool) or not isinstance(data, int):
@@ -69,8 +67,9 @@ class OwnerField(serializers.Field):
     ]
 )
 class DeviceSerializer(StrictFields, serializers.ModelSerializer):
-    """The context's `latest` maps a device's integer id to its last reading."""
+    """A sender of readings, with its channels and its last reading."""
 
+    # Needs the context's `latest`, which maps a device's integer id to its last reading.
     id = serializers.UUIDField(source="uuid", read_only=True)
     user_id = extend_schema_field(OpenApiTypes.INT)(OwnerField)(source="owner")
     name = Text(max_length=200, required=False, allow_blank=True)
@@ -119,7 +118,9 @@ class DeviceSerializer(StrictFields, serializers.ModelSerializer):
                 {"external_id": "The owner has a device with this external id."}
             )
         if device and fields.get("profile", device.profile) != device.profile:
-            raise serializers.ValidationError({"profile": "A device keeps its profile; register another."})
+            raise serializers.ValidationError(
+                {"profile": "A device's profile can't change; register a new device."}
+            )
         return fields
 
     def create(self, fields: dict) -> Device:
@@ -144,6 +145,8 @@ class DeviceSerializer(StrictFields, serializers.ModelSerializer):
     ]
 )
 class DeviceKeySerializer(StrictFields, serializers.ModelSerializer):
+    """A device's key, without its secret."""
+
     overlap_seconds = WholeNumber(
         min_value=0,
         max_value=30 * 86400,
@@ -158,137 +161,8 @@ class DeviceKeySerializer(StrictFields, serializers.ModelSerializer):
         read_only_fields = ("prefix", "created_at", "expires_at", "revoked_at", "last_used_at")
 
 
-class ZonedStamp(Text):
-    """ISO 8601; one without an offset is read in the zone of the context's `device`."""
-
-    def to_internal_value(self, data: Any) -> datetime:
-        return zoned_stamp(super().to_internal_value(data), self.context["device"])
-
-    def to_representation(self, time: datetime) -> str:
-        return stamp_text(time)
-
-
-def zoned_stamp(data: Any, device: Device) -> datetime:
-    if not isinstance(data, str):
-        raise serializers.ValidationError("Must be a string.")
-    try:
-        return parse_stamp(data, device.zone)[0]
-    except BadStamp as error:
-        raise serializers.ValidationError(str(error)) from error
-
-
-@extend_schema_field(OpenApiTypes.OBJECT)
-class ReadingField(serializers.Field):
-    """One stored reading of the context's `device`: `timestamp` and a number for each channel."""
-
-    def to_internal_value(self, data: Any) -> Extent:
-        if not isinstance(data, dict):
-            raise serializers.ValidationError("Must be an object.")
-        device = self.context["device"]
-        names = [channel.name for channel in device.channels]
-        errors = dict.fromkeys(sorted(set(data) - {"timestamp", *names}), "Unknown field.")
-        errors |= {name: "Must be a finite number." for name in names if not is_finite(data.get(name))}
-        try:
-            time = zoned_stamp(data.get("timestamp"), device)
-        except serializers.ValidationError as error:
-            errors["timestamp"] = error.detail
-        if errors:
-            raise serializers.ValidationError(errors)
-        try:
-            return exclusions.of_reading(device, time, [float(data[name]) for name in names])
-        except NoSuchReading as error:
-            raise serializers.ValidationError(str(error)) from error
-
-
-def is_finite(data: Any) -> bool:
-    """Whether it is a number that a double can hold."""
-    try:
-        return isinstance(data, int | float) and not isinstance(data, bool) and math.isfinite(data)
-    except OverflowError:
-        return False
-
-
-EXAMPLE_EXCLUSION = {
-    "id": 12,
-    "device_id": EXAMPLE_DEVICE["id"],
-    "start": "2026-11-20T08:00:00Z",
-    "end": "2026-11-20T09:30:00Z",
-    "reading": None,
-    "reason": "Sensor was being cleaned",
-    "active": True,
-    "made_by": "ada",
-    "made_at": "2026-11-21T09:30:00Z",
-    "lifted_by": None,
-    "lifted_at": None,
-}
-
-
-@extend_schema_serializer(
-    examples=[
-        OpenApiExample(
-            "Period",
-            {name: EXAMPLE_EXCLUSION[name] for name in ("start", "end", "reason")},
-            request_only=True,
-        ),
-        OpenApiExample(
-            "Single reading",
-            {
-                "reading": {"timestamp": "2026-11-20T08:00:00Z", "x": 1.0, "y": 2.0, "z": 3e9},
-                "reason": "Spike",
-            },
-            request_only=True,
-        ),
-        OpenApiExample("Exclusion", EXAMPLE_EXCLUSION, response_only=True, status_codes=["200", "201"]),
-    ]
-)
-class ExclusionSerializer(StrictFields, serializers.ModelSerializer):
-    """In: `start` and `end`, or `reading`. The context's `device` is the one that it is of."""
-
-    device_id = serializers.SerializerMethodField()
-    start = ZonedStamp(source="start_time", required=False)
-    end = ZonedStamp(source="end_time", required=False)
-    reading = ReadingField(required=False, allow_null=True, write_only=True)
-    reason = Text(max_length=500)
-    active = serializers.BooleanField(source="is_in_force", read_only=True)
-    lifted_by = serializers.SerializerMethodField()
-
-    class Meta:
-        model = Exclusion
-        fields = tuple(EXAMPLE_EXCLUSION)
-        read_only_fields = ("made_by", "made_at", "lifted_at")
-
-    def get_device_id(self, exclusion: Exclusion) -> UUID:
-        return self.context["device"].uuid
-
-    def get_lifted_by(self, exclusion: Exclusion) -> str | None:
-        return exclusion.lifted_by or None
-
-    def to_representation(self, exclusion: Exclusion) -> dict[str, Any]:
-        body = super().to_representation(exclusion)
-        values = exclusion.values
-        reading = values and StoredReading(exclusion.device_id, exclusion.start_time, values, "")
-        return body | {"reading": reading and reading_body(reading, self.context["device"])}
-
-    def validate(self, fields: dict) -> dict:
-        bounds = [fields.get(name) for name in ("start_time", "end_time")]
-        if fields.get("reading"):
-            if any(bounds):
-                raise serializers.ValidationError({"reading": "Name a reading or a period, not both."})
-            return fields
-        missing = [name for name, bound in zip(("start", "end"), bounds, strict=True) if bound is None]
-        if missing:
-            raise serializers.ValidationError(dict.fromkeys(missing, "This field is required."))
-        if bounds[0] >= bounds[1]:
-            raise serializers.ValidationError({"start": "Must be before end."})
-        return fields | {"reading": Extent(*bounds)}
-
-    @property
-    def extent(self) -> Extent:
-        return self.validated_data["reading"]
-
-
 def reading_body(reading: StoredReading, device: Device) -> dict[str, Any]:
-    """A reading as the outside sees it: its stamp and a number for each channel."""
+    """A reading as the API shows it: `timestamp` and a number for each channel."""
     names = (channel.name for channel in device.channels)
     return {"timestamp": stamp_text(reading.time)} | dict(zip(names, reading.values, strict=True))
 

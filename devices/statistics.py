@@ -19,13 +19,12 @@ from devices.storage import change_log
 from devices.storage.interface import (
     GAP_FACTOR,
     MEDIAN,
-    MICROSECONDS_PER_SECOND,
     ChannelFigures,
     ChartSeries,
     Figures,
     FiguresQuery,
 )
-from devices.timeline.instants import from_pg_microseconds, pg_microseconds
+from devices.timeline.instants import MICROSECONDS_PER_SECOND, from_pg_microseconds, pg_microseconds
 from devices.timeline.periods import Period
 from devices.timeline.spans import Span
 

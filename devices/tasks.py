@@ -5,7 +5,7 @@ from devices import maintenance, storage
 from devices.access import credential_changes
 from devices.storage.postgresql import segment_schedule
 
-# Of each minute: the rest is for others.
+# Building segments takes at most this much of each minute, and leaves the rest to other jobs.
 BUILD_SECONDS = 30
 
 

@@ -2,11 +2,12 @@ from django.urls import path, register_converter
 from django.urls.converters import StringConverter
 
 from devices import api, readings_api, views
+from devices.exclusions import api as exclusion_api
 from devices.ingestion import api as ingestion
 
 
 class AnyText(StringConverter):
-    """Slashes and line ends, too."""
+    """Matches any text, including slashes and line ends."""
 
     regex = r"[\s\S]+"
 
@@ -21,10 +22,16 @@ urlpatterns = [
     path("devices/<uuid:uuid>/", api.DeviceDetail.as_view(), name="api-device"),
     path("devices/<uuid:uuid>/keys/", api.KeyList.as_view(), name="api-key-list"),
     path("devices/<uuid:uuid>/keys/<slug:prefix>/", api.KeyDetail.as_view(), name="api-key"),
-    path("devices/<uuid:uuid>/exclusions/", api.ExclusionList.as_view(), name="api-exclusion-list"),
-    path("devices/<uuid:uuid>/exclusions/<int:pk>/", api.ExclusionDetail.as_view(), name="api-exclusion"),
+    path("devices/<uuid:uuid>/exclusions/", exclusion_api.ExclusionList.as_view(), name="api-exclusion-list"),
     path(
-        "devices/<uuid:uuid>/exclusions/<int:pk>/lift", api.ExclusionLift.as_view(), name="api-exclusion-lift"
+        "devices/<uuid:uuid>/exclusions/<int:pk>/",
+        exclusion_api.ExclusionDetail.as_view(),
+        name="api-exclusion",
+    ),
+    path(
+        "devices/<uuid:uuid>/exclusions/<int:pk>/lift",
+        exclusion_api.ExclusionLift.as_view(),
+        name="api-exclusion-lift",
     ),
     path("data", ingestion.SensorData.as_view(), name="api-sensor-data"),
     path("statistics/<any:sensor>", readings_api.SensorStatistics.as_view(), name="api-sensor-statistics"),

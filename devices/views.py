@@ -23,7 +23,7 @@ PAGE_SIZE = 50
 
 
 def device_list(request: HttpRequest) -> HttpResponse:
-    """Devices with search, online or not, and the last reading of each."""
+    """List devices with search, their state and their last readings."""
     search = DeviceFilter(request.GET, Device.objects.visible_to(request.user).with_channels())
     page = Paginator(search.qs, PAGE_SIZE).get_page(request.GET.get("page"))
     latest = storage.current().latest([device.pk for device in page])
@@ -47,16 +47,16 @@ def device_row(device: Device, reading: StoredReading | None) -> dict[str, Any]:
 
 
 def channel_values(device: Device, reading: StoredReading | None) -> list[tuple[Channel, float | None]]:
-    """Each channel with its value in the reading; None where there is no reading."""
+    """Pair each channel with its value, or with None if there is no reading."""
     channels = device.channels
     return list(zip(channels, reading.values if reading else [None] * len(channels), strict=True))
 
 
-# The check is `import_page`'s: it reads the body, which is large, and not everybody's.
+# `import_page` checks the CSRF token: the check reads the large body, so the permission comes first.
 @csrf_exempt
 @require_http_methods(["GET", "POST"])
 def import_readings(request: HttpRequest) -> HttpResponse:
-    """Staff upload a file of readings; the answer comes when it is stored."""
+    """Import an uploaded file of readings (staff only); answer when it is stored."""
     require_staff(request)
     request.upload_handlers = [TemporaryFileUploadHandler(request)]
     return import_page(request)
@@ -77,7 +77,7 @@ def import_page(request: HttpRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 def exclusion_list(request: HttpRequest, uuid: UUID) -> HttpResponse:
-    """What is left out of a device's statistics, and why; staff exclude more, a period or `?reading=`."""
+    """List a device's exclusions; staff also exclude a period, or one reading given by `?reading=`."""
     device = get_object_or_404(Device.objects.visible_to(request.user).with_channels(), uuid=uuid)
     form = ExclusionForm(
         request.POST or None, initial={"reading": request.GET.get("reading", "")}, device=device
@@ -95,7 +95,7 @@ def exclusion_list(request: HttpRequest, uuid: UUID) -> HttpResponse:
 
 @require_POST
 def lift_exclusion(request: HttpRequest, uuid: UUID, pk: int) -> HttpResponse:
-    """The readings count again; the exclusion stays in the list."""
+    """Lift an exclusion (staff only): its readings count again, and it stays in the list."""
     device = get_object_or_404(Device.objects.visible_to(request.user), uuid=uuid)
     require_staff(request)
     exclusion = get_object_or_404(device.exclusions, pk=pk)

@@ -1,15 +1,15 @@
-"""Load for a running portal: devices that post, and people who ask for statistics.
+"""Load test of a running portal: devices post readings, and owners ask for statistics.
 
     locust -f locust/locustfile.py --host http://127.0.0.1:8080
 
-`Owner` alone does everything; `Writer` alone only posts, two readings a second each, whatever the answers
-take: 500 of them offer 1,000 a second. Without a name it is both kinds.
+`Owner` does everything. `Writer` only posts two readings a second, however long the answers take: 500 writers
+offer 1,000 readings a second. Without a name, locust runs both kinds.
 
     locust -f locust/locustfile.py Writer --headless --users 500 --spawn-rate 25 --run-time 2m --reset-stats
 
-A portal that is not a demo needs an admin's token in PLUMBLINE_TOKEN (`manage.py create_token LOGIN`). What
-the run registers stays: its users are called load-…, and `DELETE /users/{id}/?purge=true` erases one with all
-data. Every answer but the expected one is a failure; a run without the web page then ends with code 1.
+Outside demo mode set PLUMBLINE_TOKEN to an admin's token (`manage.py create_token LOGIN`). The users that a
+run registers stay; they are called load-…, and `DELETE /users/{id}/?purge=true` erases one with all its data.
+Every unexpected answer is a failure; a headless run then ends with code 1.
 """
 
 import os
@@ -31,18 +31,18 @@ POLL_SECONDS = 0.2
 
 
 class Unexpected(Exception):
-    """The portal's result is not about what was posted."""
+    """The portal's result does not match the readings posted."""
 
 
 class Owner(FastHttpUser):
-    """An owner whose devices post about a reading a second, and who looks at the statistics now and then."""
+    """An owner whose DEVICES devices each post about a reading a second; sometimes asks for statistics."""
 
     host = "http://127.0.0.1:8080"
     wait_time = between(0.5 / DEVICES, 1.5 / DEVICES)
 
     def on_start(self) -> None:
         self.register()
-        # However short the run, it sees the whole line once.
+        # Even a short run posts and analyses once.
         self.post_reading()
         self.analyse_all_devices()
 
@@ -95,10 +95,10 @@ class Owner(FastHttpUser):
         self.check_count(result["aggregate"]["x"]["count"], sum(self.posted.values()))
 
     def any_device(self) -> dict:
-        return random.choice(self.devices)  # noqa: S311  load, no secret
+        return random.choice(self.devices)  # noqa: S311  not a secret
 
     def analyse(self, path: str, name: str) -> dict:
-        """Ask, wait and return the result; the time until it is there is a figure of its own."""
+        """Ask for an analysis, wait for its result and return it; the whole time is recorded separately."""
         started = time.perf_counter()
         run = self.ask("POST", path, 202, {}, name=name)
         task_path = f"/tasks/{run['task_id']}/"
@@ -110,12 +110,12 @@ class Owner(FastHttpUser):
         return run["result"]
 
     def check_count(self, found: int, posted: int) -> None:
-        """Nobody else posts for these devices: each reading that was answered is in the result."""
+        """Record a failure unless the result has every acknowledged reading; nobody else posts for them."""
         fault = None if found == posted else Unexpected(f"{found} readings in the result, {posted} posted")
         self.record("every reading counted", 0, fault)
 
     def ask(self, method: str, path: str, expected: int, body: Any = None, **options: Any) -> Any:
-        """The answer's JSON. Any other status is a failure and ends this user."""
+        """Send a request and return the answer's JSON. Another status is a failure and ends this user."""
         options = {"headers": AS_ADMIN, **options}
         with self.client.request(method, path, json=body, catch_response=True, **options) as response:
             if response.status_code == expected:
@@ -124,7 +124,7 @@ class Owner(FastHttpUser):
         raise StopUser
 
     def record(self, name: str, seconds: float, fault: Exception | None) -> None:
-        """A line of our own in locust's tables; a fault ends this user."""
+        """Add a line to locust's tables; a fault ends this user."""
         self.environment.events.request.fire(
             request_type="CHECK",
             name=name,
@@ -146,5 +146,5 @@ class Writer(Owner):
         self.register()
 
 
-# Within the class they would be added to Owner's.
+# Set outside the class: inside, locust would add them to those of Owner.
 Writer.tasks = [Owner.post_reading]

@@ -3,19 +3,44 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import Group
+from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.functional import cached_property
 
 from users.forms import NewUserForm, TokenForm
 from users.models import Credential, Role, Token, User
 
-# Rights follow from the role alone.
+# Permissions follow from the role alone.
 admin.site.unregister(Group)
 
 
+class ReadOnlyAdmin(admin.ModelAdmin):
+    """Rows that nobody adds, changes or deletes in Django admin."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class UncountedPaginator(Paginator):
+    """Offers pages up to MAX_ROWS: counting all readings or logs may take seconds."""
+
+    MAX_ROWS = 10_000
+
+    @cached_property
+    def count(self) -> int:
+        return self.object_list.values("pk")[: self.MAX_ROWS].count()
+
+
 class HolderAdmin(admin.ModelAdmin):
-    """Of what holds credentials: they can't be deleted by themselves, but go with their holder."""
+    """Holders of credentials: deleting one deletes its credentials, which can't be deleted alone."""
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple:
         names = {model._meta.verbose_name for model in Credential.__subclasses__()}
@@ -25,7 +50,7 @@ class HolderAdmin(admin.ModelAdmin):
 
 @admin.register(User)
 class PlumblineUserAdmin(HolderAdmin, UserAdmin):
-    """Passwords, search and lists as in Django's own; rights come from the role."""
+    """Django's own admin of users, with a role in place of groups and permissions."""
 
     add_form = NewUserForm
     list_display = ("login", "name", "email", "role", "is_active", "last_login")
@@ -37,7 +62,7 @@ class PlumblineUserAdmin(HolderAdmin, UserAdmin):
     fieldsets = (
         (None, {"fields": ("login", "password")}),
         ("Person", {"fields": ("name", "email")}),
-        ("Rights", {"fields": ("role", "is_active")}),
+        ("Permissions", {"fields": ("role", "is_active")}),
         ("Dates", {"fields": ("last_login", "created_at")}),
     )
     add_fieldsets = (
@@ -45,16 +70,16 @@ class PlumblineUserAdmin(HolderAdmin, UserAdmin):
     )
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple:
-        """The last active admin is protected: the pages then offer no deletion, and refuse it."""
+        """Protect the last active admin: the pages then neither offer nor accept the deletion."""
         deleted, counts, forbidden, protected = super().get_deleted_objects(objs, request)
         admins = User.objects.filter(role=Role.ADMIN, is_active=True)
         if not admins.exclude(pk__in=[user.pk for user in objs]).exists():
-            protected = [*protected, "The last active admin must stay one."]
+            protected = [*protected, "The last active admin can't be deleted."]
         return deleted, counts, forbidden, protected
 
 
 class CredentialAdmin(admin.ModelAdmin):
-    """Shows a new credential's text once; afterwards it can only be revoked."""
+    """Shows a new credential's text once; afterwards the credential can only be revoked."""
 
     actions = ("revoke",)
     list_display = ("prefix", "holder", "created_at", "expires_at", "last_used_at", "revoked_at")
@@ -68,10 +93,10 @@ class CredentialAdmin(admin.ModelAdmin):
             return super().save_model(request, obj, form, change)
         issued, text = type(obj).issue(**form.cleaned_data)
         obj.__dict__.update(issued.__dict__)
-        messages.warning(request, f"Copy it now, it is not shown again: {text}")
+        messages.warning(request, f"Copy this credential now; it will not be shown again: {text}")
         return None
 
-    @admin.action(description="Revoke at once")
+    @admin.action(description="Revoke selected credentials")
     def revoke(self, request: HttpRequest, credentials: QuerySet) -> None:
         count = credentials.filter(revoked_at=None).update(revoked_at=timezone.now())
         messages.success(request, f"Revoked: {count}.")

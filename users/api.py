@@ -14,7 +14,7 @@ from users.filters import UserFilter
 from users.models import Role, Token, User
 from users.serializers import TokenSerializer, UserSerializer
 
-# By the names of the constraints; the login has a second one, as Django wants a login field to be unique.
+# Fields by the name of their constraint; the login has two, since Django requires a unique login field.
 UNIQUE_FIELDS = {
     "user_email_unique": "email",
     "user_login_unique": "login",
@@ -34,7 +34,7 @@ class UserList(generics.ListCreateAPIView):
     def get(self, request: Request) -> Response:
         """List users.
 
-        Admin and staff see everybody, an owner only himself.
+        Admin and staff see all users, an owner only themselves.
         """
         return self.list(request)
 
@@ -42,7 +42,7 @@ class UserList(generics.ListCreateAPIView):
     def post(self, request: Request) -> Response:
         """Create a user (admin only).
 
-        Without `login` the part of the email before the @ is taken.
+        Without `login`, the part of the email before the @ becomes the login.
         """
         require_admin(request)
         return self.create(request)
@@ -61,7 +61,7 @@ class UserDetail(generics.RetrieveUpdateDestroyAPIView):
         return User.objects.visible_to(self.request.user)
 
     def get_object(self) -> User:
-        # What is changed is read under a lock: of two requests neither may undo what the other did.
+        # Lock the row before reading it, so that two requests cannot undo each other's changes.
         if self.request.method not in SAFE_METHODS:
             lock_admins()
             User.objects.select_for_update().filter(pk=self.kwargs["pk"]).first()
@@ -69,7 +69,7 @@ class UserDetail(generics.RetrieveUpdateDestroyAPIView):
 
     @extend_schema(operation_id="user_read")
     def get(self, request: Request, pk: int) -> Response:
-        """One user."""
+        """Get a user."""
         return self.retrieve(request)
 
     @extend_schema(operation_id="user_change")
@@ -77,7 +77,7 @@ class UserDetail(generics.RetrieveUpdateDestroyAPIView):
     def patch(self, request: Request, pk: int) -> Response:
         """Change a user.
 
-        One may change one's own name and email; an admin may change everything of everybody.
+        Users may change their own name and email; an admin may change every field of every user.
         """
         if pk != request.user.pk:
             self.get_object()
@@ -89,15 +89,15 @@ class UserDetail(generics.RetrieveUpdateDestroyAPIView):
 
     @extend_schema(
         operation_id="user_delete",
-        parameters=[OpenApiParameter("purge", bool, description="Erase devices and readings too.")],
+        parameters=[OpenApiParameter("purge", bool, description="Also erase devices and readings.")],
         examples=[OpenApiExample("Deleted", None, status_codes=["204"])],
     )
     @transaction.atomic
     def delete(self, request: Request, pk: int) -> Response:
         """Delete a user (admin only).
 
-        A user with devices is deactivated, and nothing of theirs is lost. With `purge=true` the user, the
-        devices and all their readings are erased.
+        A user with devices is only deactivated, and all data stay. `purge=true` erases the user, the devices
+        and all their readings.
         """
         user = self.get_object()
         require_admin(request)
@@ -106,7 +106,7 @@ class UserDetail(generics.RetrieveUpdateDestroyAPIView):
             raise ValidationError({"purge": "Must be true or false."})
         if user.is_last_admin():
             raise ValidationError("The last active admin can't be deleted.")
-        user.leave(purge=purge == "true")
+        user.delete_or_deactivate(purge=purge == "true")
         return Response(status=204)
 
 
@@ -116,7 +116,7 @@ class TokenList(generics.ListCreateAPIView):
     query_parameters = ()
 
     def holder(self) -> User:
-        """Oneself; an admin may act for everybody."""
+        """Return the user of the path: oneself, or for an admin anybody. Raises PermissionDenied."""
         user = get_object_or_404(User.objects.visible_to(self.request.user), pk=self.kwargs["pk"])
         if user != self.request.user:
             require_admin(self.request)
@@ -142,7 +142,7 @@ class TokenList(generics.ListCreateAPIView):
         ],
     )
     def post(self, request: Request, pk: int) -> Response:
-        """Issue a token; its text is in this answer and nowhere else."""
+        """Issue a token; only this response contains its text."""
         serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         fields = dict(serializer.validated_data)
@@ -163,7 +163,7 @@ class TokenDetail(generics.GenericAPIView):
         examples=[OpenApiExample("Revoked", None, status_codes=["204"])],
     )
     def delete(self, request: Request, pk: int, prefix: str) -> Response:
-        """Revoke a token at once."""
+        """Revoke a token immediately."""
         user = get_object_or_404(User.objects.visible_to(request.user), pk=pk)
         if user != request.user:
             require_admin(request)
@@ -172,7 +172,7 @@ class TokenDetail(generics.GenericAPIView):
 
 
 def lock_admins() -> None:
-    """Until the end of the transaction nobody else unmakes an admin: two could demote each other."""
+    """Lock all admins until the end of the transaction: otherwise two could demote each other."""
     list(User.objects.filter(role=Role.ADMIN).order_by("pk").select_for_update(no_key=True).values("pk"))
 
 
@@ -182,7 +182,7 @@ def require_admin(request: Request) -> None:
 
 
 def save_or_name_conflict(serializer: UserSerializer) -> None:
-    """Two requests with the same email at the same moment: the database refuses the second."""
+    """Save; turn a violated unique constraint, as by a concurrent request, into a validation error."""
     try:
         with transaction.atomic():
             serializer.save()
@@ -191,6 +191,6 @@ def save_or_name_conflict(serializer: UserSerializer) -> None:
         if field is None:
             raise
         if field == "login" and "login" not in serializer.validated_data:
-            # Another took the login that was made up: each round somebody gets theirs, so this ends.
+            # Another request took the generated login. Each round one request succeeds, so this ends.
             return save_or_name_conflict(serializer)
         raise ValidationError({field: "This value is in use."}) from error

@@ -1,4 +1,4 @@
-"""Who asks: a token in the header, or the session of the portal's own pages."""
+"""Authentication by a token in the header, or by the session of the portal's own pages."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from users.models import Credential, Token, User
 
 
 class CredentialAuthentication(BaseAuthentication):
-    """`Authorization: KEYWORD text`, where the text is a stored credential."""
+    """Authenticates `Authorization: KEYWORD TEXT`, where TEXT is a stored credential."""
 
     keyword = ""
     related = ""
@@ -49,17 +49,17 @@ class TokenAuthentication(CredentialAuthentication):
 
 
 def refuse_foreign_page(request: Request) -> None:
-    """An open demo has no session with a CSRF token; but browsers say whose page it was that sent."""
+    """Refuse changes sent from another site's page, by its Origin: an open demo has no CSRF token."""
     origin = request.META.get("HTTP_ORIGIN")
     if request.method not in SAFE_METHODS and origin and origin.partition("://")[2] != request.get_host():
-        raise PermissionDenied("A page of another site may not change anything here.")
+        raise PermissionDenied("Pages of other sites may not change data here.")
 
 
 class PageSessionAuthentication(SessionAuthentication):
-    """The session of the pages, with their CSRF token; in demo mode, anybody."""
+    """Authenticates by the pages' session and CSRF token; in demo mode it accepts everybody."""
 
     def authenticate(self, request: Request) -> tuple[User, None] | None:
-        # An Authorization header of a scheme that nobody here knows must not fall through to open access.
+        # An Authorization header with an unknown scheme must not fall through to open access.
         if get_authorization_header(request):
             raise AuthenticationFailed("Send `Authorization: Token …` or `Authorization: Device …`.")
         if getattr(request._request, "is_open_demo", False):

@@ -18,9 +18,9 @@ WINDOW_SECONDS = 300
 
 
 class ThrottledBackend(ModelBackend):
-    """Django's own, but after MAX_FAILURES wrong passwords a login is closed to the address for a while.
+    """Refuses a login from an address for WINDOW_SECONDS after MAX_FAILURES wrong passwords.
 
-    Without Redis nothing is counted: people must not be locked out by it.
+    While Redis is away nothing is counted: its outage must not lock people out.
     """
 
     def authenticate(
@@ -28,7 +28,7 @@ class ThrottledBackend(ModelBackend):
     ) -> User | None:
         key = failures_key(request, username or "")
         if failures(key) >= MAX_FAILURES:
-            logger.warning("Too many wrong passwords for %r.", username)
+            logger.warning("Log-in refused after too many wrong passwords for %r.", username)
             raise PermissionDenied
         user = super().authenticate(request, username, password)
         if user is None:
@@ -53,5 +53,5 @@ def note_failure(key: str) -> None:
     try:
         cache.add(key, 0, WINDOW_SECONDS)
         cache.incr(key)
-    except (RedisError, ValueError) as error:  # ValueError: the window ended between the two
+    except (RedisError, ValueError) as error:  # ValueError: the window ended before incr
         logger.warning("A wrong password was not counted: %s", error)

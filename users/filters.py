@@ -9,7 +9,7 @@ from users.models import Role, User, UserQuerySet
 
 @extend_schema_field(OpenApiTypes.BOOL)
 class TrueOrFalseFilter(filters.TypedChoiceFilter):
-    """`true` or `false`; the library's own filter takes anything else as not asked for."""
+    """Accepts `true` and `false` only; the library's own filter ignores other values."""
 
     def __init__(self, **options: Any) -> None:
         values = {"true": True, "false": False}

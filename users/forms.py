@@ -5,7 +5,7 @@ from users.models import Scope, Token, User
 
 
 class NewUserForm(AdminUserCreationForm):
-    """Django admin's form for a new user: with a password, or without for one who only uses tokens."""
+    """Django admin's form for a new user; a user who only uses tokens needs no password."""
 
     class Meta:
         model = User

@@ -1,4 +1,4 @@
-"""People, their roles, and the credentials that people and devices carry."""
+"""Users, their roles, and the credentials of users and devices."""
 
 import hashlib
 import hmac
@@ -29,23 +29,23 @@ class Role(models.TextChoices):
 
 class UserQuerySet(models.QuerySet):
     def visible_to(self, user: Any) -> Self:
-        """Everybody for admin and staff, oneself for an owner, nobody for a stranger."""
+        """All users for admin and staff, only themselves for an owner, none without authentication."""
         if not user.is_authenticated:
             return self.none()
         return self if user.is_staff else self.filter(pk=user.pk)
 
     def matching(self, text: str) -> Self:
-        """A part of the login, the name or the email, whatever the case."""
+        """Users whose login, name or email contains the text, ignoring case."""
         return self.filter(Q(login__icontains=text) | Q(name__icontains=text) | Q(email__icontains=text))
 
 
 class UserManager(BaseUserManager.from_queryset(UserQuerySet)):
     def get_by_natural_key(self, login: str | None) -> "User":
-        # As the constraint has it. `iexact` compares in capitals, where an i without its dot is an i.
+        # Compare as the unique constraint does; `iexact` uses UPPER, for which a dotless i equals an i.
         return self.alias(lowered=Lower("login")).get(lowered=Lower(Value(login)))
 
     def create_user(self, login: str, email: str, password: str | None = None, **fields: Any) -> "User":
-        """Without a password the user cannot log in to the pages until an admin sets one."""
+        """Create a user; without a password they can't log in to the pages until an admin sets one."""
         user = self.model(login=login or self.free_login(email), email=email, **fields)
         user.set_password(password)
         user.save(using=self._db)
@@ -55,7 +55,7 @@ class UserManager(BaseUserManager.from_queryset(UserQuerySet)):
         return self.create_user(login, email, password, role=Role.ADMIN, **fields)
 
     def free_login(self, email: str) -> str:
-        """The part of the address before the @, with a number behind it if somebody has it already."""
+        """Return the part of the email before the @, with a number appended if that login is taken."""
         base = re.sub(r"[^\w.+-]", "-", email.partition("@")[0].lower())[:140] or "user"
         taken = set(self.filter(login__istartswith=base).values_list(Lower("login"), flat=True))
         number = 2
@@ -67,7 +67,7 @@ class UserManager(BaseUserManager.from_queryset(UserQuerySet)):
 
 
 class User(AbstractBaseUser):
-    """A person, or a program that acts for one. Rights follow from the role alone."""
+    """A person, or a program that acts for one. Permissions follow from the role alone."""
 
     login = models.CharField(max_length=150, unique=True, validators=[UnicodeUsernameValidator()])
     name = models.CharField(max_length=200)
@@ -103,7 +103,7 @@ class User(AbstractBaseUser):
 
     @property
     def is_staff(self) -> bool:
-        """May see all data and enter Django admin."""
+        """True if the user may see all data and enter Django admin."""
         return self.is_active and self.role in (Role.ADMIN, Role.STAFF)
 
     is_superuser = is_admin
@@ -112,10 +112,10 @@ class User(AbstractBaseUser):
         super().clean()
         stored = User.objects.filter(pk=self.pk).first() if self.pk else None
         if stored is not None and not self.is_admin and stored.is_last_admin():
-            raise ValidationError("The last active admin must stay one.")
+            raise ValidationError("The last active admin can't be demoted or deactivated.")
 
     def has_perm(self, permission: str, obj: Any = None) -> bool:
-        """Django admin's question: staff may do all but manage users and their tokens."""
+        """Answer Django admin's check: staff may do all but manage users and their tokens."""
         return self.is_admin or (self.is_staff and not permission.startswith(("users.", "auth.")))
 
     def has_perms(self, permissions: Any, obj: Any = None) -> bool:
@@ -125,8 +125,8 @@ class User(AbstractBaseUser):
         return self.has_perm(f"{app_label}.")
 
     @transaction.atomic
-    def leave(self, *, purge: bool = False) -> None:
-        """Erase the user; one who owns something is only deactivated, unless `purge` erases that as well."""
+    def delete_or_deactivate(self, *, purge: bool = False) -> None:
+        """Erase a user who owns nothing, else deactivate them; `purge` also erases all that they own."""
         try:
             self.delete()
         except models.ProtectedError as error:
@@ -144,9 +144,9 @@ class User(AbstractBaseUser):
 
 
 class Credential(models.Model):
-    """A key of which only a keyed hash is stored; its prefix stays visible to tell it from others.
+    """A secret of which only a keyed hash is stored; a visible prefix identifies it.
 
-    The text handed out is `prefix.secret`: 8 hexadecimal digits behind the kind, then 256 random bits.
+    Its text is `prefix.secret`: the KIND with 8 hexadecimal digits, then 256 random bits in base64url.
     """
 
     KIND = ""
@@ -167,19 +167,19 @@ class Credential(models.Model):
 
     @classmethod
     def issue(cls, **fields: Any) -> tuple[Self, str]:
-        """Store a new credential; returns it with its text, which is never to be had again."""
+        """Store a new credential; return it with its text, which can't be recovered later."""
         prefix = f"{cls.KIND}_{secrets.token_hex(4)}"
         text = f"{prefix}.{secrets.token_urlsafe(32)}"
         return cls.objects.create(prefix=prefix, digest=keyed_hash(text), **fields), text
 
     @classmethod
     def find(cls, text: str, now: datetime, *related: str) -> Self | None:
-        """The usable credential that `text` is, or None for an unknown, expired or revoked one."""
+        """Return the credential of this text, or None if it is unknown, expired or revoked."""
         return cls.find_all([text], now, *related).get(text)
 
     @classmethod
     def find_all(cls, texts: Iterable[str], now: datetime, *related: str) -> dict[str, Self]:
-        """Those of the texts that are usable credentials, in one query."""
+        """Map each text of a usable credential to that credential, with one query."""
         texts = {text: text.partition(".")[0][:12] for text in texts}
         stored = cls.objects.select_related(*related).filter(prefix__in=set(texts.values()))
         by_prefix = {credential.prefix: credential for credential in stored}
@@ -194,15 +194,15 @@ class Credential(models.Model):
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
     def note_use(self, now: datetime) -> None:
-        """Keep when it was last used, to the minute: not a write for every request."""
+        """Store the time of use, at most once a minute to save writes."""
         if self.last_used_at is None or self.last_used_at < now - MINUTE:
             self.note_uses([self.pk], now)
 
     @classmethod
     def note_uses(cls, ids: Iterable[int], now: datetime) -> None:
-        """The same of many, in one query."""
+        """Store the time of use of many credentials, with one query."""
         table = connection.ops.quote_name(cls._meta.db_table)
-        # One that somebody is changing is noted next time: nobody's readings wait for their commit.
+        # SKIP LOCKED: posts of readings must not wait for a transaction that is changing a credential.
         with connection.cursor() as cursor:
             cursor.execute(
                 f"""
@@ -220,7 +220,7 @@ class Credential(models.Model):
 
 
 def keyed_hash(text: str) -> str:
-    """HMAC-SHA-256 (RFC 2104) under the pepper; the secrets are random, so no slow hash is needed."""
+    """HMAC-SHA-256 (RFC 2104) with the pepper as key. Secrets are random, so no slow hash is needed."""
     return hmac.new(settings.TOKEN_PEPPER.encode(), text.encode(), hashlib.sha256).hexdigest()
 
 
@@ -235,7 +235,7 @@ def all_scopes() -> list[str]:
 
 
 class Token(Credential):
-    """What a person's program sends as `Authorization: Token …`. It can do no more than its holder."""
+    """A program's credential, sent as `Authorization: Token …`. It allows no more than its user may do."""
 
     KIND = "plt"
 

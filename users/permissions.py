@@ -1,4 +1,4 @@
-"""What a credential allows; which rows it may see is decided by each model's `visible_to`."""
+"""Scopes of credentials. Each model's `visible_to` decides which rows a user may see."""
 
 from typing import Any
 
@@ -10,15 +10,18 @@ from users.models import Scope, Token
 
 
 def require_scope(request: Request, scope: Scope) -> None:
-    """Beside the one that the view asks for anyway. Raises PermissionDenied."""
+    """Require a scope in addition to the view's own. Raises PermissionDenied."""
     if isinstance(request.auth, Token) and scope not in request.auth.scopes:
         raise PermissionDenied(ScopeAllows.message)
 
 
 class ScopeAllows(BasePermission):
-    """The default: a person whose token has the scope. `view.scope` overrides read and write by method."""
+    """The default permission: a user, by session or by a token with the scope of the method.
 
-    message = "This credential does not allow that."
+    `view.scope` overrides it.
+    """
+
+    message = "This credential does not allow this request."
 
     def has_permission(self, request: Request, view: Any) -> bool:
         if not request.user.is_authenticated:

@@ -9,7 +9,7 @@ from users.models import Role, Scope, Token, User
 
 
 class Text(serializers.CharField):
-    """A JSON string; REST framework's own field takes numbers as well."""
+    """A JSON string; REST framework's own field also accepts numbers."""
 
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):
@@ -18,7 +18,7 @@ class Text(serializers.CharField):
 
 
 class WholeNumber(serializers.IntegerField):
-    """A JSON whole number; REST framework's own field takes texts such as "1_000" as well."""
+    """A JSON whole number; REST framework's own field also accepts texts such as "1_000"."""
 
     def to_internal_value(self, data: Any) -> int:
         if isinstance(data, bool) or not isinstance(data, int):
@@ -27,7 +27,7 @@ class WholeNumber(serializers.IntegerField):
 
 
 class TrueOrFalse(serializers.BooleanField):
-    """A JSON boolean; REST framework's own field takes 1, "yes" and more as well."""
+    """A JSON boolean; REST framework's own field also accepts 1, "yes" and more."""
 
     def to_internal_value(self, data: Any) -> bool:
         if not isinstance(data, bool):
@@ -36,15 +36,15 @@ class TrueOrFalse(serializers.BooleanField):
 
 
 class Stamp(serializers.DateTimeField):
-    """Answers are in UTC, and so is what comes without an offset, whatever the portal's zone."""
+    """A timestamp in UTC, and input without an offset is read as UTC, whatever the portal's time zone."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(default_timezone=UTC, **options)
 
 
+# A mixin that refuses keys which can't be set; REST framework ignores them. Without a docstring, because that
+# would be the description of every schema in the OpenAPI document.
 class StrictFields:
-    """Mixed into serializers: a key that cannot be set is an error, not silence."""
-
     serializer_field_mapping = {
         **serializers.ModelSerializer.serializer_field_mapping,
         models.DateTimeField: Stamp,
@@ -78,6 +78,8 @@ class StrictFields:
     ]
 )
 class UserSerializer(StrictFields, serializers.ModelSerializer):
+    """A person, or a program that acts for one."""
+
     name = Text(max_length=200)
     email = serializers.EmailField(max_length=254)
     login = Text(max_length=150, required=False, validators=User._meta.get_field("login").validators)
@@ -102,16 +104,16 @@ class UserSerializer(StrictFields, serializers.ModelSerializer):
         return value
 
     def validate(self, fields: dict) -> dict:
-        asker = self.context["request"].user
+        requester = self.context["request"].user
         guarded = {"role", "is_active", "login"} & set(fields)
-        if self.instance and guarded and not asker.is_admin:
+        if self.instance and guarded and not requester.is_admin:
             shown = {"is_active": "active"}
             raise serializers.ValidationError(
                 {shown.get(name, name): "Only an admin can change this." for name in guarded}
             )
         demoted = fields.get("role", Role.ADMIN) != Role.ADMIN or not fields.get("is_active", True)
         if self.instance and demoted and self.instance.is_last_admin():
-            raise serializers.ValidationError("The last active admin must stay one.")
+            raise serializers.ValidationError("The last active admin can't be demoted or deactivated.")
         return fields
 
     def create(self, fields: dict) -> User:
@@ -137,6 +139,8 @@ class UserSerializer(StrictFields, serializers.ModelSerializer):
     ]
 )
 class TokenSerializer(StrictFields, serializers.ModelSerializer):
+    """A user's API token, without its secret."""
+
     name = Text(max_length=100, required=False)
     scopes = serializers.ListField(child=serializers.ChoiceField(Scope.choices), min_length=1, required=False)
 
@@ -146,14 +150,14 @@ class TokenSerializer(StrictFields, serializers.ModelSerializer):
         read_only_fields = ("prefix", "created_at", "revoked_at", "last_used_at")
 
     def validate_scopes(self, scopes: list[str]) -> list[str]:
-        asking = self.context["request"].auth
-        if isinstance(asking, Token) and set(scopes) - set(asking.scopes):
-            raise serializers.ValidationError("A token can't hand out scopes that it lacks.")
+        issuer = self.context["request"].auth
+        if isinstance(issuer, Token) and set(scopes) - set(issuer.scopes):
+            raise serializers.ValidationError("A token can't grant scopes that it lacks.")
         return sorted(set(scopes))
 
     def validate_expires_at(self, end: datetime | None) -> datetime | None:
-        asking = self.context["request"].auth
-        own_end = asking.expires_at if isinstance(asking, Token) else None
+        issuer = self.context["request"].auth
+        own_end = issuer.expires_at if isinstance(issuer, Token) else None
         if own_end is not None and (end is None or end > own_end):
-            raise serializers.ValidationError("A token can't hand out a longer life than its own.")
+            raise serializers.ValidationError("A token can't issue a token that outlives it.")
         return end

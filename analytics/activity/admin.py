@@ -12,7 +12,7 @@ from users.models import User
 
 
 class ErasingAdmin(admin.ModelAdmin):
-    """Deletes as the API does, so that the events are written."""
+    """Deletes through `erase`, as the API does, so that events are noted."""
 
     def delete_model(self, request: HttpRequest, obj: Blog | Post) -> None:
         obj.erase()
@@ -22,7 +22,7 @@ class ErasingAdmin(admin.ModelAdmin):
             row.erase()
 
     def get_autocomplete_fields(self, request: HttpRequest) -> tuple[str, ...]:
-        # Staff may not search through users: a plain choice for them.
+        # Staff may not search users: they get a plain list.
         people = ("owner", "author")
         return tuple(f for f in self.autocomplete_fields if request.user.is_admin or f not in people)
 
@@ -43,7 +43,7 @@ class PostAdmin(ErasingAdmin):
     autocomplete_fields = ("author", "blog")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Post | None = None) -> tuple[str, ...]:
-        # Its event was written for them.
+        # The event of the post was noted with this blog and author.
         return ("blog", "author") if obj else ()
 
     def save_model(self, request: HttpRequest, obj: Post, form: Any, change: bool) -> None:
@@ -55,13 +55,13 @@ class PostAdmin(ErasingAdmin):
 
 @admin.register(PendingEvent)
 class PendingEventAdmin(LookedAt):
-    """What waits for the activity database: normally nothing."""
+    """Events that wait for the activity database: normally none."""
 
     list_display = ("at", "name", "user_id", "object_id")
 
 
 class LogList(ChangeList):
-    """Logs with the logins of their users, who live in the other database."""
+    """Logs with the logins of their users, which are in the other database."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
@@ -72,16 +72,16 @@ class LogList(ChangeList):
 
 
 class LogAdmin(LookedAt):
-    """The last to come in first; searched by login. Nothing here counts the table."""
+    """Logs, newest first, searched by login. Counting the table would scan it, so nothing does."""
 
     list_display = ("at", "login", "event_type", "object_id")
     list_filter = ("event_type",)
     list_select_related = ("event_type",)
     list_per_page = 100
     search_fields = ("user_id",)
-    search_help_text = "A login, exactly."
+    search_help_text = "The exact login."
     show_full_result_count = False
-    # They count every row of the table.
+    # Facets would count every row of the table.
     show_facets = admin.ShowFacets.NEVER
     paginator = UncountedPaginator
 
@@ -103,7 +103,7 @@ class TypeAdmin(LookedAt):
     list_display = ("name", "id")
 
 
-# In ClickHouse they are no rows of Django's.
+# Logs in ClickHouse have no rows that Django could show.
 if "activity" in settings.DATABASES:
     admin.site.register(Log, LogAdmin)
     admin.site.register([EventType, SpaceType], TypeAdmin)

@@ -1,4 +1,3 @@
-import csv
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from analytics import csv_rows
 from analytics.activity import datasets, storage
 from analytics.activity.events import intake
 from analytics.activity.events.intake import is_text
@@ -20,17 +20,18 @@ from analytics.activity.filters import BlogFilter, PostFilter
 from analytics.activity.models import Blog, Post
 from analytics.activity.serializers import BlogSerializer, PostSerializer
 from devices.api import DONE_EXAMPLE
-from devices.ingestion.api import AlwaysJSON, RawJSON, TooLarge
+from devices.ingestion.api import AlwaysJSON, RawJSON
 from devices.ingestion.decoding import BatchTooLong
 from devices.readings_api import asked_period
 from devices.timeline.periods import Period
+from users.api_errors import TooLarge
 from users.models import User
 
 DATASET = {
     "parameters": [
-        OpenApiParameter("login", str, required=True, description="Whose activity; exactly as it is."),
-        OpenApiParameter("start", OpenApiTypes.DATE, description="From this day on, in the portal's zone."),
-        OpenApiParameter("end", OpenApiTypes.DATE, description="Before this day."),
+        OpenApiParameter("login", str, required=True, description="The person's exact login."),
+        OpenApiParameter("start", OpenApiTypes.DATE, description="First day, in the portal's time zone."),
+        OpenApiParameter("end", OpenApiTypes.DATE, description="Day after the last one."),
         OpenApiParameter("format", str, enum=["json", "csv"], description="`json` if left out."),
     ],
     "responses": {(200, "application/json"): OpenApiTypes.OBJECT, (200, "text/csv"): OpenApiTypes.STR},
@@ -43,24 +44,24 @@ Build = Callable[[User, Period], list[datasets.Row]]
 
 
 class DatasetView(APIView):
-    """Of somebody whom the asker does not see there are no rows, as of somebody who does not exist."""
+    """A dataset of one person. One whom the caller may not see gets no rows, as an unknown one does."""
 
-    # Else `format` would be REST framework's own, and an unknown one 404.
+    # REST framework would read `format` itself, and answer an unknown one by 404.
     content_negotiation_class = AlwaysJSON
     query_parameters = ("login", "start", "end", "format")
 
     def answer(self, request: Request, name: str, columns: Sequence[str], build: Build) -> HttpResponse:
-        asked = request.query_params
-        login, form = asked.get("login", ""), asked.get("format", "json")
+        query = request.query_params
+        login, format_name = query.get("login", ""), query.get("format", "json")
         if not login:
             raise ValidationError({"login": "Is missing."})
-        if form not in ("json", "csv"):
+        if format_name not in ("json", "csv"):
             raise ValidationError({"format": "Must be json or csv."})
         period = asked_period(request, timezone.get_default_timezone())
         users = User.objects.visible_to(request.user)
         user = users.filter(login=login).first() if is_text(login) else None
         rows = build(user, period) if user else []
-        if form == "json":
+        if format_name == "json":
             return Response({"status": "ok", "data": rows})
         return csv_file(name, columns, rows)
 
@@ -74,10 +75,10 @@ class Comments(DatasetView):
         **DATASET,
     )
     def get(self, request: Request) -> HttpResponse:
-        """Whose posts a person commented, and how often.
+        """How often a person commented each post.
 
-        A row for each post, also one's own: most comments first, then by the post's id. Of a post that was
-        deleted header and author are null. Unknown login: no rows.
+        A row for each post, one's own included: most comments first, then by the post's id. A deleted post
+        has null for header and author. An unknown login has no rows.
         """
         return self.answer(request, "comments", datasets.COMMENTS, datasets.comments)
 
@@ -91,18 +92,15 @@ class General(DatasetView):
     def get(self, request: Request) -> HttpResponse:
         """What a person did on each active day.
 
-        Days are those of the portal's zone, ascending. A comment is no blog action; a day of comments only is
-        a row of zeros. Unknown login: no rows.
+        Days are those of the portal's time zone, ascending. A comment is not a blog action: a day with
+        comments only is a row of zeros. An unknown login has no rows.
         """
         return self.answer(request, "general", datasets.GENERAL, datasets.general)
 
 
 def csv_file(name: str, columns: Sequence[str], rows: list[datasets.Row]) -> HttpResponse:
-    response = HttpResponse(content_type="text/csv; charset=utf-8")
+    response = HttpResponse(csv_rows.lines(columns, rows), content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="{name}.csv"'
-    writer = csv.writer(response)
-    writer.writerow(columns)
-    writer.writerows(datasets.csv_row(row.values()) for row in rows)
     return response
 
 
@@ -131,10 +129,10 @@ class Activity(APIView):
     def post(self, request: Request) -> Response:
         """Post up to 10,000 events.
 
-        Good ones are stored, the receipt names the others. `object_id` is the post of a comment, and the blog
-        of a create_post or delete_post. What comes again with the same `id` counts as accepted and is stored
-        once. A stamp without an offset is read in UTC, which the receipt then says. Answered after they are
-        committed.
+        Valid events are stored; the receipt names the others. `object_id` is the post of a comment, or the
+        blog of a create_post or delete_post. An event that is posted again with the same `id` is accepted and
+        stored once. A stamp without an offset is read in UTC, and the receipt says so. The answer is sent
+        after the commit.
         """
         try:
             taken = intake.take_events(request.data or b"", request.user)
@@ -164,7 +162,7 @@ class BlogList(generics.ListCreateAPIView):
     def post(self, request: Request) -> Response:
         """Create a blog.
 
-        Owners create it as themselves, staff as anybody.
+        Owners create blogs of their own, staff of anybody.
         """
         return self.create(request)
 
@@ -189,13 +187,13 @@ class PostList(generics.ListCreateAPIView):
     def post(self, request: Request) -> Response:
         """Write a post.
 
-        Owners write as themselves in their own blogs, staff as anybody. Its event is one of the author.
+        Owners write as themselves in their own blogs, staff as anybody. The event belongs to the author.
         """
         return self.create(request)
 
 
 class OneOf(generics.RetrieveUpdateDestroyAPIView):
-    """A blog or a post: what is changed is read under a lock."""
+    """A blog or a post, which a PATCH locks until it is changed."""
 
     http_method_names = ("get", "patch", "delete", "head", "options")
     query_parameters = ()
@@ -227,7 +225,7 @@ class BlogDetail(OneOf):
     def delete(self, request: Request, pk: int) -> Response:
         """Delete a blog with its posts.
 
-        For each post an event of its author is written.
+        An event of its author is noted for each post.
         """
         return self.destroy(request)
 
@@ -251,6 +249,6 @@ class PostDetail(OneOf):
     def delete(self, request: Request, pk: int) -> Response:
         """Delete a post.
 
-        Its event is one of the author, whoever deletes it.
+        The event belongs to the author, whoever deletes the post.
         """
         return self.destroy(request)

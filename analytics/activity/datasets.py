@@ -1,6 +1,5 @@
-"""The two datasets: what the storage knows by ids, with the names that the portal has for them."""
+"""The two datasets: counts from the logs, with names from the portal's database in place of ids."""
 
-from collections.abc import Iterable
 from typing import Any
 
 from django.conf import settings
@@ -18,9 +17,9 @@ Row = dict[str, Any]
 
 
 def comments(user: User, period: Period) -> list[Row]:
-    """A row of COMMENTS for each post that the user commented, most first, then by post id.
+    """Return a row of COMMENTS for each post that the user commented, most comments first, then by post id.
 
-    Of a post that is gone header and author are None. Raises storage.Unavailable.
+    A deleted post has None for header and author. Raises StorageUnavailable.
     """
     delivery.catch_up(user.pk)
     totals = storage.current().comments(user.pk, period)
@@ -34,16 +33,7 @@ def comments_row(user: User, post: Post | None, total: int) -> Row:
 
 
 def general(user: User, period: Period) -> list[Row]:
-    """A row of GENERAL for each active day of the user in the portal's zone. Raises storage.Unavailable."""
+    """Return a row of GENERAL for each active day in the portal's zone. Raises StorageUnavailable."""
     delivery.catch_up(user.pk)
     days = storage.current().general(user.pk, period, settings.TIME_ZONE)
     return [day._asdict() for day in days]
-
-
-def csv_row(cells: Iterable[Any]) -> list[str]:
-    """As texts; one that a spreadsheet would take for a formula is marked as text, None is empty."""
-    return ["" if cell is None else harmless(cell) if isinstance(cell, str) else str(cell) for cell in cells]
-
-
-def harmless(text: str) -> str:
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

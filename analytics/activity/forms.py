@@ -9,17 +9,17 @@ from analytics.activity.events.intake import is_text
 from devices.timeline.periods import BadPeriod, Period, parse_period
 from users.models import User
 
-# Days up to today, which counts; 0 is everything.
+# Days up to and including today; 0 is everything.
 QUICK_PERIODS = ((7, "7 days"), (30, "30 days"), (90, "90 days"), (365, "A year"), (0, "Everything"))
 
 
 def date_field(label: str) -> forms.CharField:
-    # Text to Django: `parse_period` reads it, as it does for the API.
+    # A text field: `parse_period` reads it, as it does for the API.
     return forms.CharField(required=False, label=label, widget=forms.DateInput({"type": "date"}))
 
 
 class ActivityForm(forms.Form):
-    """Whose activity, and over which days of the portal's zone; nobody named is the asker."""
+    """A person, by default the asker, and a period in days of the portal's zone."""
 
     login = forms.CharField(required=False, max_length=150, strip=False)
     start = date_field("From")
@@ -32,7 +32,7 @@ class ActivityForm(forms.Form):
         self.today = timezone.localdate(now, timezone.get_default_timezone())
 
     @property
-    def is_somebody_elses(self) -> bool:
+    def is_about_another(self) -> bool:
         return self.data.get("login", "") not in ("", self.asker.login)
 
     def clean_login(self) -> str:
@@ -50,7 +50,7 @@ class ActivityForm(forms.Form):
             self.bounds = {name: fields[name] for name in ("start", "end") if fields.get(name)}
         else:
             self.bounds = {"start": self.days_ago(days - 1)} if days else {}
-            # The fields show what a button stands for.
+            # The date fields show the period that the button stands for.
             self.data = {**self.data.dict(), "start": "", "end": "", **self.bounds}
         try:
             self.period: Period = parse_period(self.bounds, timezone.get_default_timezone())

@@ -1,6 +1,7 @@
 """Blogs, posts and the outbox in the portal's own database; logs and their types in the database `activity`.
 
-config/routers.py keeps them apart. No foreign key crosses: a log holds the ids of its user and its object.
+config/routers.py chooses the database of a model. No foreign key crosses from one to the other: a log holds
+the ids of its user and its object.
 """
 
 import uuid
@@ -23,13 +24,13 @@ GLOBAL_KINDS = [kind.number for kind in EVENT_KINDS.values() if kind.space == "g
 
 
 class PendingEvent(models.Model):
-    """The outbox: an event, kept in the transaction of what it tells of, until it is in the logs.
+    """An event in the outbox: stored in the transaction of what happened, deleted once it is in the logs.
 
-    So nothing is lost, and nobody is held up, while the activity database is away.
+    While the activity database is down, no event is lost and nobody has to wait.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    # Ids, as in the logs: the user may be gone before the event is delivered.
+    # No foreign key: the user may be deleted before the event is delivered.
     user_id = models.BigIntegerField(db_index=True)
     name = models.CharField("event", max_length=20)
     at = models.DateTimeField()
@@ -46,11 +47,11 @@ class PendingEvent(models.Model):
         cls.note_all([(user_id, object_id)], name, timezone.now())
 
     @classmethod
-    def note_all(cls, who_and_what: Iterable[tuple[int, int | None]], name: str, now: datetime) -> None:
-        """The same event of several (user id, object id); delivered soon after the transaction."""
-        events = [cls(user_id=user, name=name, at=now, object_id=of) for user, of in who_and_what]
+    def note_all(cls, users_and_objects: Iterable[tuple[int, int | None]], name: str, now: datetime) -> None:
+        """Note one event for each (user id, object id); they are delivered soon after the transaction."""
+        events = [cls(user_id=user, name=name, at=now, object_id=of) for user, of in users_and_objects]
         cls.objects.bulk_create(events, batch_size=1000)
-        # Robust: the event is committed, whatever becomes of the word to the worker.
+        # Robust: the event is committed even if the worker cannot be asked.
         transaction.on_commit(outbox.ask_for_delivery, robust=True)
 
     @property
@@ -60,7 +61,7 @@ class PendingEvent(models.Model):
 
 class BlogQuerySet(models.QuerySet):
     def visible_to(self, user: Any) -> Self:
-        """Every blog for admin and staff, one's own for an owner."""
+        """Return every blog for admin and staff, one's own for an owner."""
         if not user.is_authenticated:
             return self.none()
         return self if user.is_staff else self.filter(owner=user)
@@ -82,8 +83,8 @@ class Blog(models.Model):
 
     @transaction.atomic
     def erase(self) -> None:
-        """With its posts, of each of which an event tells."""
-        # Until the end no post can come in: its foreign key would wait for this lock.
+        """Delete the blog and its posts, and note an event for each post."""
+        # No post can be added meanwhile: its foreign key waits for this lock.
         Blog.objects.select_for_update().filter(pk=self.pk).first()
         self.posts.all().erase()
         Blog.objects.filter(pk=self.pk).delete()
@@ -91,22 +92,22 @@ class Blog(models.Model):
 
 class PostQuerySet(models.QuerySet):
     def visible_to(self, user: Any) -> Self:
-        """Every post for admin and staff, one's own for an owner."""
+        """Return every post for admin and staff, one's own for an owner."""
         if not user.is_authenticated:
             return self.none()
         return self if user.is_staff else self.filter(author=user)
 
     @transaction.atomic
     def erase(self) -> None:
-        """Delete them, and note for each, once, that its author did."""
-        # Of two who delete the same post the second finds it gone.
+        """Delete the posts, and note an event of the author for each."""
+        # The lock lets one of two who delete the same post find it; the other notes no event.
         posts = list(self.select_for_update(of=("self",)).order_by("pk"))
         PendingEvent.note_all(((post.author_id, post.blog_id) for post in posts), DELETE_POST, timezone.now())
         Post.objects.filter(pk__in=[post.pk for post in posts]).delete()
 
 
 class Post(models.Model):
-    """`publish` and `erase` keep the events; what is only saved or deleted has none."""
+    """A post. `publish` and `erase` note events; `save` and `delete` do not."""
 
     blog = models.ForeignKey(Blog, models.CASCADE, related_name="posts")
     author = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="posts")
@@ -135,7 +136,7 @@ class Post(models.Model):
 
 
 class SpaceType(models.Model):
-    """Where something happens: in the whole portal, in a blog, at a post."""
+    """Where an event happens: in the whole portal, in a blog or at a post."""
 
     id = models.PositiveSmallIntegerField(primary_key=True)
     name = models.CharField(max_length=20, unique=True)
@@ -160,7 +161,7 @@ class EventType(models.Model):
 
 
 class Log(models.Model):
-    """A row of the logs, for Django admin. Everything else goes through `storage`."""
+    """A row of the logs, for Django admin. All other code uses `storage`."""
 
     id = models.BigAutoField(primary_key=True)
     event_id = models.UUIDField(unique=True)
@@ -172,7 +173,7 @@ class Log(models.Model):
     class Meta:
         ordering = ("-id",)
         indexes = (
-            # All that a dataset reads of a log: it is answered from the index alone.
+            # Holds all that the datasets read of a log: they are answered from the index alone.
             models.Index(fields=("user_id", "event_type", "at"), include=("object_id",), name="log_of_user"),
         )
         constraints = (

@@ -15,7 +15,7 @@ NO_BLOG = "There is no such blog."
 
 @extend_schema_field(OpenApiTypes.STR)
 class Login(Text):
-    """A user by login: of those whom the asker sees, so an owner can name nobody else."""
+    """The login of a user whom the caller may see; an owner can name only themselves."""
 
     def to_internal_value(self, data: Any) -> User:
         login = super().to_internal_value(data)
@@ -30,7 +30,7 @@ class Login(Text):
 
 @extend_schema_field(OpenApiTypes.INT)
 class BlogId(WholeNumber):
-    """A blog by id, of those that the asker sees."""
+    """The id of a blog that the caller may see."""
 
     def to_internal_value(self, data: Any) -> Blog:
         number = super().to_internal_value(data)
@@ -48,7 +48,7 @@ class PlainText(Text):
     def to_internal_value(self, data: Any) -> str:
         text = super().to_internal_value(data)
         if not is_text(text):
-            raise serializers.ValidationError("Must be without NUL and halves of surrogate pairs.")
+            raise serializers.ValidationError("Must not contain NUL or half a surrogate pair.")
         return text
 
 
@@ -114,7 +114,7 @@ class PostSerializer(StrictFields, serializers.ModelSerializer):
     def validate(self, fields: dict) -> dict:
         fixed = {"blog", "author"} & set(fields) if self.instance else ()
         if fixed:
-            raise serializers.ValidationError(dict.fromkeys(fixed, "Is fixed when the post is written."))
+            raise serializers.ValidationError(dict.fromkeys(fixed, "Cannot be changed later."))
         return fields
 
     def create(self, fields: dict) -> Post:

@@ -1,6 +1,6 @@
-"""Logging in and out on the portal's pages, as Django has it, with an event of each in the outbox.
+"""Django's views for logging in and out on the portal's pages, which also note an event in the outbox.
 
-Django admin does the same in config/admin.py. No signal: those tell of every session that a program makes.
+Django admin notes the same in config/admin.py. Signals would also fire for sessions that programs make.
 """
 
 from typing import Any
@@ -30,6 +30,6 @@ class LogOut(LogoutView):
 
 
 def note_logout(request: HttpRequest) -> None:
-    """Unless nobody was logged in, as in an open demo."""
+    """Note the event, unless nobody was logged in, as in an open demo."""
     if request.user.is_authenticated and not getattr(request, "is_open_demo", False):
         PendingEvent.note(request.user.pk, LOGOUT)

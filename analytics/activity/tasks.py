@@ -10,7 +10,7 @@ logger = logging.getLogger(__name__)
 
 @shared_task(ignore_result=True)
 def deliver_events() -> int:
-    """After each event, and every few seconds for those whose word was lost."""
+    """Run after each event, and every few seconds for events whose request to deliver was lost."""
     try:
         return delivery.deliver()
     except StorageUnavailable as error:

@@ -1,4 +1,12 @@
-"""The web server's entry: ordinary readings through the gate, all else to Django on threads behind it."""
+"""The web server's entry. A request passes along this chain, and any part may answer it:
+
+- `protocol`: parses HTTP, or hands a request with a known head straight to the gate;
+- `application`, this module: owns the parts that live as long as the process;
+- `devices.ingestion.gate`: takes ordinary ingestion POSTs;
+- `bodies`: bounds and collects request bodies;
+- `threads`: runs Django's WSGI handler on a thread, or on the event loop if it need not wait;
+- Django.
+"""
 
 import asyncio
 import gc
@@ -9,7 +17,7 @@ import os
 from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-# Loads Django, so it stands before what needs the settings.
+# Loads Django, so it comes before the imports that need its settings.
 handler = get_wsgi_application()
 
 from django.conf import settings  # noqa: E402
@@ -24,10 +32,10 @@ from devices.access import rate_limit  # noqa: E402
 from devices.ingestion import group_commit  # noqa: E402
 from devices.ingestion.gate import Gate  # noqa: E402
 
-# The threads keep their database connections.
+# Each thread keeps a database connection.
 THREADS = 8
 
-# One of uvicorn's several processes must not go on, holding the port, when the first was killed.
+# When uvicorn's first process is killed, the others must not live on and hold the port.
 first_process = multiprocessing.parent_process()
 if first_process is not None:
     die_with_parent(parent=first_process.pid)
@@ -39,12 +47,12 @@ def problem(status: int, detail: str) -> bytes:
     return json.dumps(problem_body(status, detail), separators=(",", ":")).encode()
 
 
-# What is loaded by now stays: searching it for garbage took a third of the time of decoding large batches.
+# All objects loaded so far stay: collecting garbage among them took a third of the time of large batches.
 gc.freeze()
 
 
 class Application:
-    """Owns what lives as long as a server process: group commit, limits, and the gate in front of Django."""
+    """The ASGI application of a server process: owns group commit, rate limiter and gate."""
 
     gate: Gate
 
@@ -64,7 +72,7 @@ class Application:
         PatientProtocol.gate = self.gate
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        # uvicorn has let all requests end by now; this answers for what they left.
+        # uvicorn has let all requests end by now; rows of clients that left may still wait.
         await group_commit.current.close()
         await rate_limit.current.close()
         await send({"type": "lifespan.shutdown.complete"})

@@ -1,6 +1,6 @@
-"""Request bodies on their way to Django: bounded, counted as they come, complete before a thread is taken.
+"""Request bodies on their way to Django: bounded, and received whole before they take a thread.
 
-A slow client so holds no thread, and a body that came in chunks gets a length: WSGI knows no other.
+So a slow client holds no thread, and a chunked body gets the length without which WSGI cannot read it.
 """
 
 import asyncio
@@ -13,14 +13,14 @@ from devices.ingestion.asgi import Application, Headers, Receive, Send, replay_b
 from devices.ingestion.decoding import MAX_BYTES
 
 MEBI = 1024 * 1024
-# Staff's imports: a file that Django takes in as it comes.
+# Imports by staff: Django reads these files while they are received.
 UPLOAD_PATH = "/portal/import"
 MAX_UPLOAD_BYTES = 200 * MEBI
-# Each of them holds a thread while it comes.
+# Each upload holds a thread until it is received.
 UPLOADS_AT_ONCE = 2
-# Of all bodies that one process holds at a moment.
+# The limit of all bodies in one process together.
 MAX_HELD_BYTES = 64 * MEBI
-# How long a refused client may go on sending, so as to see the answer.
+# A refused client may go on sending for LINGER_SECONDS, so that it sees the answer.
 LINGER_SECONDS = 10.0
 
 TOO_LARGE = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
@@ -28,7 +28,7 @@ BUSY = HTTPStatus.SERVICE_UNAVAILABLE
 
 
 class Refusal(Exception):
-    """Answer with this at once; `is_sending`: the client has more to send."""
+    """The request is refused; `is_sending` says that the client has more to send."""
 
     def __init__(self, status: HTTPStatus, detail: str, *, is_sending: bool = True) -> None:
         super().__init__(detail)
@@ -37,9 +37,9 @@ class Refusal(Exception):
 
 
 class Bodies:
-    """The ASGI application in front of `behind`, which gets whole bodies, or uploads as they come.
+    """The ASGI application in front of `behind`, which gets whole bodies, or uploads piece by piece.
 
-    `headers` stand on every answer; `problem` makes the body of a problem from status and detail.
+    `headers` are sent with every answer; `problem` makes the body of a problem from status and detail.
     """
 
     def __init__(self, behind: Application, headers: Headers, problem: Callable[[int, str], bytes]) -> None:
@@ -51,26 +51,26 @@ class Bodies:
 
     async def __call__(self, scope: dict, receive: Receive, send: Send) -> None:
         try:
-            await self.passed_on(scope, receive, send)
+            await self.pass_on(scope, receive, send)
         except Refusal as refusal:
             await self.refuse(refusal, scope["path"], receive, send)
 
-    async def passed_on(self, scope: dict, receive: Receive, send: Send) -> None:
-        """Raises Refusal, before anything was passed on."""
-        # WSGI writes a hyphen as an underscore: X_Forwarded_Proto would pass for the proxy's own word.
+    async def pass_on(self, scope: dict, receive: Receive, send: Send) -> None:
+        """Raises Refusal before `behind` has got anything."""
+        # WSGI turns hyphens into underscores: a client's X_Forwarded_Proto would pass for the proxy's header.
         scope = scope | {"headers": [header for header in scope["headers"] if b"_" not in header[0]]}
         length = declared_length(scope["headers"])
         most = MAX_UPLOAD_BYTES if scope["path"].rstrip("/") == UPLOAD_PATH else MAX_BYTES
         if length == 0:
             await self.behind(scope, receive, send)
         elif length is None or length <= MAX_BYTES:
-            await self.held(scope, receive, send)
+            await self.pass_whole(scope, receive, send)
         elif length <= most:
-            await self.streamed(scope, receive, send)
+            await self.pass_pieces(scope, receive, send)
         else:
             raise Refusal(TOO_LARGE, f"A body may have {most // MEBI} MiB.")
 
-    async def held(self, scope: dict, receive: Receive, send: Send) -> None:
+    async def pass_whole(self, scope: dict, receive: Receive, send: Send) -> None:
         body = bytearray()
         try:
             if await self.fill(body, receive):
@@ -78,11 +78,11 @@ class Bodies:
                 await self.behind(scope, replay_body(bytes(body), receive), send)
         finally:
             self.held_bytes -= len(body)
-            # A refusal keeps this frame alive as long as it lingers.
+            # The traceback of a Refusal keeps this frame alive while it lingers.
             body.clear()
 
     async def fill(self, body: bytearray, receive: Receive) -> bool:
-        """Read the whole body; False if the client left. Raises Refusal."""
+        """Receive the whole body; False if the client left. Raises Refusal."""
         more = True
         while more:
             message = await receive()
@@ -97,19 +97,19 @@ class Bodies:
                 raise Refusal(BUSY, "Too many bodies are under way.", is_sending=more)
         return True
 
-    async def streamed(self, scope: dict, receive: Receive, send: Send) -> None:
+    async def pass_pieces(self, scope: dict, receive: Receive, send: Send) -> None:
         if self.uploads == UPLOADS_AT_ONCE:
             raise Refusal(BUSY, "Too many uploads are under way.")
         self.uploads += 1
         try:
-            await self.behind(scope, unbroken(receive), send)
+            await self.behind(scope, raising_if_broken(receive), send)
         finally:
             self.uploads -= 1
 
     async def refuse(self, refusal: Refusal, path: str, receive: Receive, send: Send) -> None:
-        """The whole answer first; then what still comes is read and dropped, and the connection closed.
+        """Send the answer, then read and drop the rest of the request, then close the connection.
 
-        Closed at once, it would be reset by what still comes, and the answer lost with it.
+        Closed at once, the connection would be reset by the rest of the request and the answer be lost.
         """
         if path.startswith(PAGES):
             kind, body = b"text/html; charset=utf-8", error_page(refusal.status.phrase, str(refusal)).encode()
@@ -134,7 +134,7 @@ class Bodies:
 
 
 def declared_length(headers: Headers) -> int | None:
-    """The body's length; 0 where there is none, None where it comes in chunks. The server has checked it."""
+    """Return the body's length, which the server has checked; 0 without a body, None if it is chunked."""
     fields = dict(headers)
     if b"transfer-encoding" in fields:
         return None
@@ -143,12 +143,12 @@ def declared_length(headers: Headers) -> int | None:
 
 def with_length(headers: Headers, length: int) -> Headers:
     framing = (b"transfer-encoding", b"content-length")
-    kept = [(name, value) for name, value in headers if name not in framing]
-    return [*kept, (b"content-length", b"%d" % length)]
+    others = [(name, value) for name, value in headers if name not in framing]
+    return [*others, (b"content-length", b"%d" % length)]
 
 
-def unbroken(receive: Receive) -> Receive:
-    """To Django an end would look like a short but whole file: a client that leaves is an error."""
+def raising_if_broken(receive: Receive) -> Receive:
+    """Make a `receive` that raises if the client leaves: to Django the file would look short but whole."""
 
     async def piece() -> dict:
         message = await receive()

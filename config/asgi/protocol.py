@@ -1,4 +1,4 @@
-"""HTTP as uvicorn speaks it, but not with clients that fall silent; known heads are not parsed again."""
+"""uvicorn's HTTP protocol, which drops silent clients and takes requests with known heads unparsed."""
 
 import asyncio
 import re
@@ -6,57 +6,66 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from devices.ingestion.asgi import STATE_KEY, RequestState
+
 PATIENCE_SECONDS = 20.0
-# Of the request line and the headers, before anybody has said who he is.
+# The limit of request line and headers, which are read before any credential is checked.
 MAX_HEAD_BYTES = 256 * 1024
 END_OF_HEAD = b"\r\n\r\n"
-# An offer of another protocol, as Java's client makes: to be ignored, and uvicorn would lose the body.
+# Java's client offers another protocol. The offer is removed: uvicorn would ignore it and lose the body.
 UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*", re.IGNORECASE)
 
 
 class PatientProtocol(HttpToolsProtocol):
-    """Closes a connection on which the client's next bytes are due and don't come.
+    """Closes a connection whose client owes bytes and sends none for `patience_seconds`.
 
-    uvicorn itself closes only those that are idle after an answer: one whose client vanished before or within
-    a request would stay for ever. One timer for a connection, nothing for a request.
+    uvicorn itself closes only connections that are idle after an answer: one whose client vanished before or
+    within a request would stay open for ever. This takes one timer per connection and nothing per request.
 
-    A request with a head that the gate has accepted before goes to the gate at once: no parser, no task.
-    While it is under way uvicorn sees nothing of the connection.
+    A request whose head the gate has accepted before goes straight to the gate: no parser, no task. A
+    connection is in one of these states, with the bytes that belong to it:
+
+    - between messages: the next bytes begin a request;
+    - `unfinished`: a known head came, its body is incomplete;
+    - `at_gate`: the gate has a request with a known head, and has not answered; `early` came meanwhile;
+    - parsing: uvicorn reads a head (`in_head`) or a body (`in_message`), or answers (its `cycle`).
+
+    uvicorn learns nothing of the connection in the states `unfinished` and `at_gate`.
     """
 
     patience_seconds = PATIENCE_SECONDS
-    # The server process's `devices.ingestion.gate.Gate`; this module is loaded before Django.
+    # The process's `devices.ingestion.gate.Gate`. Not imported: this module is loaded before Django.
     gate: Any = None
+    unfinished = at_gate = early = b""
     in_head = in_message = is_stopping = False
-    # The head of the message that a piece of data began with, and how much came behind it: for the gate.
-    piece = b"", 0
-    # A known head whose body still comes; the request that the gate is at; what came before its answer.
-    begun = known = held = b""
+    # The head that the latest data began with, and the number of body bytes that came with it.
+    first_head = b"", 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
         self.heard_at = self.loop.time()
-        self.watch = self.loop.call_later(self.patience_seconds, self.look)
+        self.timer = self.loop.call_later(self.patience_seconds, self.check_patience)
 
     def data_received(self, data: bytes) -> None:
         self.heard_at = self.loop.time()
-        if self.known:
-            self.held += data
+        if self.at_gate:
+            self.early += data
             self.flow.pause_reading()
             return
-        data, self.begun = self.begun + data, b""
-        self.piece = b"", 0
+        data, self.unfinished = self.unfinished + data, b""
+        self.first_head = b"", 0
         if self.is_between_messages and self.gate is not None:
             head, end, body = data.partition(END_OF_HEAD)
             known = self.gate.heads.get(head) if end else None
-            if known is not None and len(body) < known.length:
-                self.begun = data
+            if known is not None and len(body) < known.body_bytes:
+                self.unfinished = data
                 return
-            if known is not None and len(body) == known.length and self.gate.take_known(known, body, self):
-                self.known = data
+            is_whole = known is not None and len(body) == known.body_bytes
+            if is_whole and self.gate.take_known(known, body, self):
+                self.at_gate = data
                 self._unset_keepalive_if_required()
                 return
-            self.piece = (head, len(body)) if end else (b"", 0)
+            self.first_head = (head, len(body)) if end else (b"", 0)
             if end and UPGRADE.search(head):
                 data = UPGRADE.sub(b"", head) + end + body
         self.parse(data)
@@ -75,7 +84,8 @@ class PatientProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self.in_head = False
-        self.scope["state"]["piece"], self.piece = self.piece, (b"", 0)
+        self.scope["state"][STATE_KEY] = RequestState(*self.first_head)
+        self.first_head = b"", 0
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -88,8 +98,7 @@ class PatientProtocol(HttpToolsProtocol):
         return is_answered and not self.in_message and not self.flow.write_paused and not self.is_stopping
 
     def answer(self, status: int, lines: bytes, body: bytes) -> None:
-        """The gate's answer to a known request."""
-        self.known = b""
+        self.at_gate = b""
         if self.transport.is_closing():
             return
         own = b"".join([b"%b: %b\r\n" % header for header in self.server_state.default_headers])
@@ -98,12 +107,11 @@ class PatientProtocol(HttpToolsProtocol):
         self.transport.write(b"".join((STATUS_LINE[status], own, lines, end, length, body)))
         if self.is_stopping:
             self.transport.close()
-        elif self.held:
+        elif self.early:
             self.go_on()
 
     def start_over(self) -> None:
-        """The gate leaves a known request to uvicorn after all."""
-        data, self.known = self.known, b""
+        data, self.at_gate = self.at_gate, b""
         if not self.transport.is_closing():
             self.parse(data)
             self.go_on()
@@ -111,21 +119,21 @@ class PatientProtocol(HttpToolsProtocol):
                 super().shutdown()
 
     def go_on(self) -> None:
-        data, self.held = self.held, b""
+        data, self.early = self.early, b""
         self.flow.resume_reading()
         if data:
             self.data_received(data)
 
     def shutdown(self) -> None:
         self.is_stopping = True
-        if not self.known:
+        if not self.at_gate:
             super().shutdown()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.watch.cancel()
+        self.timer.cancel()
         super().connection_lost(exc)
 
-    def look(self) -> None:
+    def check_patience(self) -> None:
         now = self.loop.time()
         if self.is_our_turn:
             self.heard_at = now
@@ -133,15 +141,15 @@ class PatientProtocol(HttpToolsProtocol):
         if left <= 0:
             self.transport.abort()
         else:
-            self.watch = self.loop.call_later(left, self.look)
+            self.timer = self.loop.call_later(left, self.check_patience)
 
     @property
     def is_our_turn(self) -> bool:
-        """We owe an answer, are sending one, or don't read what the client sends."""
+        """The server owes an answer, is sending one, or has paused reading."""
         cycle = self.cycle
         is_answering = cycle is not None and not cycle.more_body and not cycle.response_complete
         return (
-            bool(self.known)
+            bool(self.at_gate)
             or is_answering
             or self.flow.read_paused
             or self.transport.get_write_buffer_size() > 0

@@ -1,7 +1,7 @@
-"""Django's WSGI handler on threads of its own behind an ASGI server; they keep their database connections.
+"""Django's WSGI handler behind an ASGI server, on threads that keep their database connections.
 
-An ordinary answer costs one hand-over to a thread and one back, or none where the gate says that the view has
-nothing to wait for. Only uploads and streamed answers pass piece by piece.
+An answer costs one hand-over to a thread and one back, or none if the gate has found that the view need not
+wait. Only uploads and streamed answers pass piece by piece.
 """
 
 import asyncio
@@ -12,9 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-from devices.ingestion.asgi import AT_ONCE
-
-Headers = list[tuple[bytes, bytes]]
+from devices.ingestion.asgi import request_state
 
 
 class OnThreads:
@@ -32,23 +30,20 @@ class OnThreads:
             body = io.BufferedReader(Incoming(loop, message["body"], receive), 65536)
         exchange = Exchange(loop, send)
         work = partial(exchange.run, self.handler, environ(scope, body))
-        # What waits for nothing is done where it stands.
-        is_quick = AT_ONCE in scope["state"]
-        last = work() if is_quick else await loop.run_in_executor(self.executor, work)
+        need_not_wait = request_state(scope).deferred is not None
+        last = work() if need_not_wait else await loop.run_in_executor(self.executor, work)
         for message in last:
             await send(message)
 
 
 class Exchange:
-    """One answer of the WSGI handler."""
-
     def __init__(self, loop: asyncio.AbstractEventLoop, send: Callable) -> None:
         self.loop = loop
         self.send = send
         self.start: dict[str, Any] = {}
 
     def run(self, handler: Callable, environ: dict[str, Any]) -> list[dict]:
-        """In a thread: what is left to be sent, which is all of it unless the answer is streamed."""
+        """Call the handler and return the messages still to be sent: all, unless the answer is streamed."""
         response = handler(environ, self.start_response)
         try:
             if not response.streaming:
@@ -69,7 +64,7 @@ class Exchange:
 
 
 class Incoming(io.RawIOBase):
-    """A body that still comes, for a thread to read."""
+    """A body that is still being received, for a thread to read."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, first: bytes, receive: Callable) -> None:
         self.loop = loop
@@ -94,13 +89,13 @@ def piece(body: bytes, *, more: bool) -> dict:
 
 
 def environ(scope: dict, body: io.BufferedIOBase) -> dict[str, Any]:
-    """PEP 3333's, of an ASGI scope."""
+    """Make the environ of WSGI (PEP 3333) from an ASGI scope."""
     host, port = scope.get("server") or ("localhost", 80)
     fields = {
         "asgi.scope": scope,
         "REQUEST_METHOD": scope["method"],
         "SCRIPT_NAME": "",
-        # As WSGI has texts: their bytes, each as the character of that number.
+        # WSGI has texts as bytes, each decoded to the character of that number.
         "PATH_INFO": scope["path"].encode().decode("latin-1"),
         "QUERY_STRING": scope["query_string"].decode("latin-1"),
         "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",

@@ -1,3 +1,5 @@
+"""The user that the demo's servers run as: root must hand them to another, as PostgreSQL refuses root."""
+
 import ctypes
 import errno
 import os
@@ -17,19 +19,19 @@ capset = getattr(ctypes.CDLL(None, use_errno=True), "capset", None)
 
 @dataclass(frozen=True)
 class Account:
-    """The user that the servers run as. `search`: with the right to enter folders that are closed to it."""
+    """A user and group. With `search` it may also enter folders that are closed to it."""
 
     uid: int
     gid: int
     search: bool = False
 
     def become(self) -> None:
-        """For the child, before exec. Raises OSError where we lack the right."""
+        """Change to this account; call it in the child before exec. Raises OSError without the right to."""
         if self.uid == os.geteuid():
             return
         if self.search:
-            # Capabilities outlast the change of user, and count in access(2), with which initdb asks.
-            call(prctl, PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0)
+            # With this bit capabilities outlast the change of user and count in access(2), which initdb uses.
+            system_call(prctl, PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0)
         os.setgroups([])
         os.setgid(self.gid)
         os.setuid(self.uid)
@@ -37,24 +39,24 @@ class Account:
             keep_search_capability()
 
 
-def call(function: Callable[..., int] | None, *arguments: object) -> None:
-    """A system call by ctypes. Raises OSError if it fails or this system doesn't have it."""
+def system_call(function: Callable[..., int] | None, *arguments: object) -> None:
+    """Make a system call through ctypes. Raises OSError if it fails or this system lacks it."""
     code = errno.ENOSYS if function is None else ctypes.get_errno() if function(*arguments) != 0 else 0
     if code:
         raise OSError(code, os.strerror(code))
 
 
 def keep_search_capability() -> None:
-    """Of root's capabilities keep one, also over exec: it reads files and enters folders, no more."""
+    """Drop root's capabilities except one, which survives exec: to read files and enter folders."""
     mask = 1 << CAP_DAC_READ_SEARCH
     header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
     effective_permitted_inheritable = (ctypes.c_uint32 * 6)(mask, mask, mask, 0, 0, 0)
-    call(capset, header, effective_permitted_inheritable)
-    call(prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_DAC_READ_SEARCH, 0, 0)
+    system_call(capset, header, effective_permitted_inheritable)
+    system_call(prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_DAC_READ_SEARCH, 0, 0)
 
 
-def closed_to(account: Account, path: Path) -> Path | None:
-    """The first folder on the way to and including the folder `path` that the account may not enter."""
+def first_closed_folder(account: Account, path: Path) -> Path | None:
+    """Return the first folder that the account may not enter, of the parents of `path` and itself."""
     for folder in [*reversed(path.parents), path]:
         info = folder.stat()
         if info.st_uid == account.uid:

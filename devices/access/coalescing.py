@@ -1,21 +1,19 @@
-"""Many who ask at the same time cost one question."""
-
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 
 
 class Coalescer:
-    """Whoever asks while a round is answered is in the next. Belongs to one event loop."""
+    """Answers in one round what was asked during the round before. Belongs to one event loop."""
 
     def __init__(self, answer: Callable[[list], Awaitable[None]]) -> None:
-        """`answer` gets all that was asked for; it keeps what it finds, and raises nothing."""
+        """`answer` gets all items of a round; it stores what it finds and raises nothing."""
         self.answer = answer
         self.asked: set[Hashable] = set()
         self.answered = asyncio.Event()
         self.task: asyncio.Task | None = None
 
     def ask(self, item: Hashable) -> asyncio.Event:
-        """The event is set when the round that the item gets into has been answered."""
+        """Add the item to the next round; the event is set when that round is answered."""
         self.asked.add(item)
         if self.task is None:
             self.task = asyncio.get_running_loop().create_task(self.run())

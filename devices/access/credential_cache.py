@@ -13,98 +13,96 @@ from devices.access import credential_changes
 from devices.access.credential_changes import Subject
 from users.models import Credential
 
-# After a question whether it holds what is kept is good for so long, and the next one due after so long.
+# A cached grant is trusted for TRUSTED_SECONDS after a check; the next check is due after CHECK_SECONDS.
 TRUSTED_SECONDS = 4.0
 CHECK_SECONDS = 1.5
-# A process that has not asked for so long forgets everything: the log of changes is not kept for ever.
+# The log of changes is deleted after a while: a process whose last check is older than
+# CHANGES_LOGGED_SECONDS drops its whole cache.
 CHANGES_LOGGED_SECONDS = 30 * 60
-# More than so many entries are not kept, only looked up again.
 MAX_ENTRIES = 200_000
 USE_NOTED_SECONDS = 60.0
 
 
 @dataclass(slots=True, eq=False)
 class CacheEntry:
-    """`until`, in monotonic seconds, is the end of a credential; `about` is what it depends on."""
+    """A value that is valid until one of its `subjects` changes or, in monotonic seconds, it `expires_at`."""
 
     value: Any
-    about: tuple[Subject, ...]
-    until: float = math.inf
-    # For when it was last used; none for what is no credential.
+    subjects: tuple[Subject, ...]
+    expires_at: float = math.inf
+    # The credential whose use is noted; None if the entry is about none.
     credential: tuple[type[Credential], int] | None = None
     noted_at: float = 0.0
     is_used: bool = False
 
 
 class CredentialCache:
-    """What was looked up. Safe among threads."""
+    """Looked-up grants and sensors, checked every few seconds against the log of changes. Thread-safe."""
 
     def __init__(self) -> None:
         self.entries: dict[Any, CacheEntry] = {}
-        # Each time that something is forgotten it is another.
+        # Incremented by each invalidation.
         self.generation = 0
         self.state = credential_changes.state()
-        self.seen = ""
-        self.asked_at = self.good_until = -math.inf
+        self.snapshot = ""
+        self.checked_at = self.trusted_until = -math.inf
         self.used: list[CacheEntry] = []
+        # One check at a time.
         self.lock = threading.Lock()
-        # What is put must not be of before what is forgotten.
+        # Guards against caching a value read before an invalidation.
         self.changing = threading.RLock()
 
     def get(self, key: Any) -> Any:
-        return self.look(key)[0]
+        return self.find(key)[0]
 
-    def look(self, key: Any) -> tuple[Any, bool]:
-        """What is kept and is known to hold, and whether it is time to `confirm` that."""
+    def find(self, key: Any) -> tuple[Any, bool]:
+        """Return the value, None if there is none to be trusted, and whether a check (`confirm`) is due."""
         entry = self.entries.get(key)
         now = time.monotonic()
-        if entry is None or now >= self.good_until or now >= entry.until or self.is_doubtful:
+        if entry is None or now >= self.trusted_until or now >= entry.expires_at or self.is_doubtful:
             return None, True
         if not entry.is_used:
             entry.is_used = True
             self.used.append(entry)
-        return entry.value, now >= self.asked_at + CHECK_SECONDS
+        return entry.value, now >= self.checked_at + CHECK_SECONDS
 
     @property
     def is_doubtful(self) -> bool:
-        """Something was changed on this host since the database was asked."""
+        """A process of this host has changed something since the last check."""
         return credential_changes.state() != self.state
 
     def confirm(self) -> None:
-        """Ask the database what was changed, unless that was just done, and forget that.
-
-        Raises DatabaseError.
-        """
+        """Drop the entries whose subjects changed, unless the last check is recent. Raises DatabaseError."""
         with self.lock:
             begun, state = time.monotonic(), credential_changes.state()
-            if state == self.state and begun < min(self.asked_at + CHECK_SECONDS, self.good_until):
+            if state == self.state and begun < min(self.checked_at + CHECK_SECONDS, self.trusted_until):
                 return
-            news = credential_changes.changes_since(
-                self.seen if begun < self.asked_at + CHANGES_LOGGED_SECONDS else ""
-            )
+            is_logged = begun < self.checked_at + CHANGES_LOGGED_SECONDS
+            news = credential_changes.changes_since(self.snapshot if is_logged else "")
             self.forget(news.changed)
-            self.seen, self.state, self.asked_at = news.seen, state, begun
-            self.good_until = begun + TRUSTED_SECONDS
+            self.snapshot, self.state, self.checked_at = news.snapshot, state, begun
+            self.trusted_until = begun + TRUSTED_SECONDS
             used, self.used = self.used, []
         note_uses(used, timezone.now())
 
     def forget(self, changed: set[Subject] | None) -> None:
-        """What is about these; None: all."""
+        """Drop the entries with one of these subjects; None drops all."""
         with self.changing:
             if changed is None:
                 self.entries, self.generation = {}, self.generation + 1
             elif changed:
                 entries = self.entries.items()
-                self.entries = {key: entry for key, entry in entries if changed.isdisjoint(entry.about)}
+                self.entries = {key: entry for key, entry in entries if changed.isdisjoint(entry.subjects)}
                 self.generation += 1
 
     def begin(self) -> int:
-        """To be asked before a look-up: what is changed from here on that may not have seen."""
+        """Return the generation; call it before a look-up whose result goes to `put`."""
         return self.generation
 
-    def put(self, key: Any, entry: CacheEntry, begun: int) -> None:
+    def put(self, key: Any, entry: CacheEntry, generation: int) -> None:
+        """Cache the entry, unless something was invalidated since `begin` returned this generation."""
         with self.changing:
-            if begun != self.generation:
+            if generation != self.generation:
                 return
             if len(self.entries) >= MAX_ENTRIES:
                 self.forget(None)
@@ -112,7 +110,7 @@ class CredentialCache:
 
 
 def note_uses(entries: Iterable[CacheEntry], now: datetime) -> None:
-    """Write down, to the minute, that these were used. Raises DatabaseError."""
+    """Write to the database, to the minute, when these credentials were used. Raises DatabaseError."""
     instant = time.monotonic()
     due: dict[type[Credential], list[int]] = defaultdict(list)
     for entry in entries:

@@ -1,7 +1,8 @@
-"""Word among server processes that something was changed: nobody goes on with old leave.
+"""Changes of credentials, devices, profiles and users, told to all processes: none keeps using a stale grant.
 
-Those of one host share a number, so that they doubt at once. What it was that changed everybody reads from a
-log in the database, which triggers write in the transaction of the change, whoever makes it.
+The processes of one host share a number in memory: when it changes they distrust their caches at once. What
+changed they read from a log in the database, which triggers write in the transaction of the change, whichever
+program makes it.
 """
 
 import mmap
@@ -15,24 +16,24 @@ from django.db import connection
 
 PATH_VARIABLE = "PLUMBLINE_CHANGES"
 SIZE = 8
-# More than so many changes are as good as all.
+# With MAX_READ changes or more, everything counts as changed.
 MAX_READ = 1000
 LOG_KEPT = "1 hour"
 CLUSTER = "(SELECT system_identifier FROM pg_control_system())"
 
 
 def share() -> None:
-    """To be called before server processes are started: they and this one then see the same number."""
+    """Share the number with all processes that are started from now on."""
     if not hasattr(os, "memfd_create"):
         return
     descriptor = os.memfd_create("plumbline-changes")
     os.ftruncate(descriptor, SIZE)
-    # By this path a child finds it however it was started; it ends with this process, even a killed one.
+    # A child finds it by this path however it was started; it goes with this process, even if that is killed.
     os.environ[PATH_VARIABLE] = f"/proc/{os.getpid()}/fd/{descriptor}"
 
 
 def shared_memory() -> mmap.mmap:
-    # A process that is alone, or may not see the other's descriptors, has a number of its own.
+    # A process that is alone, or may not read the other's descriptors, gets a number of its own.
     with suppress(KeyError, OSError), Path(os.environ[PATH_VARIABLE]).open("r+b") as file:
         return mmap.mmap(file.fileno(), SIZE)
     return mmap.mmap(-1, SIZE)
@@ -42,32 +43,32 @@ memory = shared_memory()
 
 
 def note_change() -> None:
-    """Something was changed and committed."""
+    """Tell this host's processes that a change was committed."""
     memory[:] = time.monotonic_ns().to_bytes(SIZE, "little")
 
 
 def state() -> bytes:
-    """Another whenever something was changed."""
+    """Return the shared number, which differs after each change."""
     return memory[:]
 
 
-# What a change is about: "device" or "user", and its number.
+# "device" or "user", and its id.
 Subject = tuple[str, int]
 
 
 class ChangesSince(NamedTuple):
-    """What was changed before the state of the database that `seen` names; None: whatever there is."""
+    """The subjects changed before the database state `snapshot`; None: any may have changed."""
 
-    seen: str
+    snapshot: str
     changed: set[Subject] | None
 
 
-def changes_since(seen: str) -> ChangesSince:
-    """What of credentials, devices, profiles and users was changed since the state `seen`, "" being none.
+def changes_since(snapshot: str) -> ChangesSince:
+    """Read the changes since a database state that an earlier call returned; "" if there is none.
 
-    A state older than LOG_KEPT is to be taken as none. Raises DatabaseError.
+    A state older than LOG_KEPT must be given as "". Raises DatabaseError.
     """
-    cluster, _, snapshot = seen.partition("/")
+    cluster, _, seen = snapshot.partition("/")
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
@@ -77,19 +78,19 @@ def changes_since(seen: str) -> ChangesSince:
                 LIMIT {MAX_READ}
             )
             """,
-            {"seen": snapshot or None},
+            {"seen": seen or None},
         )
         now_cluster, now_snapshot, found = cursor.fetchone()
-    is_all = not seen or now_cluster != cluster or len(found) == MAX_READ or "" in found
+    is_all = not snapshot or now_cluster != cluster or len(found) == MAX_READ or "" in found
     pairs = (text.split() for text in found if text)
     changed = None if is_all else {(kind, int(number)) for kind, number in pairs}
     return ChangesSince(f"{now_cluster}/{now_snapshot}", changed)
 
 
 def forget_old() -> int:
-    """Drop entries that all have been able to see for long; returns their number.
+    """Delete log entries that every process could read for LOG_KEPT; returns their number.
 
-    A change may have been made long before its commit: it counts from when this first finds the entry.
+    The time counts from when this function first finds an entry: its commit may come long after the change.
     """
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM devices_accesschange WHERE found_at < now() - %s::interval", [LOG_KEPT])

@@ -1,6 +1,20 @@
-"""Sorted segments: exact sums, and exact ranks of a union of sorted arrays of which little is looked at.
+"""Exact percentiles of values that lie in many sorted arrays and in loose rows; few blocks are looked into.
 
-Only arithmetic: no database, no clock. Numbers are handled as keys: whole numbers in the doubles' order.
+How a median joins segments and rows. Each segment has a channel's values as one sorted array, packed in
+blocks of BLOCK; the first value of every block, its sample, is at hand. The values of rows outside of
+segments are loose: few, and all at hand. `SortedUnion` is all of them together, and `rank` says at which two
+places of that union, once sorted, the percentile lies. `RankSearch` then finds the values there:
+
+1. Bounds. Samples and loose values tell between which two values, low and high, the sought ones must be. A
+   guess gives narrower bounds than the certain ones.
+2. Blocks. In each array only the blocks that can hold a value from low to high are needed, some two per
+   array. The caller fetches them and passes them to `resolve`.
+3. Count. All blocks before the needed ones hold values below low. So the number of skipped values tells at
+   which places the sought ones are among the values of the needed blocks, joined with the loose ones from low
+   to high. If the values found there are between low and high, they are the answer; if not, the guess was
+   wrong, and the search begins again with certain bounds.
+
+Only arithmetic: no database, no clock. Values are handled as keys, see `devices.exact.keys`.
 """
 
 from bisect import bisect_left, bisect_right
@@ -11,14 +25,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from devices.exact.keys import LARGEST_KEY
-from devices.exact.packing import BLOCK, blocks_of, unpack
+from devices.exact.keys import LARGEST_KEY, Keys
+from devices.exact.packing import BLOCK, Bytes, Integers, blocks_of, unpack
 
-# --- Ranks
+# --- The places of a percentile
 
 
 class Rank(NamedTuple):
-    """Where percentile_cont looks: between the values at two places from 0, so far behind the first."""
+    """A percentile lies between the sorted values at the places `low` and `high`, counted from 0, at the
+    fraction `part` of the way."""
 
     low: int
     high: int
@@ -26,44 +41,50 @@ class Rank(NamedTuple):
 
 
 def fraction_of_percentile(percentile: float | str) -> float:
-    """5 and "99.9" as 0.05 and 0.999, the doubles that these texts mean."""
+    """Return 0.05 for 5 and 0.999 for "99.9": the double that the percentile's decimal text means."""
     return float(Decimal(str(percentile)) / 100)
 
 
 def rank(share: float, count: int) -> Rank:
-    """As percentile_cont_final_common in PostgreSQL's orderedsetaggs.c."""
+    """Source: percentile_cont_final_common in PostgreSQL's orderedsetaggs.c."""
     place = share * (count - 1)
     return Rank(floor(place), ceil(place), place - floor(place))
 
 
 def interpolate(low: float, high: float, part: float) -> float:
-    """As float8_lerp in PostgreSQL; where that overflows, the parts are added."""
+    """Source: float8_lerp in PostgreSQL. Where the gap overflows, weighted parts are added."""
     gap = high - low
     return low + part * gap if isfinite(gap) else (1 - part) * low + part * high
 
 
+# --- The union of sorted arrays and loose values
+
+
 @dataclass
 class SortedUnion:
-    """Sorted arrays in blocks, of which only samples are at hand, and loose values, all as keys.
+    """Sorted arrays in blocks, of which only the samples are at hand, and loose values, all as keys.
 
-    `counts`: the arrays' lengths; `samples`: of all arrays' blocks in turn; `loose`: sorted.
+    `counts` has the length of each array, `samples` the first key of each block, array after array; `loose`
+    is sorted.
     """
 
-    counts: np.ndarray
-    samples: np.ndarray
-    loose: np.ndarray
+    counts: Integers
+    samples: Keys
+    loose: Keys
 
     def __post_init__(self) -> None:
         self.size = int(self.counts.sum()) + len(self.loose)
         self.sorted_samples = np.sort(self.samples)
         self.blocks = blocks_of(self.counts)
-        self.first_blocks = np.concatenate(([0], np.cumsum(self.blocks)))
+        # Where each array's blocks begin among all blocks, and where the last array's end.
+        self.first_blocks: Integers = np.concatenate(([0], np.cumsum(self.blocks)))
 
     def bounds(self, low: int, high: int, *, is_certain: bool) -> tuple[int, int]:
-        """Keys between which the values at the places `low` to `high` are; if not certain, they may be not.
+        """Return keys between which the values at the places `low` to `high` are, or probably are.
 
-        With s samples below v there are at most BLOCK·s values below v, and with s samples up to v in m
-        arrays at least BLOCK·s − (BLOCK − 1)·m up to v. A guess is the middle, ± 4 standard deviations.
+        If s samples are below v, at most BLOCK·s values of the arrays are below v. If s samples are up to v,
+        at least BLOCK·s − (BLOCK − 1)·m values of m arrays are up to v. A guess, which is not certain, takes
+        the middle between the two, ± 4 standard deviations.
         """
         arrays = len(self.counts)
         above, below = 0.0, float(arrays * (BLOCK - 1))
@@ -85,29 +106,47 @@ class SortedUnion:
             int(samples[end]) if end < len(samples) else int(LARGEST_KEY),
         )
 
-    def blocks_within(self, low: int, high: int) -> tuple[np.ndarray, int]:
-        """The blocks, counted through all arrays, that can hold a key from `low` to `high`; how many values
-        of the arrays, each less than `low`, stand before them in their arrays."""
+    def blocks_within(self, low: int, high: int) -> tuple[Integers, int]:
+        """Find the blocks that can hold a key from `low` to `high`.
+
+        Returns their numbers among all blocks, and how many values stand before them in their arrays, each
+        of them below `low`.
+        """
         of_array = np.repeat(np.arange(len(self.counts)), self.blocks)
         below = np.bincount(of_array[self.samples < np.uint64(low)], minlength=len(self.counts))
         upto = np.bincount(of_array[self.samples <= np.uint64(high)], minlength=len(self.counts))
+        # The last block whose sample is below `low` can reach it.
         start = np.maximum(below - 1, 0)
         stop = np.maximum(upto, start)
         sizes = stop - start
         first = self.first_blocks[:-1] + start
+        # The ranges first[i] … first[i] + sizes[i] of all arrays in turn.
         chosen = np.repeat(first - np.cumsum(sizes) + sizes, sizes) + np.arange(sizes.sum())
         return chosen, int(start.sum()) * BLOCK
 
-    def block_counts(self, chosen: np.ndarray) -> np.ndarray:
-        """How many values each of these blocks has."""
+    def block_counts(self, chosen: Integers) -> Integers:
+        """Return how many values each of these blocks has: BLOCK, but for the last block of an array."""
         array = np.searchsorted(self.first_blocks, chosen, "right") - 1
         place = chosen - self.first_blocks[array]
-        return np.minimum(self.counts[array] - place * BLOCK, BLOCK)
+        counts: Integers = np.minimum(self.counts[array] - place * BLOCK, BLOCK)
+        return counts
+
+    def loose_within(self, low: int, high: int) -> tuple[Keys, int]:
+        """Return the loose keys from `low` to `high`, and how many are below."""
+        first = int(self.loose.searchsorted(np.array([low], np.uint64), "left")[0])
+        last = int(self.loose.searchsorted(np.array([high], np.uint64), "right")[0])
+        return self.loose[first:last], first
+
+
+# --- The search
 
 
 @dataclass
 class RankSearch:
-    """For the values at two neighbouring places of a union. `needed` are the blocks to look into."""
+    """Looks for the values at two neighbouring places of a union.
+
+    While `answer` is None, `needed` has the numbers of the blocks that `resolve` waits for.
+    """
 
     union: SortedUnion
     low: int
@@ -115,41 +154,43 @@ class RankSearch:
     is_certain: bool = False
 
     def __post_init__(self) -> None:
+        self.answer: tuple[int, int] | None = None
         self.plan()
 
     def plan(self) -> None:
+        """Choose bounds and blocks, or answer at once where no block is needed."""
         union = self.union
+        self.needed: Integers = np.empty(0, np.int64)
         if len(union.counts) == 0:
             self.answer = (int(union.loose[self.low]), int(union.loose[self.high]))
-            self.needed = np.empty(0, np.int64)
             return
-        self.answer: tuple[int, int] | None = None
         certain = union.bounds(self.low, self.high, is_certain=True)
         if certain[0] == certain[1]:
-            self.answer, self.needed = certain, np.empty(0, np.int64)
+            self.answer = certain
             return
         self.bounds = certain if self.is_certain else union.bounds(self.low, self.high, is_certain=False)
         self.needed, self.before = union.blocks_within(*self.bounds)
 
-    def resolve(self, widths: np.ndarray, data: np.ndarray) -> bool:
-        """Whether the values were found in the needed blocks; if not, there is a new plan, a certain one.
+    def resolve(self, widths: Bytes, data: Bytes) -> bool:
+        """Look into the needed blocks: their widths, and their bytes one after the other.
 
-        `widths`: of the needed blocks; `data`: their bytes, uint8.
+        Returns whether `answer` is found. If not, `needed` are new blocks, by certain bounds.
         """
         union, (low, high) = self.union, self.bounds
         counts = union.block_counts(self.needed)
         samples = union.samples[self.needed]
-        # Blocks of one value count as that value so many times: nothing to unpack, however many they are.
+        # A block of one value is that value, repeated: nothing to unpack, however many such blocks there are.
         flat = widths == 0
         table = unpack(samples[~flat], widths[~flat], data)
-        found = table[np.arange(BLOCK) < counts[~flat][:, None]]
-        first, last = (
-            union.loose.searchsorted(np.array([low], np.uint64), "left")[0],
-            (union.loose.searchsorted(np.array([high], np.uint64), "right")[0]),
+        in_blocks = table[np.arange(BLOCK) < counts[~flat][:, None]]
+        loose, loose_before = union.loose_within(low, high)
+        skipped = self.before + loose_before
+        keys = select(
+            np.concatenate((in_blocks, loose)),
+            samples[flat],
+            counts[flat],
+            (self.low - skipped, self.high - skipped),
         )
-        single = np.concatenate((found, union.loose[first:last]))
-        places = self.low - self.before - int(first), self.high - self.before - int(first)
-        keys = select(single, samples[flat], counts[flat], places)
         if keys is not None and low <= keys[0] and keys[1] <= high:
             self.answer = keys
             return True
@@ -160,10 +201,11 @@ class RankSearch:
         return self.answer is not None
 
 
-def select(
-    single: np.ndarray, repeated: np.ndarray, times: np.ndarray, places: tuple[int, int]
-) -> tuple[int, int] | None:
-    """The keys at two places of a union of keys and repeated keys; None if it has no such places."""
+def select(single: Keys, repeated: Keys, times: Integers, places: tuple[int, int]) -> tuple[int, int] | None:
+    """Return the keys at two places of the sorted union of single keys and of keys repeated so many times.
+
+    None if the union has no such places.
+    """
     low, high = places
     if low < 0 or high >= len(single) + int(times.sum()):
         return None

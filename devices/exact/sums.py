@@ -1,25 +1,32 @@
+"""Exact sums: every finite double is a whole multiple of the smallest one, and whole numbers add up exactly.
+
+A sum is a Python integer in units of the smallest double, 2^-1074. Nothing is rounded before `rounded`: sums
+of segments, devices and rows add up to the same number in any order.
+"""
+
 import struct
 
 import numpy as np
+import numpy.typing as npt
 
-# Every double is a whole multiple of the smallest one, which is 1 / UNITS.
+from devices.exact.keys import Doubles
+
+# The smallest double is 1 / UNITS.
 UNITS = 2**1074
-# So many halves of 27 bits add up in a double without rounding.
-SUM_CHUNK = 2**25
+MANTISSA_BITS = 53
+# Mantissas are added in two halves: SUM_CHUNK numbers of LOW_BITS bits add up in a double without rounding.
 LOW_BITS = 27
 LOW_MASK = 2**LOW_BITS - 1
+SUM_CHUNK = 2**25
+# In rows of up to this length mantissas shifted by less than LOW_BITS add up in 64 bits.
 MAX_SHORT_ROW = 1024
-# Exponents of doubles as frexp gives them: subnormal ones down to here.
+# The range of frexp's exponents: those of subnormal doubles go down to LEAST_EXPONENT.
 LEAST_EXPONENT = -1073
 EXPONENTS = 1024 - LEAST_EXPONENT + 1
 
 
-# --- Exact sums
-
-
-def exact_sums(table: np.ndarray) -> list[int]:
-    """Of each row of a table of finite doubles its sum in units of the smallest double: nothing is rounded,
-    in whatever order."""
+def exact_sums(table: Doubles) -> list[int]:
+    """Return the exact sum of each row of finite doubles, in units."""
     rows, columns = table.shape
     if not table.size:
         return [0] * rows
@@ -28,8 +35,7 @@ def exact_sums(table: np.ndarray) -> list[int]:
         least = int(exponents.min())
         shifts = exponents - least
         if shifts.max() < LOW_BITS:
-            # Halves of so few, so little shifted, add up in 64 bits.
-            mantissas = np.ldexp(fractions, 53).astype(np.int64)
+            mantissas = whole_mantissas(fractions)
             highs = ((mantissas >> LOW_BITS) << shifts).sum(axis=1).tolist()
             lows = ((mantissas & LOW_MASK) << shifts).sum(axis=1).tolist()
             totals = [(high << LOW_BITS) + low for high, low in zip(highs, lows, strict=True)]
@@ -37,16 +43,16 @@ def exact_sums(table: np.ndarray) -> list[int]:
     return [exact_sum(row) for row in table]
 
 
-def exact_sum(values: np.ndarray) -> int:
-    """The sum of finite doubles, likewise."""
+def exact_sum(values: Doubles) -> int:
+    """Return the exact sum of finite doubles, in units."""
     return sum(chunk_sum(values[i : i + SUM_CHUNK]) for i in range(0, len(values), SUM_CHUNK))
 
 
-def chunk_sum(values: np.ndarray) -> int:
+def chunk_sum(values: Doubles) -> int:
     fractions, exponents = np.frexp(values)
-    mantissas = np.ldexp(fractions, 53).astype(np.int64)
+    mantissas = whole_mantissas(fractions)
     places = exponents - LEAST_EXPONENT
-    # Sums of one exponent, each in two halves that no double rounds.
+    # Mantissas of one exponent are summed as doubles, in halves small enough not to be rounded.
     high = np.bincount(places, mantissas >> LOW_BITS, EXPONENTS)
     low = np.bincount(places, mantissas & LOW_MASK, EXPONENTS)
     total = 0
@@ -55,14 +61,18 @@ def chunk_sum(values: np.ndarray) -> int:
     return in_units(total)
 
 
+def whole_mantissas(fractions: Doubles) -> npt.NDArray[np.int64]:
+    return np.ldexp(fractions, MANTISSA_BITS).astype(np.int64)
+
+
 def in_units(total: int) -> int:
-    """Of mantissas shifted by their exponents less LEAST_EXPONENT."""
-    # A mantissa of exponent e counts 2^(e - 53), which is 2^(e + 1074 - 53) units.
-    return total >> (53 - 1074 - LEAST_EXPONENT)
+    """Convert a sum of whole mantissas, each shifted by its exponent less LEAST_EXPONENT."""
+    # A mantissa of exponent e counts 2^(e - 53), which is 2^(e - 53 + 1074) units.
+    return total >> (MANTISSA_BITS - 1074 - LEAST_EXPONENT)
 
 
 def pack_sum(total: int) -> bytes:
-    """Few bytes for a sum of numbers of similar size: its trailing zero bits are counted only."""
+    """Write a sum in few bytes if its numbers are of similar size: trailing zero bits are only counted."""
     zeros = (total & -total).bit_length() - 1 if total else 0
     digits = total >> zeros
     size = digits.bit_length() // 8 + 1
@@ -70,16 +80,16 @@ def pack_sum(total: int) -> bytes:
 
 
 def unpack_sum(data: bytes, start: int) -> tuple[int, int]:
-    """The sum that begins at `start`, and where it ends."""
+    """Return the packed sum that begins at `start`, and where it ends."""
     zeros, size = struct.unpack_from("<HH", data, start)
     end = start + 4 + size
     return int.from_bytes(data[start + 4 : end], "little", signed=True) << zeros, end
 
 
 def rounded(total: int, divisor: int = 1) -> float | None:
-    """The nearest double to a sum in units, divided; None beyond the largest double."""
+    """Return the double nearest to a sum in units, divided; None beyond the largest double."""
     try:
-        # Dividing whole numbers rounds correctly.
+        # Python rounds the quotient of whole numbers correctly.
         return total / (UNITS * divisor)
     except OverflowError:
         return None

@@ -1,4 +1,4 @@
-"""The doors for readings in REST framework: all that the gate does not answer itself."""
+"""REST views for posting readings: they answer all that the gate (`ingestion.gate`) does not."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -26,7 +26,7 @@ from devices.access.grants import Grant, Target
 from devices.api import visible_device
 from devices.authentication import PostsReadings
 from devices.ingestion import decoding, decompression, intake
-from devices.ingestion.asgi import AT_ONCE
+from devices.ingestion.asgi import RequestState, request_state
 from devices.ingestion.group_commit import NotStored, store_now
 from devices.ingestion.idempotency import IdempotencyClaim, IdempotencyConflict, is_valid_key
 from devices.ingestion.intake import Intake
@@ -39,32 +39,36 @@ IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key",
     str,
     OpenApiParameter.HEADER,
-    description="The same key with the same body is stored once, and answered with the first receipt.",
+    description="A body is stored once per key; later requests with both get the first receipt.",
 )
 CODING = OpenApiParameter(
-    "Content-Encoding", str, OpenApiParameter.HEADER, enum=["gzip", "zstd"], description="Of a packed body."
+    "Content-Encoding",
+    str,
+    OpenApiParameter.HEADER,
+    enum=["gzip", "zstd"],
+    description="The coding of a compressed body.",
 )
 RATE = [
     OpenApiParameter(name, int, OpenApiParameter.HEADER, response=True, description=description)
     for name, description in (
-        ("RateLimit-Limit", "Requests a minute of this device, or of all tokens of this user."),
-        ("RateLimit-Remaining", "How many of them are left."),
-        ("RateLimit-Reset", "Seconds until all are there again."),
+        ("RateLimit-Limit", "Requests a minute allowed to this device, or to all tokens of this user."),
+        ("RateLimit-Remaining", "Requests left in this minute."),
+        ("RateLimit-Reset", "Seconds until the next minute begins."),
     )
 ]
 INGEST_HEADERS = [IDEMPOTENCY_KEY, CODING, *RATE]
-PARTIAL = OpenApiParameter("partial", bool, description="Store the good ones, report the others.")
+PARTIAL = OpenApiParameter("partial", bool, description="Store the good readings, report the others.")
 
 
 class RawJSON(BaseParser):
-    """The body as bytes, unpacked, for `ingest` to decode; other media types are 415."""
+    """Passes the decompressed body on as bytes; other media types are answered 415."""
 
     media_type = "application/json"
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: dict | None = None) -> bytes:
         request = parser_context["request"]
         try:
-            # Through Django's request, which bounds the size.
+            # Read from Django's request, which bounds the size.
             return decompression.decompress(
                 request._request.body, request.headers.get("Content-Encoding", "")
             )
@@ -77,7 +81,7 @@ class RawJSON(BaseParser):
 
 
 class AlwaysJSON(DefaultContentNegotiation):
-    """A reading is not refused for what its sender would rather read; nor does the gate look."""
+    """Ignores the Accept header, as the gate does: no reading is refused for it."""
 
     def select_renderer(
         self, request: Request, renderers: list[BaseRenderer], format_suffix: str | None = None
@@ -86,38 +90,35 @@ class AlwaysJSON(DefaultContentNegotiation):
 
 
 class IngestView(APIView):
-    """The full door for readings; `gate` answers the ordinary ones before.
-
-    What is wrong with a body, `ingest.Refused`, is made an answer by the handler of all errors.
-    """
+    """Takes any ingestion POST and turns domain errors into statuses; InvalidItems in `config.problems`."""
 
     permission_classes = (PostsReadings,)
     content_negotiation_class = AlwaysJSON
     parser_classes = (RawJSON,)
     query_parameters: tuple[str, ...] = ()
-    # RateLimit-*, for the answer.
+    # RateLimit-* of the answer.
     rate: rate_limit.Headers = []
 
     @cached_property
-    def state(self) -> dict[str, Any]:
-        """What the gate knows of this request."""
-        return self.request.META.get("asgi.scope", {}).get("state", {})
+    def state(self) -> RequestState:
+        return request_state(self.request.META.get("asgi.scope", {}))
 
     def perform_authentication(self, request: Request) -> None:
-        """The plain cases are kept, as they are for the gate, which may have looked already."""
-        grant = self.state.get("grant")
+        """Accept a grant that the gate has found or the cache finds; others are for REST framework."""
+        grant = self.state.grant
         if grant is None:
-            question = get_authorization_header(request), self.kwargs.get("uuid")
-            grant = grants.find_grant(question) if question[0] else None
+            grant_key = get_authorization_header(request), self.kwargs.get("uuid")
+            grant = grants.find_grant(grant_key) if grant_key[0] else None
         if grant is None:
             super().perform_authentication(request)
         else:
             request.user, request.auth = AnonymousUser(), grant
 
     def check_throttles(self, request: Request) -> None:
-        """REST framework's hook behind the permissions: the holder's rate, unless the gate counted it."""
+        """Count the request, unless the gate has. REST framework calls this after the permissions."""
         try:
-            self.rate = self.state["rate"] if "rate" in self.state else rate_limit.take_now(holder(request))
+            counted = self.state.rate
+            self.rate = rate_limit.take_now(holder(request)) if counted is None else counted
         except rate_limit.RateExceeded as error:
             self.rate = error.headers
             raise TooManyRequests(str(error), error.seconds) from error
@@ -134,14 +135,14 @@ class IngestView(APIView):
         return super().finalize_response(request, response, *args, **kwargs)
 
     def store(self, request: Request, take: Callable[[bytes, datetime], Intake]) -> Response:
-        """Decode with `take`, store, and answer with the receipt. Raises ingest.Refused."""
-        body = request.data or b""
+        """Decode with `take`, store, and answer with the receipt. Raises InvalidItems."""
+        body, deferred = request.data or b"", self.state.deferred
         try:
-            taken, once = take(body, timezone.now()), self.once(request, body)
-            if AT_ONCE in self.state:
-                self.state[AT_ONCE].taken, self.state[AT_ONCE].once = taken, once
+            taken, claim = take(body, timezone.now()), self.claim(request, body)
+            if deferred is not None:
+                deferred.intake, deferred.claim = taken, claim
                 return Response(taken.receipt, status=201)
-            return Response(store_now(taken, once), status=201)
+            return Response(store_now(taken, claim), status=201)
         except decoding.BatchTooLong as error:
             raise TooLarge(str(error)) from error
         except IdempotencyConflict as error:
@@ -149,7 +150,7 @@ class IngestView(APIView):
         except NotStored as error:
             raise TryAgain(str(error)) from error
 
-    def once(self, request: Request, body: bytes) -> IdempotencyClaim | None:
+    def claim(self, request: Request, body: bytes) -> IdempotencyClaim | None:
         key = request.headers.get("Idempotency-Key")
         if key is None:
             return None
@@ -178,9 +179,9 @@ class DeviceStats(IngestView):
     def post(self, request: Request, uuid: UUID) -> Response:
         """Post one reading of a device.
 
-        A number for each channel of the device's profile, and optionally `timestamp` (ISO 8601; now if
-        left out). Answered after the reading is committed. A stamp without an offset is read in the device's
-        time zone, which the answer then names as `assumed_timezone`.
+        The body has a number for each channel of the device's profile and optionally `timestamp` (ISO 8601;
+        default: now). The answer comes after the reading is committed. A timestamp without an offset is read
+        in the device's time zone, and the answer names that zone as `assumed_timezone`.
         """
         target = posting_target(request, uuid)
         return self.store(request, partial(intake.take_one, target))
@@ -204,9 +205,9 @@ class DeviceBatch(IngestView):
         ],
     )
     def post(self, request: Request, uuid: UUID) -> Response:
-        """Post up to 10,000 readings of a device, each with its stamp.
+        """Post up to 10,000 readings of a device, each with its timestamp.
 
-        All or nothing, unless `partial=true`: then the good ones are stored and the receipt names the others.
+        All are stored or none. With `partial=true` the good ones are, and the receipt names the others.
         """
         target = posting_target(request, uuid)
         return self.store(request, partial(intake.take_batch, target, skip_bad=self.skip_bad(request)))
@@ -232,25 +233,25 @@ class SensorData(IngestView):
     def post(self, request: Request) -> Response:
         """Post up to 10,000 readings of any mix of sensors.
 
-        A sensor seen for the first time is registered as a device of profile `scalar`, owned by whoever holds
-        the credential. All or nothing, unless `partial=true`.
+        A new sensor is registered as a device of profile `scalar` that the holder of the credential owns.
+        All readings are stored or none, unless `partial=true`.
         """
         if isinstance(request.auth, DeviceKey):
             raise PermissionDenied("A device's key is good for its own readings only.")
-        is_known = isinstance(request.auth, Grant)
-        sensors = OwnSensors(request.auth.user_id if is_known else request.user.pk)
+        is_grant = isinstance(request.auth, Grant)
+        sensors = OwnSensors(request.auth.user_id if is_grant else request.user.pk)
         return self.store(request, partial(intake.take_sensors, sensors, skip_bad=self.skip_bad(request)))
 
 
 def holder(request: Request) -> str:
-    """Whose Idempotency-Keys and whose rate; in demo mode, a user without a credential."""
+    """Name the holder of Idempotency-Keys and rate; in demo mode a user without a credential."""
     if isinstance(request.auth, Grant):
         return request.auth.holder
     return grants.holder_of(request.auth) if request.auth else f"user:{request.user.pk}"
 
 
 def posting_target(request: Request, uuid: UUID) -> Target:
-    """The device that this credential may post for; 404 for any other, 403 for an inactive one."""
+    """Find the device that this credential may post for; 404 for any other, 403 for an inactive one."""
     if isinstance(request.auth, Grant):
         return request.auth.target
     if isinstance(request.auth, DeviceKey):

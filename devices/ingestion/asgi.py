@@ -1,24 +1,61 @@
+"""ASGI types, and the state of one request that the layers of the server share.
+
+The HTTP protocol imports this module before Django is set up: it must not import models.
+"""
+
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from devices.ingestion.idempotency import (
-    IdempotencyClaim,
-)
-from devices.ingestion.intake import Intake
+if TYPE_CHECKING:
+    from devices.access.grants import Grant
+    from devices.ingestion.idempotency import IdempotencyClaim
+    from devices.ingestion.intake import Intake
 
 Headers = list[tuple[bytes, bytes]]
 Receive = Callable[[], Awaitable[dict]]
 Send = Callable[[dict], Awaitable[None]]
 Application = Callable[[dict, Receive, Send], Awaitable[None]]
-# In the state of its scope: the view is on the event loop and must not wait; it leaves its rows there.
-AT_ONCE = "at_once"
+STATE_KEY = "plumbline"
+
+
+@dataclass(slots=True)
+class DeferredStore:
+    """Rows that a view on the event loop leaves for the gate to store before its answer is sent."""
+
+    intake: "Intake | None" = None
+    claim: "IdempotencyClaim | None" = None
+
+
+@dataclass(slots=True)
+class RequestState:
+    """The state of one request, shared by HTTP protocol, gate, thread adapter and REST view."""
+
+    # From the protocol: the head's bytes if they came in one piece, and how many bytes of the body with them.
+    head: bytes = b""
+    body_bytes: int = 0
+    # From the gate: RateLimit-* of a request that has been counted.
+    rate: Headers | None = None
+    # From the gate: the sender's permission, checked a moment ago.
+    grant: "Grant | None" = None
+    # From the gate: the view runs on the event loop, must not wait, and leaves its rows here.
+    deferred: DeferredStore | None = None
+
+
+def request_state(scope: dict) -> RequestState:
+    """The state of the request that this ASGI scope, or a copy of it, belongs to."""
+    # uvicorn makes one dict per request; copies of a scope share it.
+    shared = scope.setdefault("state", {})
+    found = shared.get(STATE_KEY)
+    if found is None:
+        found = shared[STATE_KEY] = RequestState()
+    return found
 
 
 async def read_body(receive: Receive) -> bytes | None:
-    """The whole body, whose length was checked; None if the client left."""
+    """Read the whole body, whose length was checked; None if the client left."""
     message = await receive()
-    body = message.get("body", b"")
-    parts = [body]
+    parts = [message.get("body", b"")]
     while message.get("more_body"):
         message = await receive()
         parts.append(message.get("body", b""))
@@ -26,23 +63,15 @@ async def read_body(receive: Receive) -> bytes | None:
 
 
 async def collect_message(answer: list[dict], message: dict) -> None:
-    """A `send` for what is sent later."""
+    """Append the message: bound to a list, a `send` for an answer that is sent later or not at all."""
     answer.append(message)
 
 
 def replay_body(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that hands out the body once more, and then what comes after it."""
+    """Make a `receive` that returns the body first and then what `receive` returns."""
     messages = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def replay() -> dict:
         return messages.pop() if messages else await receive()
 
     return replay
-
-
-@dataclass(slots=True)
-class DeferredStore:
-    """What a view that must not wait leaves to be stored before its answer is sent."""
-
-    taken: Intake | None = None
-    once: IdempotencyClaim | None = None

@@ -1,10 +1,10 @@
-"""The stamps of a whole batch at once, a tenth of the cost of one by one."""
+"""Parses the timestamps of a batch together, at a tenth of the cost."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-# What nearly all senders write; 0 stands for a digit. A Z follows, or an offset such as +02:00.
+# The form that nearly all senders use; 0 stands for a digit. A Z follows, or an offset such as +02:00.
 FORM = np.frombuffer(b"0000-00-00T00:00:00.000000", np.uint8)
 OFFSET = np.frombuffer(b"00:00", np.uint8)
 ZERO = ord("0")
@@ -13,9 +13,9 @@ FIRST, LAST = np.datetime64("0002-01-01"), np.datetime64("9999-01-01")
 
 
 def parse_batch_stamps(texts: Sequence[str]) -> np.ndarray | None:
-    """Microseconds since 1970, int64, of stamps that all have the same usual form.
+    """Parse timestamps that all have the same usual form to int64 microseconds since 1970.
 
-    None: they are to be parsed one by one, by `periods.parse_stamp`, which takes these for the same times.
+    None if they must be parsed one by one, with `periods.parse_stamp`; both give the same times.
     """
     length, joined = len(texts[0]), "".join(texts)
     if length <= SECONDS or set(map(len, texts)) != {length} or not joined.isascii():
@@ -32,16 +32,16 @@ def parse_batch_stamps(texts: Sequence[str]) -> np.ndarray | None:
 
 
 def has_form(table: np.ndarray, form: np.ndarray) -> bool:
-    """Whether each row of characters is of the form, or of its beginning."""
+    """Tell whether each row of characters matches the form, or as much of it as the row is long."""
     form = form[: table.shape[1]]
     is_digit = form == ZERO
-    # Anything below a zero becomes large.
+    # uint8: a character below zero wraps to a large number.
     digits = table[:, is_digit] - ZERO
     return bool((digits <= 9).all() and (table[:, ~is_digit] == form[~is_digit]).all())
 
 
 def number(digits: np.ndarray) -> np.ndarray:
-    """The whole number that each row of digits is."""
+    """Read each row of digits as an integer."""
     total = np.zeros(len(digits), np.int64)
     for column in digits.T:
         total = total * 10 + (column - ZERO)
@@ -49,21 +49,21 @@ def number(digits: np.ndarray) -> np.ndarray:
 
 
 def since_1970(stem: np.ndarray) -> np.ndarray | None:
-    """Microseconds of dates and times; None if one does not exist or is near the end of time."""
+    """Return microseconds since 1970; None if a date does not exist or is near the bounds of datetime."""
     rows = np.ascontiguousarray(stem).view(f"S{stem.shape[1]}").ravel()
     try:
         times = rows.astype("datetime64[us]")
     except ValueError:
         return None
-    # A year more or less is room for any offset.
+    # FIRST and LAST leave a year for the offset.
     is_far = times.min() < FIRST or times.max() >= LAST
     return None if is_far else times.astype(np.int64)
 
 
 def offset_seconds(offset: np.ndarray) -> np.ndarray | None:
-    """Seconds east of Greenwich; None if one is no offset."""
+    """Return seconds east of Greenwich; None if a row is no offset."""
     if (offset == offset[0]).all():
-        # Nearly always.
+        # The usual case, computed once.
         offset = offset[:1]
     sign = offset[:, 0]
     is_east = sign == ord("+")

@@ -1,3 +1,5 @@
+"""Checks of decoded readings, item by item, and the words for their faults."""
+
 import math
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -20,18 +22,15 @@ Fault = dict[str, Any]
 
 
 class InvalidItems(ValueError):
-    """Nothing may be stored. `errors` is a list of {field, message} or, of a batch, {index, message}."""
+    """Nothing may be stored. `errors` is a list of {field, message} or, for a batch, {index, message}."""
 
     def __init__(self, errors: list[Fault]) -> None:
         super().__init__(errors[0]["message"])
         self.errors = errors
 
 
-# --- checking
-
-
 def reading_faults(reading: Any, names: Sequence[str]) -> list[Fault]:
-    """Every fault of what should be an object of the channels and maybe a stamp."""
+    """List the faults of a JSON value that should be an object of channels and an optional timestamp."""
     if not isinstance(reading, dict):
         return [{"field": "body", "message": "Must be an object."}]
     faults = list(number_faults(reading, names))
@@ -44,7 +43,7 @@ def reading_faults(reading: Any, names: Sequence[str]) -> list[Fault]:
 
 
 def sensor_faults(item: Any) -> list[Fault]:
-    """Every fault of what should be an object of sensor, timestamp and value."""
+    """List the faults of a JSON value that should be an object of sensor, timestamp and value."""
     if not isinstance(item, dict):
         return [{"field": "body", "message": "Must be an object."}]
     faults = list(number_faults(item, ("value",)))
@@ -66,7 +65,7 @@ def sensor_fault(sensor: str) -> str:
 
 
 def printable(text: str) -> str:
-    """JSON's escapes can make half a surrogate pair, which no answer and no database can carry."""
+    """Escape halves of surrogate pairs: JSON can bring them, but no answer and no database can hold them."""
     return text.encode(errors="backslashreplace").decode()
 
 
@@ -91,12 +90,12 @@ def range_faults(target: Target, values: Sequence[float]) -> list[Fault]:
 
 
 def out_of_range(target: Target, values: np.ndarray) -> np.ndarray:
-    """Which of `values`, of shape (readings, channels), are."""
+    """Mark the `values`, of shape (readings, channels), that are out of their channel's range."""
     return (values < target.minima) | (values > target.maxima)
 
 
 def require_reading_time(text: Any, target: Target, now: datetime) -> tuple[int, bool]:
-    """Raises Refused."""
+    """Do the same as `parse_reading_time`, but raise InvalidItems, also for a missing timestamp."""
     if text is msgspec.UNSET:
         raise InvalidItems([{"field": "timestamp", "message": "Is missing."}])
     try:
@@ -106,7 +105,10 @@ def require_reading_time(text: Any, target: Target, now: datetime) -> tuple[int,
 
 
 def parse_reading_time(text: str, target: Target, now: datetime) -> tuple[int, bool]:
-    """Microseconds since 1970, and whether the device's zone had to be assumed. Raises BadStamp."""
+    """Return microseconds since 1970, and whether the text has no offset and the device's zone was assumed.
+
+    Raises BadStamp, also for a time in the future or older than RETENTION_DAYS.
+    """
     time, is_naive = parse_stamp(text, target.zone)
     if time > now + MAX_AHEAD and not target.allows_future:
         raise BadStamp("Is more than 5 minutes in the future.")
@@ -116,7 +118,7 @@ def parse_reading_time(text: str, target: Target, now: datetime) -> tuple[int, b
 
 
 def accepted_times(target: Target, now: datetime) -> tuple[int, int]:
-    """The first and the last time that `stamp` takes, as it gives them."""
+    """Return the first and the last time that `parse_reading_time` accepts."""
     days = settings.RETENTION_DAYS
     first = now - timedelta(days=days) if days else datetime.min.replace(tzinfo=UTC)
     last = datetime.max.replace(tzinfo=UTC) if target.allows_future else now + MAX_AHEAD
@@ -124,7 +126,6 @@ def accepted_times(target: Target, now: datetime) -> tuple[int, int]:
 
 
 def describe_faults(faults: list[Fault]) -> str:
-    """The faults of one item of a batch, as its message."""
     return " ".join(
         fault["message"] if fault["field"] == "body" else f"{fault['field']}: {fault['message']}"
         for fault in faults

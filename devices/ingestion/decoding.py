@@ -1,13 +1,12 @@
+"""JSON bodies to items: strictly with msgspec, and loosely so that a fault can be named."""
+
 import json
 from functools import lru_cache
 from typing import Any
 
 import msgspec
 
-from devices.ingestion.checks import (
-    Fault,
-    InvalidItems,
-)
+from devices.ingestion.checks import Fault, InvalidItems
 
 MAX_ITEMS = 10_000
 MAX_BYTES = 5 * 1024 * 1024
@@ -18,7 +17,7 @@ class BatchTooLong(ValueError):
 
 
 def decode_batch(body: bytes, strict: msgspec.json.Decoder) -> list[Any]:
-    """The items of a batch, or whatever JSON there was in their place. Raises Refused, TooMany."""
+    """Decode a batch; if an item is faulty all are plain JSON values. Raises InvalidItems, BatchTooLong."""
     try:
         items = strict.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -30,9 +29,6 @@ def decode_batch(body: bytes, strict: msgspec.json.Decoder) -> list[Any]:
     return items
 
 
-# --- decoding
-
-
 @lru_cache(maxsize=1024)
 def decoder(names: tuple[str, ...], *, many: bool = False) -> msgspec.json.Decoder:
     item = reading_type(names)
@@ -41,15 +37,15 @@ def decoder(names: tuple[str, ...], *, many: bool = False) -> msgspec.json.Decod
 
 @lru_cache(maxsize=1024)
 def reading_type(names: tuple[str, ...]) -> type[msgspec.Struct]:
-    """Of a profile with these channels; attributes in their order, the stamp's text last."""
-    # Numbered fields, as a channel's name may be a word of Python's own.
+    """Make the type of a reading: attributes in the order of the channels, the timestamp's text last."""
+    # Numbered attributes, because a channel's name may be a keyword of Python.
     fields: list[tuple] = [(f"c{i}", float) for i in range(len(names))]
     return msgspec.defstruct(
         "CheckedReading",
         [*fields, ("timestamp", str | msgspec.UnsetType, msgspec.UNSET)],
         rename={f"c{i}": name for i, name in enumerate(names)},
         forbid_unknown_fields=True,
-        # Numbers and texts: in no cycle, and thousands at once are not to be searched for one.
+        # Numbers and texts form no cycles: the collector need not search thousands of them.
         gc=False,
     )
 
@@ -64,16 +60,16 @@ SENSOR_BATCH_DECODER = msgspec.json.Decoder(list[SensorReading])
 
 
 def decode_loosely(body: bytes, error: Exception) -> Any:
-    """The body as JSON that may hold NaN and Infinity, so that they can be named. Raises Refused."""
+    """Decode JSON with NaN and Infinity, so that the fault can name them. Raises InvalidItems."""
     try:
         return json.loads(body.decode(), parse_int=double_of_digits)
-    except (ValueError, RecursionError) as worse:
-        raise InvalidItems([undecodable(error)]) from worse
+    except (ValueError, RecursionError) as loose_error:
+        raise InvalidItems([undecodable(error)]) from loose_error
 
 
 def double_of_digits(digits: str) -> float:
-    """A double; Python refuses to convert very many digits to an integer."""
-    # As msgspec has it, the whole number -0 is 0; -0.0 is another.
+    """Convert a JSON integer to a double; Python refuses integers of very many digits."""
+    # msgspec reads the integer -0 as 0.0, not as -0.0.
     return float(digits) + 0.0
 
 

@@ -1,4 +1,4 @@
-"""Bodies of posts as devices send them: bounded, and unpacked where they come compressed."""
+"""Decompression of request bodies, with bounds on size, memory and time."""
 
 import sys
 import zlib
@@ -13,13 +13,13 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-# RFC 8878 and RFC 1952 allow a series of frames; very many tiny ones would only keep a thread busy.
+# RFC 8878 and RFC 1952 allow a series of frames; very many tiny ones would only occupy a thread.
 MAX_FRAMES = 100
-# 8 MiB, the window that RFC 9659 asks of HTTP; a frame may demand gigabytes.
+# 8 MiB, the window that RFC 9659 prescribes for HTTP; a frame could demand gigabytes.
 WINDOW = {zstd.DecompressionParameter.window_log_max: 23}
 GZIP = 16 + zlib.MAX_WBITS
 
-# By Content-Encoding, what makes a decompressor of one frame.
+# Makers of a decompressor for one frame, by Content-Encoding.
 DECOMPRESSORS: dict[str, Callable[[], Any]] = {
     "gzip": partial(zlib.decompressobj, GZIP),
     "x-gzip": partial(zlib.decompressobj, GZIP),
@@ -29,21 +29,21 @@ ACCEPTED_CODINGS = "gzip, zstd"
 
 
 class UnsupportedCoding(ValueError):
-    """Not a Content-Encoding that is accepted."""
+    """The Content-Encoding is not supported."""
 
 
 class CorruptBody(ValueError):
-    """Not what its Content-Encoding says."""
+    """The body is not valid in its Content-Encoding."""
 
 
 class DecompressedTooLarge(ValueError):
-    """More than MAX_BYTES once unpacked."""
+    """The decompressed body has more than MAX_BYTES."""
 
 
 def decompress(body: bytes, coding: str) -> bytes:
-    """The body without its Content-Encoding. Raises UnknownCoding, Corrupt, TooLarge.
+    """Return the plain body. Raises UnsupportedCoding, CorruptBody, DecompressedTooLarge.
 
-    Never more than a byte over MAX_BYTES is unpacked.
+    At most MAX_BYTES + 1 bytes are decompressed.
     """
     coding = coding.strip().lower()
     if coding in ("", "identity"):
@@ -57,7 +57,6 @@ def decompress(body: bytes, coding: str) -> bytes:
 
 
 def join_frames(body: bytes, decompressor: Callable[[], Any]) -> bytes:
-    """What the frames of a body hold together."""
     plain = bytearray()
     for _ in range(MAX_FRAMES):
         frame = decompressor()

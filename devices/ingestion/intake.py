@@ -1,8 +1,8 @@
-"""The one way in: whatever brings readings calls this module, and a single reading is a list of one.
+"""Readings, decoded and checked: every way in calls this module.
 
-Bodies are decoded strictly: exactly the profile's channels, finite doubles, bounded depth, UTF-8. What is
-well formed takes the short way through msgspec and numpy. Only what is not is gone through item by item, so
-that every fault can be named. Nothing is stored here: `Taken` holds the rows, and the receipt for later.
+Bodies are decoded strictly: exactly the profile's channels, finite doubles, bounded depth, UTF-8. Well-formed
+batches take the short way through msgspec and numpy. Others are checked item by item, so that every fault can
+be named. Nothing is stored here: an `Intake` holds the rows and the receipt.
 """
 
 from collections.abc import Callable, Sequence
@@ -46,15 +46,13 @@ from devices.timeline.periods import BadStamp
 
 
 class Intake(NamedTuple):
-    """Rows to be stored, and the receipt to be answered once they are."""
+    """Checked rows, and the receipt that is sent once they are stored."""
 
     rows: Rows
     receipt: dict[str, Any]
 
 
 class CheckedReading(NamedTuple):
-    """One checked item of a batch."""
-
     target: Target | None
     sensor: str
     time: int  # microseconds since 1970
@@ -63,13 +61,12 @@ class CheckedReading(NamedTuple):
 
 
 def take_one(target: Target, body: bytes, now: datetime) -> Intake:
-    """One reading, `{channel: number, …, "timestamp"?: text}`. Raises Refused."""
+    """Take one reading, `{channel: number, …, "timestamp"?: text}`. Raises InvalidItems."""
     try:
         *values, text = msgspec.structs.astuple(decoder(target.names).decode(body))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidItems(
-            reading_faults(decode_loosely(body, error), target.names) or [undecodable(error)]
-        ) from error
+        faults = reading_faults(decode_loosely(body, error), target.names)
+        raise InvalidItems(faults or [undecodable(error)]) from error
     faults = range_faults(target, values)
     time, is_naive = unix_microseconds(now), False
     if text is not msgspec.UNSET:
@@ -84,7 +81,7 @@ def take_one(target: Target, body: bytes, now: datetime) -> Intake:
 
 
 def take_batch(target: Target, body: bytes, now: datetime, *, skip_bad: bool = False) -> Intake:
-    """Readings of one device, each with its stamp. Raises Refused, TooMany.
+    """Take readings of one device, each with its timestamp. Raises InvalidItems, BatchTooLong.
 
     With `skip_bad` the good ones are taken, and the receipt names the others.
     """
@@ -93,16 +90,16 @@ def take_batch(target: Target, body: bytes, now: datetime, *, skip_bad: bool = F
 
 
 def take_items(target: Target, items: Sequence[Any], now: datetime, *, skip_bad: bool = False) -> Intake:
-    """The same, decoded already: each a `reading_type` or whatever JSON there was. Raises Refused."""
-    at_once = take_uniform_batch(target, items, now)
-    if at_once is not None:
-        return at_once
+    """Take decoded readings of one device: `reading_type`s or other JSON values. Raises InvalidItems."""
+    intake = take_uniform_batch(target, items, now)
+    if intake is not None:
+        return intake
     good, rejected = check_items(items, partial(check_batch_item, target, now), skip_bad=skip_bad)
     return intake_of(good, rejected, len(target.names))
 
 
 def take_uniform_batch(target: Target, items: Sequence[Any], now: datetime) -> Intake | None:
-    """All together, a tenth of the cost of one by one; None if there is anything that needs a closer look."""
+    """Check all items together, at a tenth of the cost; None if one needs a closer look."""
     if set(map(type, items)) != {reading_type(target.names)}:
         return None
     *channels, stamp = map(attrgetter, reading_type(target.names).__struct_fields__)
@@ -116,30 +113,28 @@ def take_uniform_batch(target: Target, items: Sequence[Any], now: datetime) -> I
     first, last = accepted_times(target, now)
     if times.min() < first or times.max() > last or out_of_range(target, values).any():
         return None
-    return Intake(
-        row_codec.encode_rows(target.device_id, times, values), {"accepted": len(items), "rejected": []}
-    )
+    receipt = {"accepted": len(items), "rejected": []}
+    return Intake(row_codec.encode_rows(target.device_id, times, values), receipt)
 
 
 def take_values(target: Target, times: np.ndarray, values: np.ndarray) -> Intake:
-    """Finite numbers that are here already: times int64 microseconds since 1970, values (readings, channels).
+    """Take finite numbers: times in int64 microseconds since 1970, values of shape (readings, channels).
 
-    Raises Refused, naming the first reading that is out of range.
+    Raises InvalidItems, which names the first reading that is out of range.
     """
     bad = out_of_range(target, values)
     if bad.any():
         index = int(bad.any(axis=1).argmax())
-        raise InvalidItems(
-            [{"index": index, "message": describe_faults(range_faults(target, values[index].tolist()))}]
-        )
+        message = describe_faults(range_faults(target, values[index].tolist()))
+        raise InvalidItems([{"index": index, "message": message}])
     receipt = {"accepted": len(times), "rejected": []}
     return Intake(row_codec.encode_rows(target.device_id, times, values), receipt)
 
 
 def take_sensors(directory: SensorDirectory, body: bytes, now: datetime, *, skip_bad: bool = False) -> Intake:
-    """Readings of any mix of sensors, `{"sensor", "timestamp", "value"}`. Raises Refused, TooMany.
+    """Take readings of sensors, `{"sensor", "timestamp", "value"}`. Raises InvalidItems, BatchTooLong.
 
-    Sensors seen for the first time are registered, once all that may be refused is refused.
+    New sensors are registered after all checks: a refused batch registers none.
     """
     return take_sensor_items(directory, decode_batch(body, SENSOR_BATCH_DECODER), now, skip_bad=skip_bad)
 
@@ -147,7 +142,7 @@ def take_sensors(directory: SensorDirectory, body: bytes, now: datetime, *, skip
 def take_sensor_items(
     directory: SensorDirectory, items: Sequence[Any], now: datetime, *, skip_bad: bool = False
 ) -> Intake:
-    """The same, decoded already: each a `SensorReading` or whatever JSON there was. Raises Refused."""
+    """Take decoded readings of sensors: `SensorReading`s or other JSON values. Raises InvalidItems."""
     names = {sensor_name(item) for item in items}
     known = directory.find({name for name in names if not sensor_fault(name)})
     good, rejected = check_items(items, partial(check_sensor_item, known, now), skip_bad=skip_bad)
@@ -159,7 +154,7 @@ def take_sensor_items(
 
 
 def sensor_name(item: Any) -> str:
-    """Empty if there is none."""
+    """Return the sensor's id; empty if the item has none."""
     if isinstance(item, SensorReading):
         return item.sensor
     name = item.get("sensor") if isinstance(item, dict) else None
@@ -169,20 +164,19 @@ def sensor_name(item: Any) -> str:
 def check_items(
     items: Sequence[Any], read: Callable[[Any], CheckedReading], *, skip_bad: bool
 ) -> tuple[list[CheckedReading], list[Fault]]:
-    """The good items and the faults of the others, which only `skip_bad` allows to be any. Raises Refused."""
+    """Return the good items and the faults of the others; without `skip_bad` a fault raises InvalidItems."""
     good, rejected = [], []
     for index, item in enumerate(items):
         try:
             good.append(read(item))
-        except InvalidItems as refused:
-            rejected.append({"index": index, "message": describe_faults(refused.errors)})
+        except InvalidItems as error:
+            rejected.append({"index": index, "message": describe_faults(error.errors)})
     if rejected and not skip_bad:
         raise InvalidItems(rejected)
     return good, rejected
 
 
 def check_batch_item(target: Target, now: datetime, item: Any) -> CheckedReading:
-    """`item` is what the strict decoder made of it, or whatever JSON there was."""
     if isinstance(item, msgspec.Struct):
         *values, text = msgspec.structs.astuple(item)
         faults = range_faults(target, values)
@@ -228,7 +222,5 @@ def intake_of(items: list[CheckedReading], rejected: list[Fault], channels: int)
     devices = np.fromiter((item.target.device_id for item in items), np.int32, count)
     zones = sorted({item.target.zone.key for item in items if item.is_naive})
     receipt = {"accepted": count, "rejected": rejected}
-    return Intake(
-        row_codec.encode_rows(devices, times, values),
-        receipt | ({"assumed_timezone": ", ".join(zones)} if zones else {}),
-    )
+    receipt |= {"assumed_timezone": ", ".join(zones)} if zones else {}
+    return Intake(row_codec.encode_rows(devices, times, values), receipt)

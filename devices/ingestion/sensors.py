@@ -8,14 +8,14 @@ from devices.models import Device, DeviceProfile
 
 
 class OwnSensors:
-    """The devices of one user by external id, as `ingest.take_sensors` wants them."""
+    """The SensorDirectory of one user: that user's devices by external id."""
 
     def __init__(self, user_id: int) -> None:
         self.user_id = user_id
 
     def find(self, sensors: set[str]) -> dict[str, Target]:
         cache.confirm()
-        begun = cache.begin()
+        generation = cache.begin()
         found = {sensor: cache.get((self.user_id, sensor)) for sensor in sensors}
         missing = [sensor for sensor, target in found.items() if target is None]
         if missing:
@@ -23,7 +23,7 @@ class OwnSensors:
             for device in devices:
                 found[device.external_id] = target = Target.of(device)
                 entry = CacheEntry(target, (("device", device.pk),))
-                cache.put((self.user_id, device.external_id), entry, begun)
+                cache.put((self.user_id, device.external_id), entry, generation)
         return {sensor: target for sensor, target in found.items() if target is not None}
 
     def register(self, sensors: set[str]) -> dict[str, Target]:
@@ -32,19 +32,19 @@ class OwnSensors:
             Device(owner_id=self.user_id, profile=profile, external_id=sensor, name=sensor[:200])
             for sensor in sorted(sensors)
         ]
-        # Another request may register the same sensors at this moment: whoever is first, both find them.
+        # Another request may register the same sensors at this moment: both then find the same devices.
         Device.objects.bulk_create(new, ignore_conflicts=True, batch_size=1000)
         return self.find(sensors)
 
 
 class SensorDirectory(Protocol):
-    """The devices behind sensor ids, of one holder of a credential."""
+    """Finds and registers the devices behind sensor ids."""
 
     def find(self, sensors: set[str]) -> dict[str, Target]:
-        """Those that are known."""
+        """Return the sensors that are known."""
 
     def register(self, sensors: set[str]) -> dict[str, Target]:
-        """All of them, the unknown ones registered."""
+        """Register the unknown sensors and return all."""
 
 
 NEW_SENSOR = Target(0, ("value",), (-math.inf,), (math.inf,), ZoneInfo("UTC"))

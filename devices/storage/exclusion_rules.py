@@ -1,42 +1,49 @@
+"""Exclusions in force, applied to readings as they are read: excluded ones are left out of figures."""
+
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from django.db import connection
 
-from devices.timeline.instants import pg_microseconds
+from devices.timeline.instants import PgMicroseconds, PgTimes, pg_microseconds
+
+# From, until, and the values of a single reading, or None for all readings of that time.
+Rule = tuple[PgMicroseconds, PgMicroseconds, list[float] | None]
 
 
 class CountedReadings(NamedTuple):
-    """Readings that count, in the order of time, as `read` has them, and how many are excluded."""
+    """The readings that count, in the order of time, and the number of excluded ones.
 
-    times: np.ndarray
-    values: np.ndarray
+    `values` is float64 of shape (channels, readings).
+    """
+
+    times: PgTimes
+    values: npt.NDArray[np.float64]
     excluded: int
 
 
 class ExclusionRules:
-    """The rules in force by which readings are left out of statistics."""
-
     def __init__(self, rules: Iterable[tuple[int, datetime, datetime, list[float] | None]]) -> None:
-        self.by_device: dict[int, list[tuple[int, int, list[float] | None]]] = defaultdict(list)
-        for device_id, start, end, only in rules:
-            self.by_device[device_id].append((pg_microseconds(start), pg_microseconds(end), only))
+        self.by_device: dict[int, list[Rule]] = defaultdict(list)
+        for device_id, start, end, values in rules:
+            self.by_device[device_id].append((pg_microseconds(start), pg_microseconds(end), values))
 
-    def applied(self, device_id: int, times: np.ndarray, values: np.ndarray) -> CountedReadings:
-        """To readings of a device in the order of time."""
+    def applied(self, device_id: int, times: PgTimes, values: npt.NDArray[np.float64]) -> CountedReadings:
+        """Leave out the excluded ones of a device's readings, which are in the order of time."""
         if device_id not in self.by_device:
             return CountedReadings(times, values, 0)
-        kept = np.ones(len(times), bool)
+        counts = np.ones(len(times), bool)
         for start, end, only in self.by_device[device_id]:
             first, last = np.searchsorted(times, (start, end))
             if only is None:
-                kept[first:last] = False
+                counts[first:last] = False
             elif len(only) == len(values):
-                kept[first:last] &= (values[:, first:last] != np.array(only)[:, None]).any(axis=0)
-        return CountedReadings(times[kept], values[:, kept], len(times) - int(kept.sum()))
+                counts[first:last] &= (values[:, first:last] != np.array(only)[:, None]).any(axis=0)
+        return CountedReadings(PgTimes(times[counts]), values[:, counts], len(times) - int(counts.sum()))
 
 
 def rules_in_force(device_ids: Sequence[int]) -> ExclusionRules:

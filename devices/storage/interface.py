@@ -1,7 +1,8 @@
-"""Where readings are kept, behind an interface: nothing above knows whether it is PostgreSQL or ClickHouse.
+"""What every storage of readings can do, and the types that it takes and gives.
 
-READINGS_URL chooses. Every storage answers the same; one suite of tests asks all of them. Whichever it is,
-devices, exclusions, Idempotency-Keys and the change log (`storage.change_log`) are in the portal's database.
+READINGS_URL chooses PostgreSQL or ClickHouse; nothing outside of this package knows which. Both give the same
+answers, and one suite of tests runs against each. Devices, exclusions, Idempotency-Keys and the change log
+(`devices.storage.change_log`) are in the portal's database in either case.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,32 +11,38 @@ from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
+from devices.timeline.instants import (
+    PgMicroseconds,
+    PgTimes,
+    UnixMicroseconds,
+    UnixTimes,
+)
 from devices.timeline.periods import Period
 from devices.timeline.spans import Span
 
 MEDIAN = 0.5
-# An interval longer than so many expected ones is a gap.
+# An interval longer than GAP_FACTOR expected intervals is a gap.
 GAP_FACTOR = 2
-MICROSECONDS_PER_SECOND = 1_000_000
 
 
 class StorageUnavailable(Exception):
-    """The storage does not answer, or its schema is not there yet: it may in a moment."""
+    """The storage does not answer, or has no schema yet; a later attempt may succeed."""
 
 
 class RepeatTransaction(Exception):
-    """The transaction was aborted, nothing was stored, and the cause is removed: run it once more."""
+    """The transaction was aborted and stored nothing, and the cause is removed: run it once more."""
 
 
 # --- Rows
 
 
 class Rows(NamedTuple):
-    """Readings ready to be stored: rows of PostgreSQL's binary COPY, and their stamps for the partitions."""
+    """Readings ready to be stored: rows of PostgreSQL's binary COPY, and the time of each."""
 
     payload: bytes
-    times: Sequence[int]  # microseconds since 1970
+    times: Sequence[UnixMicroseconds] | UnixTimes
 
 
 class StoredReading(NamedTuple):
@@ -50,9 +57,9 @@ class StoredReading(NamedTuple):
 
 
 class Position(NamedTuple):
-    """Where a page of readings ended: readings are ordered by these three, newest first.
+    """Where a page of readings ended. Pages are ordered by these three fields, newest first.
 
-    `place` is the storage's own way to tell apart readings of a device that share a stamp.
+    `place` tells apart readings of a device that share a time; its form is the storage's own.
     """
 
     time: datetime
@@ -64,7 +71,7 @@ class Position(NamedTuple):
 
 
 class FiguresQuery(NamedTuple):
-    """A device's span of which figures are wanted; `channels` is how many values its readings have."""
+    """Asks for the figures of a device's span. `channels` is the number of values in each of its readings."""
 
     span: Span
     channels: int
@@ -72,8 +79,11 @@ class FiguresQuery(NamedTuple):
 
 
 class ChannelFigures(NamedTuple):
-    """Of one channel. `total`: the exact sum in units of the smallest double (`segments.UNITS`); `quantiles`:
-    one for each share that was asked for, as PostgreSQL's percentile_cont. None and empty of no values."""
+    """Figures of one channel; without values `low` and `high` are None and `quantiles` is empty.
+
+    `total` is the exact sum in units of the smallest double (`devices.exact.sums.UNITS`). `quantiles` has one
+    value for each share of the query, equal to PostgreSQL's percentile_cont.
+    """
 
     count: int
     low: float | None
@@ -86,119 +96,125 @@ NO_FIGURES = ChannelFigures(0, None, None, 0, [])
 
 
 class Figures(NamedTuple):
-    """Of what was `Asked`. Times and lengths are in microseconds, times since 2000.
+    """Figures of one FiguresQuery. Intervals and lengths are in microseconds.
 
-    `interval`: the median of those between readings of different stamps. `gaps`: how many intervals between
-    readings are longer than GAP times the expected one, else that median; `gap_length`: of all of these
-    together; `longest`: bounds of the longest interval of all, the first of equals.
+    `interval`: the median of the intervals between readings of different times.
+    `gaps`: the number of intervals longer than GAP_FACTOR times the expected one, or else that median.
+    `gap_length`: the length of all gaps together.
+    `longest`: the bounds of the longest interval, the first of equals.
     """
 
     channels: list[ChannelFigures]
     readings: int
     excluded: int
-    first: int | None
-    last: int | None
+    first: PgMicroseconds | None
+    last: PgMicroseconds | None
     interval: float | None
     gaps: int
     gap_length: int
-    longest: tuple[int, int] | None
+    longest: tuple[PgMicroseconds, PgMicroseconds] | None
     rows_read: int
     segments_used: int
 
 
 class FiguresAnswer(NamedTuple):
-    """`each` in the order of what was asked; `pooled` in that of the pools. `snapshot` is the state of the
-    change log that all of it is about, or an earlier one."""
+    """`each` is in the order of the queries, `pooled` in that of the pools.
+
+    `snapshot` is the state of the change log that all figures are about, or an earlier one.
+    """
 
     each: list[Figures]
     pooled: list[ChannelFigures]
     snapshot: str
 
 
-# Of a pool the channels whose values go in: number of the question, place of the channel.
+# The channels whose values go into one pool: the index of the query, the index of the channel.
 Pool = Sequence[tuple[int, int]]
-# Called with how many of the questions are answered.
+# Called with the number of answered queries.
 Report = Callable[[int], None]
 
 
 @dataclass(frozen=True)
 class ChartSeries:
-    """Columns with readings, in order, each of `counts` readings from `starts` to `ends`, both included, in
-    microseconds since 2000. `lows`, `means`, `highs`: float64 of shape (channels, columns)."""
+    """Columns of a chart, in order; none is empty.
 
-    starts: np.ndarray
-    ends: np.ndarray
-    counts: np.ndarray
-    lows: np.ndarray
-    means: np.ndarray
-    highs: np.ndarray
+    A column has `counts` readings, the first at `starts`, the last at `ends`. `lows`, `means` and `highs` are
+    float64 of shape (channels, columns).
+    """
+
+    starts: PgTimes
+    ends: PgTimes
+    counts: npt.NDArray[np.int64]
+    lows: npt.NDArray[np.float64]
+    means: npt.NDArray[np.float64]
+    highs: npt.NDArray[np.float64]
 
 
 class DayChecksum(NamedTuple):
-    """What there is of a device on a day in UTC. `checksum`: see `Storage.days`."""
+    """Number and checksum (see `Storage.days`) of a device's readings of a day in UTC."""
 
     count: int
     checksum: int
 
 
 class Storage(Protocol):
-    """Each method raises Unavailable, or Django's OperationalError where it asks the portal's database."""
+    """Each method raises StorageUnavailable, or Django's OperationalError for the portal's database."""
 
     # Storing
 
     def append(self, rows: Rows, token: str = "") -> None:
-        """Store all of them or none, with what the change log is to know. Values must be finite.
+        """Store all rows or none, and note late ones in the change log. Values must be finite.
 
-        Within a transaction of the portal's database that is rolled back they may stay, if the storage is
-        elsewhere; under the same token the same rows are then not stored again.
+        If a surrounding transaction of the portal's database is rolled back, rows in another storage may
+        stay; the same rows under the same token are then not stored again.
         """
 
     def put(self, connection: Any, rows: Sequence[Rows], tokens: Sequence[str] | None = None) -> None:
-        """Store all of them through `connection`, one of psycopg2's to the portal's database.
+        """Do as `append` through `connection`, one of psycopg2's to the portal's database.
 
-        In autocommit mode it commits, with what the change log is to know. In a transaction (autocommit off)
-        it is part of that one. `tokens`: one for each of `rows`, see `append`. Raises psycopg2.IntegrityError
-        and, in a transaction only, RepeatTransaction.
+        In autocommit mode it commits; with autocommit off it is part of the open transaction. `tokens` has
+        one token for each of `rows`. Raises psycopg2.IntegrityError and, in a transaction only,
+        RepeatTransaction.
         """
 
     def clear(self, device_id: int) -> None:
-        """Delete all readings of a device: whoever asks afterwards sees none of them."""
+        """Delete all readings of a device at once: no later query sees any of them."""
 
     def erase(self, device_id: int) -> int:
-        """Delete what a device that is no more has left behind; returns how many readings that were."""
+        """Delete the readings of a device that no longer exists; returns their number."""
 
     def prepare(self, now: datetime) -> list[str]:
-        """Make in advance what the next months' readings need; returns the names of what is new."""
+        """Make the partitions of the coming months; returns the names of new ones."""
 
     def build(self, seconds: float) -> int:
-        """Work for so long on what makes answers faster; returns the number of readings worked on."""
+        """Work for some seconds on what makes answers faster; returns the number of readings processed."""
 
-    # Asking for rows
+    # Rows
 
     def page(
         self, device_ids: Sequence[int], period: Period, *, limit: int, after: Position | None = None
     ) -> list[StoredReading]:
-        """Up to `limit` readings of these devices, newest first, from behind `after` on."""
+        """Return up to `limit` readings of the devices, newest first, that follow the position `after`."""
 
     def is_place(self, text: str) -> bool:
-        """Whether it can be the place of a Position."""
+        """Tell whether the text has the form of a Position's place."""
 
     def latest(self, device_ids: Sequence[int]) -> dict[int, StoredReading]:
-        """The reading with the largest stamp of each device that has one."""
+        """Return the newest reading of each device that has one."""
 
     def sent_since(self, device_ids: Sequence[int], time: datetime) -> set[int]:
-        """Those of the devices that have a reading at `time` or later."""
+        """Return the devices that have a reading at `time` or later."""
 
     def first_time(self, device_ids: Sequence[int]) -> datetime | None:
-        """The smallest stamp of the devices' readings."""
+        """Return the time of the oldest reading of the devices."""
 
     def has(self, device_id: int, time: datetime, values: Sequence[float]) -> bool:
-        """Whether there is a reading of exactly this stamp and these values."""
+        """Tell whether the device has a reading of exactly this time and these values."""
 
     def counts(self, device_ids: Sequence[int], period: Period) -> dict[int, int]:
-        """How many readings each device has in the period, excluded ones too."""
+        """Count the readings of each device in the period, excluded ones included."""
 
-    # Asking for figures; all but `days` leave excluded readings out.
+    # Figures: excluded readings are left out
 
     def figures(
         self,
@@ -207,34 +223,35 @@ class Storage(Protocol):
         pools: Sequence[Pool] = (),
         report: Report | None = None,
     ) -> FiguresAnswer:
-        """All in one state of the data, as far as the storage can. Pools are of questions about one period.
+        """Compute the figures of all queries in one state of the data, as far as the storage can.
 
-        Raises ValueError if a reading has another number of values.
+        Queries that share a pool must be about the same period. Raises ValueError if a stored reading has
+        another number of values than its query says.
         """
 
     def series(self, device_id: int, channels: int, period: Period, points: int) -> ChartSeries:
-        """The readings of a period with both bounds in `points` columns at most."""
+        """Thin the readings of a period, both bounds of which are given, to at most `points` columns."""
 
     def hourly_means(self, device_id: int, channel: int, period: Period) -> list[tuple[datetime, float]]:
-        """Hours (UTC) that have readings, in order, each with the mean of the channel at this position.
+        """Return each hour (UTC) that has readings, in order, with the mean of the channel at this index.
 
         The same readings give the same means to the last bit.
         """
 
-    # Copying
+    # Copying: excluded readings are included
 
     def days(self, device_id: int) -> dict[int, DayChecksum]:
-        """What there is of the device by day, in days since 1970.
+        """Return the checksums of a device's days, which count from 1970-01-01.
 
-        The checksum is the sum, modulo 2^64, of the first eight bytes of the MD5 of each reading as
-        `timestamptz_send(time) || array_send(values)` writes it: to the last bit, in whatever order.
+        A checksum is the sum, modulo 2^64, of the first eight bytes of the MD5 of each reading as
+        `timestamptz_send(time) || array_send(values)` writes it: exact to the last bit, in any order.
         """
 
     def rows_of(self, span: Span) -> Rows:
-        """The device's readings of a span that has both bounds."""
+        """Return the device's readings of a span that is not open."""
 
     def take_over(self, rows: Rows) -> None:
-        """Store what another storage has already: only what is derived from it here needs to know."""
+        """Store rows that another storage has already; only data derived from rows here become stale."""
 
     def remove(self, spans: Sequence[Span]) -> None:
-        """Delete the readings of spans that have both bounds, which another storage has no more."""
+        """Delete the readings of spans that are not open."""

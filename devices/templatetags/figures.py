@@ -1,4 +1,4 @@
-"""Template filters for numbers, stamps and lengths of time. charts/chart_text.js repeats two for legends."""
+"""Template filters for numbers and timestamps; charts/chart_text.js repeats two for legends."""
 
 import re
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -8,19 +8,19 @@ from django.utils.html import format_html
 
 register = template.Library()
 
-# Digits after the first READABLE_DIGITS are muted, never dropped: people compare and copy them.
+# Digits after the first READABLE_DIGITS are shown muted, never dropped: people check and copy them.
 READABLE_DIGITS = 6
 NOTHING = "\N{EM DASH}"
-# Size in seconds, unit, and the number of them in the next larger unit.
+# Seconds, unit, and the number of units in the next larger one.
 SPANS = ((86400, "d", 10**9), (3600, "h", 24), (60, "min", 60), (1, "s", 60))
 AGES = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
 @register.filter
 def number(value: float | None) -> str:
-    """All digits of a double: the shortest decimal that reads back as the same double.
+    """Format a double as the shortest decimal that reads back as the same double.
 
-    The style sheet aligns the decimal points of a column by `data-places`, the digits before the point.
+    The style sheet aligns decimal points by `data-places`, the number of digits before the point.
     """
     if value is None or value == "":
         return NOTHING
@@ -42,7 +42,7 @@ def exact(value: float) -> str:
 
 
 def readable_length(whole: str, rest: str) -> int:
-    """Number of characters after the whole part that are not muted."""
+    """The number of characters of `rest`, decimals with their point or an exponent, that are not muted."""
     digits = whole.lstrip("-")
     if "e" in rest:
         return len(rest)
@@ -53,20 +53,20 @@ def readable_length(whole: str, rest: str) -> int:
 
 @register.filter
 def stamp(time: datetime, zone: tzinfo) -> str:
-    """The time in `zone` to the microsecond, with the offset: clocks that go back repeat an hour."""
+    """Format a time in `zone` to the microsecond; the offset tells apart an hour that occurs twice."""
     return time_element(time, in_zone(time, zone), zone)
 
 
 @register.filter
 def moment(time: datetime, zone: tzinfo) -> str:
-    """The time to the second, for times that are no measurements; the tooltip has the rest."""
+    """Format a time to the second, with the microseconds in the tooltip; not for measurements."""
     return time_element(time, in_zone(time, zone).replace(microsecond=0), zone)
 
 
 def time_element(time: datetime, shown: datetime, zone: tzinfo) -> str:
     machine = time.astimezone(UTC).isoformat().replace("+00:00", "Z")
     date, clock, offset = stamp_parts(shown)
-    # Pages that show UTC say so once.
+    # Pages in UTC say so once; in other zones each timestamp has its offset.
     suffix = "" if str(zone) == "UTC" else format_html(' <span class="offset">{}</span>', offset)
     return format_html('<time datetime="{0}" title="{0}">{1} {2}{3}</time>', machine, date, clock, suffix)
 
@@ -79,6 +79,7 @@ def in_zone(time: datetime, zone: tzinfo) -> datetime:
 
 
 def stamp_parts(time: datetime) -> tuple[str, str, str]:
+    """Split a time into date, time of day and offset."""
     date, rest = time.isoformat().split("T")
     clock, sign, offset = re.split("([+-])", rest, maxsplit=1)
     return date, clock, sign + offset
@@ -86,13 +87,13 @@ def stamp_parts(time: datetime) -> tuple[str, str, str]:
 
 @register.filter
 def age(time: datetime, now: datetime) -> str:
-    """Time since, in the largest unit that fits, rounded down."""
+    """The age of a time in the largest unit that fits, rounded down."""
     return duration(now - time)
 
 
 @register.filter
 def span(seconds: float | None) -> str:
-    """A length of time in its two largest units; below ten seconds, to the tenth."""
+    """Format a duration in its two largest units; below ten seconds to a tenth."""
     if seconds is None:
         return NOTHING
     if seconds < 10:

@@ -1,4 +1,4 @@
-"""Stretches of a device's time in whole microseconds since 2000, as PostgreSQL keeps stamps."""
+"""Spans: stretches of a device's time, in the microseconds of PostgreSQL."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -6,6 +6,7 @@ from typing import NamedTuple
 from devices.timeline.instants import (
     INFINITY,
     MINUS_INFINITY,
+    PgMicroseconds,
     pg_literal,
     pg_microseconds,
 )
@@ -13,11 +14,11 @@ from devices.timeline.periods import Period
 
 
 class Span(NamedTuple):
-    """Half open, and of one device."""
+    """Half open: `start <= t < end`. An open bound is MINUS_INFINITY or INFINITY."""
 
     device_id: int
-    start: int
-    end: int
+    start: PgMicroseconds
+    end: PgMicroseconds
 
     @classmethod
     def of(cls, device_id: int, period: Period) -> "Span":
@@ -29,12 +30,12 @@ class Span(NamedTuple):
 
 
 def array_literal(items: Iterable[object]) -> str:
-    """As SQL reads an array of numbers or `literal` stamps: far less to parse than ARRAY[…]."""
+    """Write numbers or `pg_literal` instants as an SQL array: far less to parse than ARRAY[…]."""
     return f"{{{','.join(map(str, items))}}}"
 
 
 def span_arrays(spans: Sequence[Span]) -> list[str]:
-    """Device ids, starts and ends for `unnest(%s::int[], %s::timestamptz[], %s::timestamptz[])`."""
+    """Return device ids, starts and ends for `unnest(%s::int[], %s::timestamptz[], %s::timestamptz[])`."""
     return [
         array_literal(span.device_id for span in spans),
         array_literal(pg_literal(span.start) for span in spans),

@@ -1,4 +1,4 @@
-"""What credentials may post to is kept until it is changed, by whomever, and looked up once."""
+"""Grants are looked up once and cached until somebody changes what they depend on."""
 
 import threading
 from collections.abc import Callable
@@ -22,8 +22,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)
-def kept(monkeypatch) -> CredentialCache:
-    """Asks the database each time whether what it keeps still holds."""
+def cache(monkeypatch) -> CredentialCache:
+    """A cache that is checked against the database at each use."""
     monkeypatch.setattr(credential_cache, "CHECK_SECONDS", 0.0)
     fresh = CredentialCache()
     monkeypatch.setattr(grants, "cache", fresh)
@@ -46,17 +46,17 @@ def by_token(user: User, uuid: UUID | None = None) -> GrantKey:
 
 
 def query(statement: str, *parameters: object) -> None:
-    """As somebody does who knows nothing of the portal."""
+    """Change the database behind the portal's back."""
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
 
 
-def kept_now(question: GrantKey) -> Grant | None:
+def cached_now(question: GrantKey) -> Grant | None:
     grants.cache.confirm()
     return grants.cache.get(question)
 
 
-def test_what_is_kept_needs_no_more_look_ups(device) -> None:
+def test_cached_grants_need_no_more_look_ups(device) -> None:
     questions = [by_key(device), by_token(device.owner, device.uuid), by_token(device.owner)]
     first = grants.look_up_grants(questions)
     assert len(first) == 3
@@ -87,7 +87,7 @@ def test_whatever_is_changed_about_a_device_is_noticed(device, change) -> None:
     question = by_key(device)
     assert grants.find_grant(question) is not None
     change(device)
-    assert kept_now(question) is None
+    assert cached_now(question) is None
 
 
 @pytest.mark.parametrize(
@@ -103,16 +103,16 @@ def test_whatever_is_changed_about_a_user_is_noticed(device, change) -> None:
     questions = [by_token(device.owner), by_token(device.owner, device.uuid)]
     assert len(grants.look_up_grants(questions)) == 2
     change(device.owner)
-    assert [kept_now(question) for question in questions] == [None, None]
+    assert [cached_now(question) for question in questions] == [None, None]
 
 
-def test_others_stay_kept(device) -> None:
+def test_others_stay_cached(device) -> None:
     other = factories.device()
     question, others = by_key(device), by_key(other)
     grants.look_up_grants([question, others])
     device.keys.get().revoke(timezone.now())
-    assert kept_now(question) is None
-    assert kept_now(others) is not None
+    assert cached_now(question) is None
+    assert cached_now(others) is not None
 
 
 def test_what_matters_to_nobody_is_no_change(device) -> None:
@@ -122,7 +122,7 @@ def test_what_matters_to_nobody_is_no_change(device) -> None:
     query("UPDATE users_user SET last_login = now()")
     query("UPDATE devices_devicekey SET last_used_at = now()")
     factories.device()
-    assert kept_now(question) is not None
+    assert cached_now(question) is not None
 
 
 def test_a_sensor_that_got_another_name_is_not_found_by_its_old_one() -> None:
@@ -133,7 +133,7 @@ def test_a_sensor_that_got_another_name_is_not_found_by_its_old_one() -> None:
     assert own.find({"boiler/1"}) == {}
 
 
-def test_a_credential_that_ends_is_kept_until_then(device) -> None:
+def test_a_credential_that_ends_is_cached_until_then(device) -> None:
     question = by_key(device, expires_at=timezone.now() + timedelta(seconds=0.5))
     assert grants.find_grant(question) is not None
     threading.Event().wait(0.6)
@@ -141,15 +141,15 @@ def test_a_credential_that_ends_is_kept_until_then(device) -> None:
     assert grants.find_grant(question) is None
 
 
-def test_a_look_up_that_a_change_overtook_is_not_kept(device, kept) -> None:
+def test_a_look_up_that_a_change_overtook_is_not_cached(device, cache) -> None:
     question = by_key(device)
-    kept.confirm()
-    begun = kept.begin()
+    cache.confirm()
+    generation = cache.begin()
     entries = grants.entries_of([question], timezone.now())
     device.keys.get().revoke(timezone.now())
-    kept.confirm()
-    kept.put(question, entries[question], begun)
-    assert kept.get(question) is None
+    cache.confirm()
+    cache.put(question, entries[question], generation)
+    assert cache.get(question) is None
 
 
 def test_a_change_counts_when_it_is_committed_not_when_it_is_made(device) -> None:
@@ -171,10 +171,10 @@ def test_a_change_counts_when_it_is_committed_not_when_it_is_made(device) -> Non
     assert made.wait(20)
     # Numbers are given in the order of beginning: this one is later, and seen first.
     query("UPDATE devices_device SET is_active = false WHERE id = %s", factories.device().pk)
-    assert kept_now(question) is not None
+    assert cached_now(question) is not None
     may_end.set()
     thread.join(20)
-    assert kept_now(question) is None
+    assert cached_now(question) is None
 
 
 def test_on_its_own_host_a_change_is_doubted_at_once(device, monkeypatch) -> None:
@@ -183,7 +183,7 @@ def test_on_its_own_host_a_change_is_doubted_at_once(device, monkeypatch) -> Non
     grants.look_up_grants([question])
     credential_changes.note_change()
     assert grants.cache.get(question) is None
-    assert kept_now(question) is not None
+    assert cached_now(question) is not None
 
 
 def test_a_process_that_asked_long_ago_forgets_all(device, monkeypatch) -> None:
@@ -191,7 +191,7 @@ def test_a_process_that_asked_long_ago_forgets_all(device, monkeypatch) -> None:
     grants.look_up_grants([question])
     credential_changes.forget_old()
     monkeypatch.setattr(credential_cache, "CHANGES_LOGGED_SECONDS", 0.0)
-    assert kept_now(question) is None
+    assert cached_now(question) is None
 
 
 def test_so_many_changes_are_as_good_as_all(device, monkeypatch) -> None:
@@ -200,7 +200,7 @@ def test_so_many_changes_are_as_good_as_all(device, monkeypatch) -> None:
     grants.look_up_grants([question])
     for _ in range(2):
         query("UPDATE devices_device SET is_active = false WHERE id = %s", factories.device().pk)
-    assert kept_now(question) is None
+    assert cached_now(question) is None
 
 
 def test_only_old_entries_of_the_log_are_dropped(device) -> None:
@@ -219,7 +219,7 @@ def test_what_was_made_long_before_its_commit_is_kept_until_all_could_see_it(dev
     device.keys.get().revoke(timezone.now())
     query("UPDATE devices_accesschange SET at = now() - interval '2 hours'")
     credential_changes.forget_old()
-    assert kept_now(question) is None
+    assert cached_now(question) is None
 
 
 def test_a_credential_that_somebody_is_changing_holds_up_nobody(device) -> None:
@@ -247,7 +247,7 @@ def test_a_credential_that_somebody_is_changing_holds_up_nobody(device) -> None:
         query("RESET statement_timeout")
         may_end.set()
         thread.join(20)
-    assert kept_now(question) is None
+    assert cached_now(question) is None
 
 
 def test_when_it_was_used_is_written_to_the_minute(device, monkeypatch) -> None:

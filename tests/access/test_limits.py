@@ -1,4 +1,4 @@
-"""The rate of a holder: never more than the limit, whatever the door, the process and the state of Redis."""
+"""A holder never exceeds the limit, at the gate or the view, in any process, with any state of Redis."""
 
 import asyncio
 import json
@@ -53,7 +53,7 @@ def somebody() -> str:
 
 
 async def passed(limiter: RateLimiter, holder: str, requests: int) -> int:
-    """How many of so many requests at once were not one too many."""
+    """Send requests at once and count those that were accepted."""
     answers = await asyncio.gather(*(limiter.take(holder) for _ in range(requests)), return_exceptions=True)
     assert all(isinstance(answer, list | RateExceeded) for answer in answers), answers
     return sum(isinstance(answer, list) for answer in answers)
@@ -138,7 +138,7 @@ def test_redis_is_asked_once_for_a_hundredth_of_the_limit() -> None:
     holder, before = somebody(), scripts_run()
 
     async def scenario(limiter: RateLimiter) -> int:
-        """How many of 6,000 requests, one after another, had to wait."""
+        """Count how many of 6,000 requests, one after another, had to wait."""
         waits = 0
         for _ in range(6000):
             if limiter.spend(holder) is None:
@@ -182,7 +182,7 @@ def test_without_redis_everything_passes_at_once_and_is_counted(
             began = time.monotonic()
             assert await passed(limiter, somebody(), 200) == 200
             assert time.monotonic() - began < 0.2
-            await limiter.rounds.close()
+            await limiter.pending.close()
         assert limiter.unlimited == 800
 
     with caplog.at_level(logging.WARNING, "devices.access.rate_limit"):
@@ -218,7 +218,7 @@ def has_rate(answer: Any) -> bool:
     return all(name in answer.headers for name in NAMES)
 
 
-# What the gate leaves to the REST view.
+# The gate leaves these to the REST view.
 DOORS = pytest.mark.parametrize("unusual", [{}, {"Content_Encoding": "identity"}], ids=["gate", "view"])
 
 
@@ -273,7 +273,7 @@ def test_every_answer_to_a_known_holder_says_what_is_left(
 
 
 def test_a_request_counts_once_whichever_doors_it_passes(portal: Portal, strict: str) -> None:
-    """A bad body comes to the gate and from there to the view. Of 30 requests the 31st is one too many."""
+    """A bad body goes through the gate to the view and counts once: the 31st request is refused."""
     device = portal.new_device(portal.new_user())
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: post(portal, device, {"x": "1"}, url=strict), range(60)))
@@ -320,7 +320,7 @@ def test_tokens_of_a_user_share_one_rate_apart_from_the_devices(portal: Portal, 
 
 
 def test_ingestion_goes_on_while_redis_is_away(portal: Portal, device: Sender) -> None:
-    """A lease may last a while yet; a new device has none."""
+    """Old devices may have a lease; a new one has none."""
 
     def answer() -> Any:
         return post(portal, portal.new_device(owner))

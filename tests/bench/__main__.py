@@ -1,11 +1,12 @@
-"""`make bench`: starts both sides, has them take their turns, prints what came out.
+"""`make bench`: starts the portal and the peer, lets them take turns, and prints the figures.
 
-Variables: ROUNDS (5), SECONDS of a turn (5), GROWTH (readings stored before the measure of growth, 20000000;
-0 skips it). MODE=short is one quick round, to see that it runs. A full run writes docs/benchmarks.md.
+Variables: ROUNDS (5), SECONDS per turn (5), GROWTH (readings stored before the measurement of growth,
+20000000; 0 skips it). MODE=short runs one quick round, to check that the bench works. A full run writes
+docs/benchmarks.md.
 
-MODE=statistics measures statistics alone, with ROUNDS (5) and SIZES (1000000,10000000; the long run has
-31536000, a year of a reading a second, and 100000000 as well, and needs 20 GB of disk): it writes its own
-section of docs/benchmarks.md and the plot.
+MODE=statistics measures only statistics, with ROUNDS (5) and SIZES (1000000,10000000), and writes its own
+section of docs/benchmarks.md and the plot. A long run adds the sizes 31536000, a year of a reading a
+second, and 100000000, and needs 20 GB of disk.
 """
 
 import os
@@ -20,8 +21,8 @@ from typing import Self
 
 from config.demo.data_folder import ServersError
 from config.demo.embedded import servers
-from config.processes import GaveUp, Supervisor
-from tests.bench import asking, contenders, report, sides
+from config.supervisor import GaveUp, Supervisor
+from tests.bench import contenders, http_analysis, report, sides
 from tests.bench.contenders import Contender, Sample
 from tests.bench.load import Failed, Figures
 
@@ -31,7 +32,7 @@ DEFAULT_SIZES = "1000000,10000000"
 DEVICES = 200
 WARM_UP_SECONDS = 1
 FULL_ROUNDS, FULL_SECONDS = 5, 3
-# Two portals, the peer and pgbench together need more than PostgreSQL's default.
+# PostgreSQL's default is too low for two portals, the peer and pgbench together.
 MAX_CONNECTIONS = 300
 
 
@@ -56,22 +57,22 @@ class Options:
 
 
 def main() -> None:
-    # As Ctrl-C does: nothing is left behind.
+    # Like Ctrl-C: all processes and files are cleaned up.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # Only servers of our own are put under load.
+    # Never load servers given by the environment.
     for name in ("DATABASE_URL", "REDIS_URL"):
         os.environ.pop(name, None)
     try:
         with tempfile.TemporaryDirectory(prefix="plumbline-bench-") as name:
             folder = Path(name)
-            # Others may pass through: started by root, PostgreSQL runs as another user.
+            # Other users may pass through: started by root, PostgreSQL runs as another user.
             folder.chmod(0o711)
             if os.environ.get("MODE") == "statistics":
                 measure_statistics(folder)
             else:
                 measure(folder, Options.read())
     except (Failed, GaveUp, ServersError) as error:
-        sys.exit(f"The bench failed. {error}")
+        sys.exit(f"The bench failed: {error}")
     except KeyboardInterrupt:
         sys.exit("Stopped.")
 
@@ -107,10 +108,10 @@ def measure_statistics(folder: Path) -> None:
         from tests.bench import statistics, statistics_report  # noqa: PLC0415, Django must be set up before
 
         outcome = statistics.measure(folder, sizes, rounds, say)
-        say("A small analysis, over HTTP.")
-        with Supervisor(folder / "asking") as supervisor:
-            for seconds in asking.times(supervisor, urls, asking.ASKS):
-                outcome.note(asking.ASKED, statistics.OURS, seconds)
+        say("Measuring a small analysis over HTTP.")
+        with Supervisor(folder / "http-analysis") as supervisor:
+            for seconds in http_analysis.times(supervisor, urls, http_analysis.RUNS):
+                outcome.note(http_analysis.HTTP_ANALYSIS, statistics.PORTAL, seconds)
         [(postgres,)] = sides.execute(urls["DATABASE_URL"], "SHOW server_version")
     say(statistics_report.tables(outcome, sizes))
     command = f"`make bench MODE=statistics ROUNDS={rounds} SIZES={','.join(map(str, sizes))}`"
@@ -136,7 +137,7 @@ def start(
 
 
 def one_round(parts: Mapping[str, Contender], seconds: float) -> dict[str, Figures]:
-    """A turn for each, in an order of its own. Raises Failed."""
+    """Give each contender a turn, in random order. Raises Failed."""
     figures = {}
     for name in random.sample(list(parts), len(parts)):
         try:

@@ -1,6 +1,6 @@
-"""What takes part in each round.
+"""The contenders of each round.
 
-Before its turn the table is emptied; after it the rows stored must be exactly those acknowledged.
+The table is emptied before each turn; afterwards it must hold exactly the acknowledged rows.
 """
 
 import random
@@ -21,7 +21,7 @@ BATCH = 1000
 BATCH_CONNECTIONS = (4, 16)
 OFFERED = 1000
 ORDINARY = "application/json"
-# The gate leaves a parameter that it does not know to the REST view.
+# The gate passes a request with an unknown media type parameter on to the REST view.
 UNUSUAL = "application/json; x=y"
 
 Contender = Callable[[float], Figures]
@@ -42,7 +42,7 @@ class Reading:
 
 
 class Sample:
-    """The readings that are sent, the same to all, in files of each contender's form."""
+    """The readings to send, the same for all contenders, written to files in each one's format."""
 
     def __init__(self, folder: Path, devices: int) -> None:
         self.folder = folder
@@ -50,12 +50,12 @@ class Sample:
         self.batches = [list(readings(chance, now)) for _ in range(devices)]
 
     def singles(self, side: Side, media_type: str) -> Path:
-        """A request with one reading for each device."""
+        """Write a file with a request of one reading for each device."""
         bodies = [f"{{{batch[0].channels}}}".encode() for batch in self.batches]
         return self.requests(side, "/devices/{}/stats/", media_type, bodies)
 
     def batches_of(self, side: Side, media_type: str) -> Path:
-        """A request with a batch for each device."""
+        """Write a file with a request of one batch for each device."""
         return self.requests(side, "/devices/{}/stats/batch", media_type, map(array, self.batches))
 
     def requests(self, side: Side, path: str, media_type: str, bodies: Iterable[bytes]) -> Path:
@@ -66,7 +66,7 @@ class Sample:
         return load.requests_file(self.folder, requests)
 
     def copy_file(self) -> Path:
-        """All batches in COPY's text format."""
+        """Write all batches in COPY's text format."""
         path = self.folder / "readings.copy"
         with path.open("w") as file:
             for device, batch in enumerate(self.batches, start=1):
@@ -121,14 +121,14 @@ def contenders(portal: Side, peer: Side, sample: Sample) -> dict[str, Contender]
 
 
 def grown_contenders(grown: Side, sample: Sample, rows: int) -> dict[str, Contender]:
-    """The gate over a table that is full already."""
+    """The gate, writing to a table that holds `rows` rows already."""
     fill(grown, rows)
     send = partial(load.wrk, grown.port, sample.singles(grown, ORDINARY), connections=64)
     return {f"gate, 64 connections, {rows:,} rows before": partial(exact, grown, send, is_emptied=False)}
 
 
 def fill(side: Side, rows: int) -> None:
-    """Rows of all devices in turn, from the first of the month until now: where new ones will go as well."""
+    """Store rows of all devices in turn, from the start of the month until now: in the current partition."""
     side.database.query(
         f"""
         INSERT INTO {side.table} (device_id, time, values)
@@ -149,11 +149,11 @@ def exact(
     readings_each: int = 1,
     is_emptied: bool = True,
 ) -> Figures:
-    """The figures of `send`, in readings. Raises Failed if other rows are stored than were acknowledged."""
+    """Run `send`; return figures in readings. Raises Failed unless exactly the acknowledged are stored."""
     if is_emptied:
         side.database.query(f"TRUNCATE {side.table}")
     before = count(side)
-    # What others wrote is on disk: nobody pays for whoever was before.
+    # Flush earlier writes to disk, so that no contender pays for the one before it.
     side.database.query("CHECKPOINT")
     figures = send(seconds=seconds)
     acknowledged, stored = figures.count * readings_each, count(side) - before

@@ -1,7 +1,8 @@
-"""DuckDB or chDB with the readings of one device; asked line by line, it tells how long each answer took.
+"""Loads the readings of one device into DuckDB or chDB and answers queries from standard input.
 
-Runs in the bench's own environment: `engine.py NAME FOLDER FILE`. FILE has rows of an int64 and three
-doubles. A line of input `START END`, microseconds, half open, is answered by seconds and the medians.
+It runs in the bench's own environment: `engine.py NAME FOLDER FILE`. FILE has rows of an int64 and three
+doubles. Each input line `START END` (microseconds, half open) is answered by a line with the seconds taken
+and the medians.
 """
 
 import sys
@@ -11,7 +12,7 @@ FIELDS = ("x", "y", "z")
 
 
 def duckdb_asker(folder, file):
-    import duckdb  # noqa: PLC0415, of the other engine nothing is loaded
+    import duckdb  # noqa: PLC0415, the other engine is not loaded
     import numpy  # noqa: PLC0415
 
     table = numpy.memmap(file, [("t", "<i8"), *((name, "<f8") for name in FIELDS)])

@@ -1,5 +1,5 @@
--- wrk's script: sends the requests of a file in turn and stops sending in time for every answer to come in,
--- so that the rows stored can be held against the answers one by one. With one thread (wrk -t1).
+-- wrk's script: sends the requests of a file in turn, then stops sending and waits for every answer, so that the
+-- stored rows can be compared with the answers. It needs one thread (wrk -t1).
 -- Arguments: the file of requests, seconds to send, connections.
 
 local ffi = require("ffi")
@@ -36,17 +36,17 @@ function init(arguments)
   file:close()
 end
 
--- wrk asks before every request, and once more on each connection after its last answer.
+-- wrk calls this before every request, and once more on each connection after its last answer.
 function delay()
   last = now()
   if not began then
-    -- wrk has made a request already, only to look at it.
+    -- wrk has called request() once already, only to inspect it.
     began, asked, sent = last, 0, 0
   end
   asked = asked + 1
   if last < began + seconds then return 0 end
   if asked == sent + connections then
-    -- Every connection has its last answer: no reason to wait for the end of wrk's own time.
+    -- Every connection has its last answer: stop before wrk's own time ends.
     ffi.C.kill(ffi.C.getpid(), SIGINT)
   end
   return NEVER_MS

@@ -1,8 +1,8 @@
-"""Requests at an even pace over a pool of connections, whether the server keeps up or not.
+"""Sends requests at an even pace over a pool of connections, whether the server keeps up or not.
 
-A request that is due while all connections wait for answers is sent by the first that is free; its latency
-counts from when it was due. Those still unsent at the end are given up, and missing in the rate. Run as a
-program of its own by load.py; prints a line of figures.
+If a request is due while all connections wait for answers, the first free one sends it; its latency counts
+from when it was due. Requests still unsent at the end are dropped, which lowers the rate. load.py runs this
+program, which prints a line of figures.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ DRAIN_SECONDS = 20
 
 
 class Pace:
-    """The requests that are due and the connections that are free."""
+    """The requests that are due, and the free connections."""
 
     def __init__(self, requests: list[bytes]) -> None:
         self.requests = requests

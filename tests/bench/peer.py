@@ -1,8 +1,8 @@
-"""The peer: readings taken the way most people would write it, with FastAPI and SQLAlchemy.
+"""The peer: an ordinary service for readings, written with FastAPI and SQLAlchemy.
 
-It runs in a virtual environment of its own and imports nothing of the portal. asyncpg takes the database from
-the PG* variables of the environment. `python peer.py` makes the tables, and a device for each id on standard
-input. There is no authentication: that much less is asked of the peer.
+It runs in its own virtual environment and imports nothing from the portal. asyncpg reads the database from
+the PG* environment variables. `python peer.py` creates the tables, and a device for each id on standard
+input. It checks no credentials, which spares it work that the portal does.
 """
 
 import asyncio

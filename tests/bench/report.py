@@ -1,4 +1,4 @@
-"""What the figures of all rounds come to: medians, ratios within each round, and what was to be reached."""
+"""Report of ingestion: medians over the rounds, ratios within each round, and their targets."""
 
 import os
 import platform
@@ -15,30 +15,32 @@ LOCK = Path(__file__).with_name("requirements.lock")
 INTRODUCTION = """\
 # Benchmarks
 
-Written by `make bench`. It starts the portal and a peer, which is what one would build instead, side by side
-on one machine and one PostgreSQL with its default durability, and has them take the same readings in turn.
+`make bench` writes this page. It starts the portal and a peer, which is what one would build instead, side
+by side on one machine and one PostgreSQL with its default durability. Both get the same readings in turn.
 
-- **gate**: the portal, `manage.py web` with 2 processes. Credentials are checked; an answer means committed.
-- **REST view**: the same, asked in a way that the gate leaves to Django REST framework.
+- **gate**: the portal, `manage.py web` with 2 processes. Credentials are checked; an answer means
+  committed.
+- **REST view**: the portal again, with requests that the gate passes on to Django REST framework.
 - **peer**: FastAPI, SQLAlchemy (asyncio) and asyncpg under uvicorn (uvloop, httptools) with 2 processes. It
-  looks for the device, inserts, commits; batches by the session's `insert()`. Its table has an identity key,
-  a foreign key, and an index on device and time as the portal's. It checks no credentials.
-  [Its code](../tests/bench/peer.py).
+  looks up the device, inserts, commits; batches use the session's `insert()`. Its table has an identity
+  key, a foreign key, and the same index on device and time as the portal's. It checks no credentials. [Its
+  code](../tests/bench/peer.py).
 - **pgbench**: one-row inserts into the portal's table, prepared, 64 clients, no web server.
 - **psql COPY**: one stream of text into the portal's table.
 
-Readings come from 200 devices; batches have 1,000 readings and come over 4 and 16 connections. The load comes
-from the same machine and is in everybody's figures. “1000 a second” is offered evenly, whether the server
-keeps up or not: the rate tells how many were taken, and latencies count from when a request was due. All
-others are wrk's, which sends the next request when it has an answer. In each round everybody takes one turn,
-in a shuffled order, with all earlier writes on disk and, but for the measure of growth, an empty table. After
-each turn the rows stored must be exactly those acknowledged, and every answer 201, or there is no result.
+Readings come from 200 devices. Batches have 1,000 readings and come over 4 and 16 connections. The load
+generator runs on the same machine, and all figures include it. “1000 a second” is sent evenly, whether the
+server is fast enough or not: the rate is the number accepted, and latencies count from the time when a
+request was due. All others are measured by wrk, which sends the next request when it has an answer. In each
+round every contender takes one turn, in a shuffled order, with all earlier writes on disk and an empty
+table, except for the measure of growth. After each turn the rows stored must be exactly those acknowledged,
+and every answer 201; otherwise there is no result.
 
-Figures are medians over the rounds. Absolute ones drift with the machine: each ratio is of two figures of the
-same round, and tells more.
+Figures are medians over the rounds. Absolute figures drift with the machine. A ratio compares two figures
+of the same round and is more reliable.
 """
 
-# Between the part of ingestion and that of statistics, which are measured apart.
+# Separates the parts on ingestion and on statistics, which separate runs write.
 DIVIDER = "\n<!-- statistics -->\n"
 
 Rounds = Sequence[Mapping[str, Figures]]
@@ -46,7 +48,7 @@ Rounds = Sequence[Mapping[str, Figures]]
 
 @dataclass(frozen=True)
 class Target:
-    """A ratio of two contenders' figures in the same round, and what its median should be."""
+    """A ratio of two contenders' figures in the same round, and the bound that its median must reach."""
 
     of: str
     to: str
@@ -59,7 +61,7 @@ class Target:
 
     @property
     def is_upper(self) -> bool:
-        """Latencies should be small, rates large."""
+        """True if the bound is an upper one: latencies should be small, rates large."""
         return self.figure != "rate"
 
     def ratios(self, rounds: Rounds) -> list[float]:
@@ -70,7 +72,7 @@ class Target:
 
 
 def targets(names: Collection[str]) -> list[Target]:
-    """Those of the ratios to reach whose contenders took part."""
+    """The targets whose contenders took part."""
     at = [f"{connections} connections" for connections in (16, 64, 256)]
     of_batches = [f"batches, {connections} connections" for connections in (4, 16)]
     grown = next((name for name in names if name.endswith("rows before")), "")
@@ -88,13 +90,13 @@ def targets(names: Collection[str]) -> list[Target]:
 
 
 def document(rounds: Rounds, run: Mapping[str, str]) -> str:
-    """docs/benchmarks.md; `run` says of this run what there is to know."""
+    """The first part of docs/benchmarks.md; `run` holds facts on this run."""
     facts = "\n".join(f"- {name}: {value}" for name, value in run.items())
     return f"{INTRODUCTION}\n## The last run\n\n{facts}\n\n{tables(rounds)}"
 
 
 def write_part(path: Path, text: str, *, is_first: bool) -> None:
-    """One of the document's two parts, of ingestion and of statistics; the other stays as it is."""
+    """Replace one of the document's two parts, ingestion or statistics, and keep the other."""
     parts = path.read_text().split(DIVIDER) if path.exists() else [""]
     parts = [*parts, ""][:2]
     parts[0 if is_first else 1] = text
@@ -102,13 +104,13 @@ def write_part(path: Path, text: str, *, is_first: bool) -> None:
 
 
 def circumstances(postgres: str, load_before: float) -> dict[str, str]:
-    """When, on what machine, with which versions."""
+    """Date, machine and versions of a run."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     peer = dict(line.split("==") for line in LOCK.read_text().split() if "==" in line)
     return {
         "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "machine": f"{processor()}, {os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()}",
-        "load of others before (1 minute)": f"{load_before:.1f}",
+        "load average before (1 minute)": f"{load_before:.1f}",
         "both": f"Python {platform.python_version()}, PostgreSQL {postgres}",
         "portal": ", ".join(
             f"{name} {version(name)}" for name in ("uvicorn", "django", "djangorestframework")
@@ -118,7 +120,7 @@ def circumstances(postgres: str, load_before: float) -> dict[str, str]:
 
 
 def processor() -> str:
-    """Its name as Linux has it, elsewhere its kind."""
+    """The processor's name on Linux, elsewhere its architecture."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -126,7 +128,7 @@ def processor() -> str:
 
 
 def tables(rounds: Rounds) -> str:
-    """Markdown."""
+    """The tables of ratios and figures, in Markdown."""
     return f"{ratios_table(rounds)}\n\n{figures_table(rounds)}\n"
 
 
@@ -143,7 +145,7 @@ def ratios_table(rounds: Rounds) -> str:
                 "reached" if target.is_reached(median(ratios)) else "**not reached**",
             ]
         )
-    return table(["ratio", "median", "lowest – highest", "to reach", ""], rows)
+    return table(["ratio", "median", "lowest – highest", "target", ""], rows)
 
 
 def figures_table(rounds: Rounds) -> str:
@@ -161,6 +163,6 @@ def middle(values: Iterable[float | None]) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Markdown; all columns but the first are numbers."""
+    """A Markdown table; all columns except the first are numbers."""
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

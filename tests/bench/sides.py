@@ -1,4 +1,4 @@
-"""What is compared: the portal and the peer, each started by its own command, on one PostgreSQL."""
+"""The two sides of the comparison, portal and peer, each started by its own command on one PostgreSQL."""
 
 import http.client
 import json
@@ -18,7 +18,8 @@ import django
 import psycopg2
 from django.core.management import call_command
 
-from config.processes import Command, Supervisor
+from config.processes import Command
+from config.supervisor import Supervisor
 from tests.bench.load import Failed
 
 ROOT = Path(__file__).parents[2]
@@ -29,7 +30,7 @@ START_SECONDS = 30
 
 
 class Database:
-    """One database of the server, made empty."""
+    """A new, empty database on the server."""
 
     def __init__(self, server_url: str, name: str) -> None:
         self.url = f"{server_url.rpartition('/')[0]}/{name}"
@@ -40,7 +41,7 @@ class Database:
 
     @property
     def env(self) -> dict[str, str]:
-        """Where it is, for psql, pgbench and asyncpg."""
+        """Connection variables for psql, pgbench and asyncpg."""
         parts = urlsplit(self.url)
         host, _, port = parts.netloc.rpartition("@")[2].partition(":")
         return {
@@ -55,8 +56,10 @@ class Database:
 
 @dataclass(frozen=True)
 class Side:
-    """A running server, the table that its readings get into, its devices: id and Authorization header;
-    of the portal also the environment of its commands and an admin's token."""
+    """A running server, its table of readings, and its devices: Authorization headers by device id.
+
+    For the portal also the environment of its commands and an admin's token.
+    """
 
     port: int
     database: Database
@@ -67,7 +70,7 @@ class Side:
 
 
 def start_portal(name: str, supervisor: Supervisor, urls: Mapping[str, str], *, devices: int) -> Side:
-    """Installed as the README tells an operator, started by `manage.py web`, credentials on."""
+    """Install a portal as the docs tell an operator to, outside demo mode, and start `manage.py web`."""
     database, port = Database(urls["DATABASE_URL"], name), free_port()
     env = {
         **{key: value for key, value in os.environ.items() if key != "PLUMBLINE_DEMO"},
@@ -91,7 +94,7 @@ def start_portal(name: str, supervisor: Supervisor, urls: Mapping[str, str], *, 
 
 
 def start_peer(supervisor: Supervisor, urls: Mapping[str, str], *, ids: list[str]) -> Side:
-    """The same devices, no credentials, the same server program with as many processes."""
+    """Start the peer with the same devices, server program and number of processes, without credentials."""
     database, port = Database(urls["DATABASE_URL"], "peer"), free_port()
     run([PEER_PYTHON, PEER], database.env, text="\n".join(ids))
     options = ["--app-dir", PEER.parent, "--host", "127.0.0.1", "--port", port, "--workers", PROCESSES]
@@ -114,7 +117,7 @@ def is_ready(port: int, path: str) -> bool:
 
 
 def made(port: int, path: str, token: str, fields: Mapping[str, object]) -> dict:
-    """What the portal answers to a creation."""
+    """POST as the admin and return the JSON of the 201 answer. Raises Failed."""
     headers = {"Authorization": f"Token {token}", "Content-Type": "application/json"}
     status, body = ask(port, "POST", path, json.dumps(fields), headers)
     if status != 201:
@@ -125,7 +128,7 @@ def made(port: int, path: str, token: str, fields: Mapping[str, object]) -> dict
 def ask(
     port: int, method: str, path: str, body: str = "", headers: Mapping[str, str] | None = None
 ) -> tuple[int, str]:
-    """Status and body."""
+    """Send a request; return status and body."""
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
         connection.request(method, path, body, headers or {})
         response = connection.getresponse()
@@ -137,7 +140,7 @@ def manage(env: Mapping[str, str], *arguments: str) -> str:
 
 
 def run(argv: list[object], env: Mapping[str, str], text: str = "") -> str:
-    """What a command prints. Raises Failed."""
+    """Run a command and return its output. Raises Failed."""
     done = subprocess.run(
         [str(part) for part in argv], env=env, input=text, capture_output=True, text=True, check=False
     )
@@ -147,7 +150,7 @@ def run(argv: list[object], env: Mapping[str, str], text: str = "") -> str:
 
 
 def set_up_django(urls: Mapping[str, str]) -> None:
-    """In this process, on these servers, with a migrated database."""
+    """Set up Django in this process on these servers, and migrate the database."""
     os.environ.update(urls)
     os.environ.update(
         DJANGO_SETTINGS_MODULE="config.settings",
@@ -161,7 +164,7 @@ def set_up_django(urls: Mapping[str, str]) -> None:
 
 
 def execute(url: str, statement: str, parameters: Mapping[str, object] | None = None) -> list[tuple]:
-    """Each statement is a transaction of its own."""
+    """Execute a statement in a transaction of its own and return its rows."""
     with closing(psycopg2.connect(url)) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:

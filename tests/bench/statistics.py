@@ -1,6 +1,6 @@
-"""Exact statistics of much: the portal beside percentile_cont in the same PostgreSQL, DuckDB and chDB.
+"""Exact statistics of many readings: the portal, percentile_cont in the same PostgreSQL, DuckDB and chDB.
 
-Needs Django set up on a migrated database of its own. All answers are compared: figures are of right ones.
+Needs Django set up on its own migrated database. All answers are compared, so only correct ones are timed.
 """
 
 import os
@@ -33,14 +33,14 @@ from users.models import User
 
 ENGINE = Path(__file__).with_name("engine.py")
 ENGINES = ("DuckDB", "chDB")
-OURS, SQL = "portal", "percentile_cont"
+PORTAL, SQL = "portal", "percentile_cont"
 PERIODS = {"all time": (0.0, 1.0), "30 %": (0.41, 0.71), "1 day": (0.5, None)}
 BLOCK = 500_000
 FLEET, FLEET_READINGS = 100, 100_000
 SMALL_READINGS = 100
 POINTS = 1000
 YEAR = timedelta(days=365)
-# More of one device, and sorting in PostgreSQL takes minutes.
+# With more readings of one device, sorting in PostgreSQL takes minutes.
 MOST_FOR_SQL = 10_000_000
 INGESTED_A_SECOND = 5000
 CHANNELS = 3
@@ -49,7 +49,7 @@ RAW = np.dtype([("t", "<i8"), ("values", "<f8", (CHANNELS,))])
 
 @dataclass
 class Outcome:
-    """Seconds of each round by (what, who); and what building took and needs."""
+    """Seconds of each round by (query, contender), and the cost of building by size (see `built`)."""
 
     seconds: dict[tuple[str, str], list[float]] = field(default_factory=dict)
     built: dict[int, tuple[float, float, float]] = field(default_factory=dict)
@@ -62,50 +62,54 @@ class Outcome:
         return median(found) if found else None
 
     def ratio(self, what: str, who: str) -> float | None:
-        """How many times longer than ours, the median over the rounds."""
-        theirs, ours = self.seconds.get((what, who), []), self.seconds.get((what, OURS), [])
+        """The median over the rounds of their time divided by the portal's."""
+        theirs, ours = self.seconds.get((what, who), []), self.seconds.get((what, PORTAL), [])
         ratios = [a / b for a, b in zip(theirs, ours, strict=False)]
         return median(ratios) if ratios else None
 
 
 def measure(folder: Path, sizes: Sequence[int], rounds: int, say: Callable[[str], None]) -> Outcome:
-    """Raises Failed if two that are asked the same do not agree."""
+    """Measure everything. Raises Failed if two contenders' answers differ."""
     outcome = Outcome()
-    # For percentile_cont; once, as a statement just before would wake the server up for it alone.
+    # For percentile_cont. Set once: a statement just before each query would warm the server up for it.
     query("SET work_mem = '1GB'")
     owner = User.objects.create_user("bench", "bench@example.com", name="Bench")
     profile = DeviceProfile.objects.get(name="xyz")
-    small = filled(owner, profile, SMALL_READINGS, folder / "small.bin")
+    small = create_device(owner, profile, SMALL_READINGS, folder / "small.bin")
     for size in sizes:
         say(f"{size:,} readings of one device: storing.")
         file = folder / f"{size}.bin"
-        device = filled(owner, profile, size, file)
-        outcome.built[size] = built(device, size)
-        with ExitStack() as stack:
-            engines = {name: stack.enter_context(engine(name, folder, file)) for name in ENGINES}
-            say(f"{size:,} readings of one device: asking.")
-            contenders = {OURS: ours, SQL: by_sql, **{name: asked(engines[name]) for name in ENGINES}}
-            if size > MOST_FOR_SQL:
-                del contenders[SQL]
-            for _ in range(rounds + 1):
-                one_round(outcome, device, size, contenders)
-            for _ in range(2 * rounds + 1):
-                draw_and_check(outcome, device, size)
-        # The first of all is a warm-up.
+        device = create_device(owner, profile, size, file)
+        outcome.built[size] = build_segments(device, size)
+        say(f"{size:,} readings of one device: asking.")
+        measure_device(outcome, device, size, file, rounds)
+        # The first round is a warm-up.
         forget_first(outcome)
         if size <= MOST_FOR_SQL:
             largest = device
     say(f"{SMALL_READINGS} readings of one device.")
     for _ in range(20 * rounds):
-        compare(outcome, f"{SMALL_READINGS} readings", small, Period(), {OURS: ours, SQL: by_sql})
+        compare(outcome, f"{SMALL_READINGS} readings", small, Period(), {PORTAL: ask_portal, SQL: ask_sql})
     say(f"{INGESTED_A_SECOND:,} readings a second come in.")
     with ingestion(owner, profile):
         for _ in range(10 * rounds):
             what = f"{max(s for s in sizes if s <= MOST_FOR_SQL):,} readings, all time, during ingestion"
-            compare(outcome, what, largest, Period(end=end_of(largest)), {OURS: ours})
+            compare(outcome, what, largest, Period(end=end_of(largest)), {PORTAL: ask_portal})
     say(f"{FLEET} devices of {FLEET_READINGS:,} readings each.")
-    fleet(outcome, profile, folder, rounds)
+    measure_fleet(outcome, profile, folder, rounds)
     return outcome
+
+
+def measure_device(outcome: Outcome, device: Device, size: int, file: Path, rounds: int) -> None:
+    with ExitStack() as stack:
+        engines = {name: stack.enter_context(engine(name, file.parent, file)) for name in ENGINES}
+        contenders = {PORTAL: ask_portal, SQL: ask_sql, **{n: ask_engine(engines[n]) for n in ENGINES}}
+        if size > MOST_FOR_SQL:
+            del contenders[SQL]
+        for _ in range(rounds + 1):
+            one_round(outcome, device, size, contenders)
+        for _ in range(2 * rounds + 1):
+            draw_and_check(outcome, device, size)
 
 
 def forget_first(outcome: Outcome) -> None:
@@ -113,8 +117,8 @@ def forget_first(outcome: Outcome) -> None:
         outcome.seconds[name] = found[1:] if len(found) > 1 else found
 
 
-def filled(owner: User, profile: DeviceProfile, size: int, file: Path) -> Device:
-    """A device with a reading a second, of numbers that have nothing in common: the worst to pack."""
+def create_device(owner: User, profile: DeviceProfile, size: int, file: Path) -> Device:
+    """A device with a reading a second of random doubles, which compress worst."""
     device = Device.objects.create(owner=owner, profile=profile, name=f"{size:,}")
     end = datetime.now(UTC) - timedelta(hours=1)
     last = (end - UNIX_EPOCH) // MICROSECOND
@@ -129,8 +133,11 @@ def filled(owner: User, profile: DeviceProfile, size: int, file: Path) -> Device
     return Device.objects.with_channels().get(pk=device.pk)
 
 
-def built(device: Device, size: int) -> tuple[float, float, float]:
-    """Microseconds and bytes a reading, and what rows and segments need together, to rows alone."""
+def build_segments(device: Device, size: int) -> tuple[float, float, float]:
+    """Build segments. Return microseconds and bytes per reading, and the size ratio (rows + segments) / rows.
+
+    Raises Failed if not all readings are built.
+    """
     query("VACUUM (ANALYZE) devices_reading")
     before = bytes_of("devices_segment")
     began = time.perf_counter()
@@ -149,7 +156,7 @@ PARTITIONS = "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent =
 
 
 def bytes_of(table: str) -> int:
-    """With its indexes and what is stored out of line."""
+    """The size of a table with its indexes and TOAST table."""
     return query("SELECT pg_total_relation_size(%s)", [table])[0][0]
 
 
@@ -159,7 +166,7 @@ def query(statement: str, parameters: Sequence[Any] = ()) -> list[tuple]:
         return cursor.fetchall() if cursor.description else []
 
 
-# --- Who is asked. Each gives seconds and the medians.
+# --- The contenders: each returns seconds and the medians
 
 Answer = tuple[float, list[float]]
 Contender = Callable[[Device, Period], Answer]
@@ -171,8 +178,8 @@ def timed(job: Callable[[], list[float]]) -> Answer:
     return time.perf_counter() - began, medians
 
 
-def ours(device: Device, period: Period) -> Answer:
-    """All of an answer: other figures and the coverage too."""
+def ask_portal(device: Device, period: Period) -> Answer:
+    """The portal's whole answer, including the other figures and the coverage."""
     return timed(
         lambda: [numbers.median for numbers in statistics.of_device(device, period).channels.values()]
     )
@@ -185,7 +192,7 @@ FIGURES = ", ".join(
 )
 
 
-def by_sql(device: Device, period: Period) -> Answer:
+def ask_sql(device: Device, period: Period) -> Answer:
     bounds, parameters = readings_table.conditions(period)
     statement = f"SELECT {FIGURES} FROM devices_reading WHERE device_id = %s{bounds}"
     return timed(lambda: list(query(statement, [device.pk, *parameters])[0][4::5]))
@@ -206,13 +213,13 @@ def engine(name: str, folder: Path, file: Path) -> Iterator[subprocess.Popen]:
     ) as process:
         try:
             if process.stdout.readline().strip() != "ready":
-                raise Failed(f"{name} did not begin.")
+                raise Failed(f"{name} did not start.")
             yield process
         finally:
             process.stdin.close()
 
 
-def asked(process: subprocess.Popen) -> Contender:
+def ask_engine(process: subprocess.Popen) -> Contender:
     def ask(device: Device, period: Period) -> Answer:
         start, end = (
             default if time_ is None else (time_ - UNIX_EPOCH) // MICROSECOND
@@ -243,19 +250,18 @@ def series_row(size: int) -> str:
 
 
 def draw_and_check(outcome: Outcome, device: Device, size: int) -> None:
-    """What a chart of a year at a reading a second takes, or of as much of that as there is, and telling if
-    a result about all readings still holds."""
+    """Time a chart of the last year, or of all readings if fewer, and the check whether a result is stale."""
     period, snapshot = Period(end=end_of(device)), statistics.snapshot()
     year = Period(period.end - YEAR, period.end) if size > YEAR.total_seconds() else period
     began = time.perf_counter()
     drawn = sum(series_body(device, year, POINTS, period.end)["count"])
-    outcome.note(series_row(size), OURS, time.perf_counter() - began)
+    outcome.note(series_row(size), PORTAL, time.perf_counter() - began)
     began = time.perf_counter()
     [count] = statistics.count([device.pk], period).values()
     changed = statistics.changed_since([device.pk], period, snapshot)
-    outcome.note(f"{size:,} readings, is a result stale", OURS, time.perf_counter() - began)
+    outcome.note(f"{size:,} readings, is a result stale", PORTAL, time.perf_counter() - began)
     if (drawn, count, changed) != (min(size, YEAR.total_seconds()), size, set()):
-        raise Failed(f"Of {size} readings {drawn} are drawn, {count} counted, {changed} changed.")
+        raise Failed(f"{size} readings: {drawn} drawn, {count} counted, {changed} changed.")
 
 
 def end_of(device: Device) -> datetime:
@@ -265,24 +271,24 @@ def end_of(device: Device) -> datetime:
 def compare(
     outcome: Outcome, what: str, device: Device, period: Period, contenders: dict[str, Contender]
 ) -> None:
-    """One question to all, in an order of its own. Raises Failed."""
+    """Ask all contenders the same, in random order. Raises Failed if their answers differ."""
     answers = {}
     for who in random.sample(list(contenders), len(contenders)):
         seconds, answers[who] = contenders[who](device, period)
         outcome.note(what, who, seconds)
     for who, medians in answers.items():
-        agree = medians == answers[OURS] if who == SQL else all(map(isclose, medians, answers[OURS]))
+        agree = medians == answers[PORTAL] if who == SQL else all(map(isclose, medians, answers[PORTAL]))
         if not agree:
-            raise Failed(f"{what}: {who} has {medians}, the portal {answers[OURS]}.")
+            raise Failed(f"{what}: {who} has {medians}, the portal {answers[PORTAL]}.")
 
 
-# --- Many devices, and much at the same time
+# --- Many devices, and statistics during ingestion
 
 
-def fleet(outcome: Outcome, profile: DeviceProfile, folder: Path, rounds: int) -> None:
+def measure_fleet(outcome: Outcome, profile: DeviceProfile, folder: Path, rounds: int) -> None:
     owner = User.objects.create_user("fleet", "fleet@example.com", name="Fleet")
     for _ in range(FLEET):
-        device = filled(owner, profile, FLEET_READINGS, folder / "fleet.bin")
+        device = create_device(owner, profile, FLEET_READINGS, folder / "fleet.bin")
         segment_schedule.build(device.pk, CHANNELS)
     query("VACUUM (ANALYZE) devices_reading")
     query("VACUUM (ANALYZE) devices_segment")
@@ -294,7 +300,7 @@ def fleet(outcome: Outcome, profile: DeviceProfile, folder: Path, rounds: int) -
         answer, medians = timed(
             lambda: [n.median for n in statistics.of_devices(devices, Period())[0].channels.values()]
         )
-        outcome.note(what, OURS, answer)
+        outcome.note(what, PORTAL, answer)
         if number > max(1, rounds // 2):
             continue
         pooled, expected = timed(lambda: list(query(sql, [ids])[0][4::5]))
@@ -306,7 +312,7 @@ def fleet(outcome: Outcome, profile: DeviceProfile, folder: Path, rounds: int) -
 
 @contextmanager
 def ingestion(owner: User, profile: DeviceProfile) -> Iterator[None]:
-    """Fresh readings of 50 devices, from a thread of this process."""
+    """Store fresh readings of 50 devices from a thread of this process."""
     ids = np.array([Device.objects.create(owner=owner, profile=profile).pk for _ in range(50)])
     over = threading.Event()
 

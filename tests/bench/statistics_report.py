@@ -1,34 +1,35 @@
-"""What the figures of statistics come to: tables, what was to be reached, a plot."""
+"""Report of statistics: tables, targets, and a plot."""
 
 from collections.abc import Mapping, Sequence
 from math import log10
 from typing import NamedTuple
 
-from tests.bench.asking import ASKED
+from tests.bench.http_analysis import HTTP_ANALYSIS
 from tests.bench.report import table
 from tests.bench.statistics import (
     ENGINES,
     FLEET,
     FLEET_READINGS,
-    OURS,
+    PORTAL,
     SMALL_READINGS,
     SQL,
     Outcome,
     series_row,
 )
 
-WHO = (OURS, SQL, *ENGINES)
+WHO = (PORTAL, SQL, *ENGINES)
 INTRODUCTION = f"""\
 ## Exact statistics
 
-Minimum, maximum, count, sum and median of three channels of one device, a reading a second, full doubles (the
-worst to pack). The portal's answer is a whole one, with coverage, by [sorted segments](statistics.md);
-**{SQL}** runs in the same PostgreSQL with `work_mem` of 1 GB; DuckDB and chDB (`quantileExactInclusive`) have
-the same readings in their own files and answer in a process of their own, with all cores. All medians are
-compared: with PostgreSQL's to the last bit. Figures are medians over the rounds; each ratio is of one round.
+Minimum, maximum, count, sum and median of three channels of one device, a reading a second, full doubles
+(the worst case for packing). The portal's answer is complete, with coverage, from [sorted
+segments](statistics.md). **{SQL}** runs in the same PostgreSQL with `work_mem` of 1 GB. DuckDB
+and chDB (`quantileExactInclusive`) have the same readings in their own files and answer in a process of
+their own, with all cores. All medians are compared, with PostgreSQL's to the last bit. Figures are medians
+over the rounds; each ratio compares figures of one round.
 
-“Asked over HTTP” is the whole way of a small analysis: a POST, a worker's process, and a client that asks
-every 5 ms whether there is a result, each time about another period.
+“Asked over HTTP” is a complete small analysis: a POST, a worker's process, and a client that looks for a
+result every 5 ms, each time with another period.
 """
 
 
@@ -43,21 +44,21 @@ def targets(outcome: Outcome, sizes: Sequence[int]) -> list[Target]:
     of = f"{10_000_000:,} readings"
     found = [
         *(
-            Target(f"{SQL} / {OURS}, {of}, {period}", outcome.ratio(f"{of}, {period}", SQL), False, bound)
+            Target(f"{SQL} / {PORTAL}, {of}, {period}", outcome.ratio(f"{of}, {period}", SQL), False, bound)
             for period, bound in (("all time", 100), ("30 %", 50), ("1 day", 2))
         ),
-        Target(f"chDB / {OURS}, {of}, all time", outcome.ratio(f"{of}, all time", "chDB"), False, 10),
+        Target(f"chDB / {PORTAL}, {of}, all time", outcome.ratio(f"{of}, all time", "chDB"), False, 10),
     ]
     what = f"{FLEET} devices of {FLEET_READINGS:,} readings, pooled and each"
-    found.append(Target(f"{SQL} / {OURS}, {what}", outcome.ratio(what, SQL), False, 50))
+    found.append(Target(f"{SQL} / {PORTAL}, {what}", outcome.ratio(what, SQL), False, 50))
     what = f"{SMALL_READINGS} readings"
-    found.append(Target(f"{SQL} / {OURS}, {what}", outcome.ratio(what, SQL), False, 1))
-    long, short = (outcome.median(f"{size:,} readings, all time", OURS) for size in (10**8, 10**6))
+    found.append(Target(f"{SQL} / {PORTAL}, {what}", outcome.ratio(what, SQL), False, 1))
+    long, short = (outcome.median(f"{size:,} readings, all time", PORTAL) for size in (10**8, 10**6))
     if long and short:
         found.append(Target("100,000,000 readings / 1,000,000 readings, all time", long / short, True, 20))
     largest = max(sizes)
-    for what in (series_row(largest), ASKED):
-        seconds = outcome.median(what, OURS)
+    for what in (series_row(largest), HTTP_ANALYSIS):
+        seconds = outcome.median(what, PORTAL)
         found.append(Target(f"{what}, ms", seconds and seconds * 1000, True, 100))
     found.append(Target("rows and segments / rows, bytes", outcome.built[largest][2], True, 1.3))
     return [target for target in found if target.ratio is not None]
@@ -87,9 +88,9 @@ def tables(outcome: Outcome, sizes: Sequence[int]) -> str:
     ]
     return "\n\n".join(
         (
-            table(["ratio", "median", "to reach", ""], ratios),
+            table(["ratio", "median", "target", ""], ratios),
             table(["ms", *WHO], times),
-            table(["building", "µs a reading", "bytes a reading", "rows and segments / rows"], built),
+            table(["building", "µs per reading", "bytes per reading", "rows and segments / rows"], built),
         )
     )
 
@@ -104,15 +105,15 @@ def milliseconds(seconds: float | None) -> str:
     return f"{seconds * 1000:,.0f}" if seconds >= 0.1 else f"{seconds * 1000:.1f}"
 
 
-# --- A plot, in which both axes are logarithmic
+# --- The plot; both axes are logarithmic
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 360, 70, 130, 20, 50
-COLOURS = {OURS: "#0a7d6c", SQL: "#b04a1d", "DuckDB": "#8a6d00", "chDB": "#6b4fbb"}
+COLOURS = {PORTAL: "#0a7d6c", SQL: "#b04a1d", "DuckDB": "#8a6d00", "chDB": "#6b4fbb"}
 
 
-def plot(outcome: Outcome, sizes: Sequence[int]) -> str:
-    """SVG: milliseconds for all time by the number of readings."""
-    lines = {
+def plot_lines(outcome: Outcome, sizes: Sequence[int]) -> dict[str, list[tuple[int, float]]]:
+    """Points (readings, milliseconds) by contender."""
+    return {
         who: [
             (size, seconds * 1000)
             for size in sizes
@@ -120,6 +121,11 @@ def plot(outcome: Outcome, sizes: Sequence[int]) -> str:
         ]
         for who in WHO
     }
+
+
+def plot(outcome: Outcome, sizes: Sequence[int]) -> str:
+    """An SVG of milliseconds for all time by the number of readings."""
+    lines = plot_lines(outcome, sizes)
     values = [value for line in lines.values() for _, value in line]
     low, high = int(log10(min(values))), int(log10(max(values))) + 1
     least, most = log10(min(sizes)), max(log10(max(sizes)), log10(min(sizes)) + 1)

@@ -1,7 +1,8 @@
-"""PostgreSQL and ClickHouse (in process) as storages of readings, for the table of docs/scaling.md.
+"""Compares PostgreSQL and ClickHouse (in process) as storages of readings, for the table in docs/scaling.md.
 
-`.venv/bin/python -m pytest -qs tests/bench/storages.py`; READINGS says of how many of one device. A reading a
-second of three channels, by turns of doubles that have nothing in common and of curves with two decimals.
+Run `.venv/bin/python -m pytest -qs tests/bench/storages.py`; READINGS sets the number of readings of one
+device. They have three channels and come once a second, first random doubles and then curves with two
+decimals.
 """
 
 import asyncio
@@ -62,26 +63,26 @@ def noise(random: np.random.Generator, numbers: np.ndarray) -> np.ndarray:
     return random.normal(20, 5, (len(numbers), 3))
 
 
-def fill(kept: Storage, device: Device, values: Callable) -> None:
+def fill(target: Storage, device: Device, values: Callable) -> None:
     random, last = np.random.default_rng(READINGS), unix_microseconds(timezone.now() - timedelta(hours=1))
     began = time.perf_counter()
     for first in range(0, READINGS, BATCH):
         numbers = np.arange(first, min(first + BATCH, READINGS))
         times = last - (READINGS - numbers) * 1_000_000
-        kept.take_over(row_codec.encode_rows(device.pk, times, values(random, numbers)))
+        target.take_over(row_codec.encode_rows(device.pk, times, values(random, numbers)))
     say(f"  stored in inserts of {BATCH:,}: {READINGS / (time.perf_counter() - began):,.0f}/s")
 
 
 def ask(device: Device) -> None:
-    kept, now = storage.current(), timezone.now()
+    current, now = storage.current(), timezone.now()
     whole = timed("all figures", lambda: statistics.of_device(device, Period()))
     middle = whole.first + (whole.last - whole.first) / 2
     day = Period(middle, middle + timedelta(days=1))
     timed("of a day", lambda: statistics.of_device(device, day))
     timed("five percentiles", lambda: statistics.of_device(device, Period(), percentiles=[1, 5, 25, 75, 95]))
-    timed("1,000 columns", lambda: kept.series(device.pk, 3, Period(whole.first, now), 1000))
-    timed("latest", lambda: kept.latest([device.pk]))
-    timed("page", lambda: kept.page([device.pk], Period(), limit=100))
+    timed("1,000 columns", lambda: current.series(device.pk, 3, Period(whole.first, now), 1000))
+    timed("latest", lambda: current.latest([device.pk]))
+    timed("page", lambda: current.page([device.pk], Period(), limit=100))
     timed("count", lambda: statistics.count([device.pk], Period()))
 
 
@@ -107,7 +108,7 @@ def test_storing_and_asking(values: Callable, far: Storage, settings: Any) -> No
     own, device, before = storage.opened(OWN), factories.device(), own_bytes()
     say(f"\n{READINGS:,} readings, {values.__name__}\nPostgreSQL")
     fill(own, device, values)
-    say(f"  bytes a reading, with its index: {(own_bytes() - before) / READINGS:.1f}")
+    say(f"  bytes per reading, with the index: {(own_bytes() - before) / READINGS:.1f}")
     timed("all figures, from rows", lambda: statistics.of_device(device, Period()), 1)
     segment_schedule.build(device.pk, 3)
     ask(device)
@@ -121,14 +122,14 @@ def test_storing_and_asking(values: Callable, far: Storage, settings: Any) -> No
     fill(far, device, values)
     far.run(["OPTIMIZE TABLE readings FINAL"])
     parts = "SELECT sum(bytes_on_disk) FROM system.parts WHERE table = 'readings' AND active"
-    say(f"  bytes a reading: {far.rows(parts)[0][0] / READINGS:.1f}")
+    say(f"  bytes per reading: {far.rows(parts)[0][0] / READINGS:.1f}")
     settings.READINGS_URL = far.url
     ask(device)
 
 
 @pytest.mark.parametrize("name", [OWN, "clickhouse"])
 def test_single_readings(name: str, far: Storage, settings: Any) -> None:
-    """Through the group commit of one process, without HTTP."""
+    """Store single readings through the group commit of one process, without HTTP."""
     settings.READINGS_URL = OWN if name == OWN else far.url
     body = json.dumps({"x": 1.5, "y": 2, "z": 3}).encode()
     taken = take_one(Target.of(factories.device()), body, timezone.now())

@@ -15,7 +15,7 @@ from analytics.kernels import forecast
 from analytics.models import Calculation, Status
 from devices import exclusions
 from devices.models import Device
-from devices.storage.postgresql import hourly_means
+from devices.storage.postgresql import readings_table
 from devices.timeline.periods import Period
 from tests.calculations.test_calculations import work
 from tests.support import factories
@@ -99,7 +99,7 @@ def test_what_never_changes_stays_as_it_is():
 def test_hours_without_readings_are_bridged():
     device = device_with_past(days=6)
     gap = Period(END - 3 * DAY, END - 3 * DAY + 8 * HOUR)
-    means = hourly_means.means_by_hour(device.pk, 0, Period(END - 6 * DAY, END))
+    means = readings_table.hourly_means(device.pk, 0, Period(END - 6 * DAY, END))
     assert len(means) == 6 * 24
     kept = [(device.pk, hour, (mean,)) for hour, mean in means if not gap.start <= hour < gap.end]
     device.clear()
@@ -180,16 +180,16 @@ class TestHourlyMeans:
         device = factories.device()
         times = [END, END + HOUR / 2, END + HOUR, END + 3 * HOUR - timedelta(microseconds=1)]
         factories.append([(device.pk, time, (0.0, float(i), 0.0)) for i, time in enumerate(times)])
-        means = hourly_means.means_by_hour(device.pk, 1, Period(END, END + DAY))
+        means = readings_table.hourly_means(device.pk, 1, Period(END, END + DAY))
         assert means == [(END, 0.5), (END + HOUR, 2.0), (END + 2 * HOUR, 3.0)]
-        assert hourly_means.means_by_hour(device.pk, 1, Period(END + HOUR, END + 2 * HOUR)) == [
+        assert readings_table.hourly_means(device.pk, 1, Period(END + HOUR, END + 2 * HOUR)) == [
             (END + HOUR, 2.0)
         ]
 
     def test_hours_are_those_of_utc(self):
         device = factories.device(time_zone="Asia/Kolkata")
         factories.append([(device.pk, END + HOUR / 2, (1.0, 1.0, 1.0))])
-        assert hourly_means.means_by_hour(device.pk, 0, Period(END, END + DAY)) == [(END, 1.0)]
+        assert readings_table.hourly_means(device.pk, 0, Period(END, END + DAY)) == [(END, 1.0)]
 
     def test_excluded_readings_are_left_out(self):
         device = factories.device()
@@ -197,12 +197,12 @@ class TestHourlyMeans:
         factories.append([(device.pk, time, (1.0 + i, 0.0, 0.0)) for i, time in enumerate(times)])
         whole = factories.exclusion(device, END + HOUR / 2, END + HOUR)
         factories.exclusion(device, END + HOUR, END + 3 * HOUR, [3.0, 0.0, 0.0])
-        assert hourly_means.means_by_hour(device.pk, 0, Period(END, END + DAY)) == [
+        assert readings_table.hourly_means(device.pk, 0, Period(END, END + DAY)) == [
             (END, 1.0),
             (END + 2 * HOUR, 4.0),
         ]
         exclusions.lift(whole, by="colleague", now=END)
-        assert hourly_means.means_by_hour(device.pk, 0, Period(END, END + HOUR)) == [(END, 1.5)]
+        assert readings_table.hourly_means(device.pk, 0, Period(END, END + HOUR)) == [(END, 1.5)]
 
     def test_the_order_of_arrival_makes_no_difference(self):
         values = list(np.random.default_rng(1).normal(1e9, 1, 200))
@@ -211,5 +211,5 @@ class TestHourlyMeans:
             device = factories.device()
             rows = [(device.pk, END + timedelta(seconds=i), (v, 0.0, 0.0)) for i, v in enumerate(values)]
             factories.append(rows[shift:] + rows[:shift])
-            found.append(hourly_means.means_by_hour(device.pk, 0, Period(END, END + DAY)))
+            found.append(readings_table.hourly_means(device.pk, 0, Period(END, END + DAY)))
         assert found[0] == found[1]

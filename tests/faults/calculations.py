@@ -1,6 +1,6 @@
-"""`make faults`: kill -9 of a worker and of the process in it that calculates, again and again, in mid-run.
+"""`make faults`: kill -9 a worker, or the child process that calculates, again and again during a run.
 
-Prints a line for each kill; fails if a run is lost, doubled, or not taken up again in time.
+Prints a line for each kill; fails if a run is lost, is stored twice, or is not resumed in time.
 """
 
 import random
@@ -23,10 +23,12 @@ from tests.support.portal import Person, Portal, eventually
 KILLS = 20
 PAUSE_SECONDS = 2.0
 SEED = 20_261_121
-COLUMNS = ("kill", "of", "taken up after", "attempts", "rows", "blocks", "same as undisturbed")
+COLUMNS = ("kill", "of", "resumed after", "attempts", "rows", "blocks", "same as undisturbed")
 
 
-class Story(NamedTuple):
+class Outcome(NamedTuple):
+    """A killed run: seconds until it was resumed, and its result compared with an undisturbed one."""
+
     seconds: float
     attempts: int
     rows: int
@@ -38,17 +40,17 @@ def test_killed_runs_are_finished_once(portal: Portal) -> None:
     owner = portal.new_user()
     undisturbed = over(portal, owner, ask(portal, owner, seed=SEED))["result"]
     print_row(COLUMNS)
-    stories = []
+    outcomes = []
     for number in range(1, KILLS + 1):
         victim = "child" if number % 2 else "worker"
-        story = one_kill(portal, owner, victim, undisturbed)
-        stories.append(story)
-        print_row((number, victim, f"{story.seconds:.1f} s", *story[1:]))
-    assert [story for story in stories if not is_whole(story)] == []
+        outcome = one_kill(portal, owner, victim, undisturbed)
+        outcomes.append(outcome)
+        print_row((number, victim, f"{outcome.seconds:.1f} s", *outcome[1:]))
+    assert [outcome for outcome in outcomes if not is_whole(outcome)] == []
 
 
-def one_kill(portal: Portal, owner: Person, victim: str, undisturbed: list) -> Story:
-    """A run is killed somewhere in its course; another waits behind it and must not suffer."""
+def one_kill(portal: Portal, owner: Person, victim: str, undisturbed: list) -> Outcome:
+    """Kill a run at a random moment; the run queued behind it must finish as well."""
     run_id = ask(portal, owner, pause=PAUSE_SECONDS, seed=SEED)
     behind = ask(portal, owner)
     eventually(lambda: row(portal, run_id)[0] == "running", seconds=RECOVERY_SECONDS)
@@ -63,7 +65,7 @@ def one_kill(portal: Portal, owner: Person, victim: str, undisturbed: list) -> S
         "SELECT count(*) FROM analytics_calculationrows WHERE calculation_id = %s", run_id
     )
     rows = run["result"] or []
-    return Story(seconds, run["attempts"], len(rows), blocks, rows == undisturbed)
+    return Outcome(seconds, run["attempts"], len(rows), blocks, rows == undisturbed)
 
 
 def kill(portal: Portal, victim: str) -> None:
@@ -75,11 +77,11 @@ def kill(portal: Portal, victim: str) -> None:
     try:
         process.kill()
     except psutil.NoSuchProcess as error:
-        raise AssertionError("The run was over before it could be killed.") from error
+        raise AssertionError("The run ended before it could be killed.") from error
 
 
-def is_whole(story: Story) -> bool:
-    return story.seconds < RECOVERY_SECONDS and story[1:] == (2, DAYS_OF_2020, 1, True)
+def is_whole(outcome: Outcome) -> bool:
+    return outcome.seconds < RECOVERY_SECONDS and outcome[1:] == (2, DAYS_OF_2020, 1, True)
 
 
 def print_row(cells: tuple) -> None:

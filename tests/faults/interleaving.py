@@ -1,4 +1,4 @@
-"""`make long`: random steps in three sizes of segments; each question is compared with PostgreSQL's answer.
+"""`make long`: random steps with three sizes of segments; each answer is compared with PostgreSQL's.
 
 Variables: STEPS (10000), SEED (1).
 """
@@ -19,12 +19,12 @@ SIZES = (
     SegmentSizes(base=300, run=40, fan=3, least=20, step=2),
     SegmentSizes(base=600, run=64, fan=5, least=100, step=3),
 )
-# The devices' readings grow with each step: enough for all levels, few enough to be compared quickly.
+# Readings accumulate with each step: enough to fill all levels, few enough to compare quickly.
 STEPS_OF_A_DEVICE = 250
 
 
 @pytest.mark.django_db(transaction=True)
-def test_whatever_happens_answers_are_those_of_postgresql() -> None:
+def test_answers_equal_postgresqls_after_random_steps() -> None:
     for number in range(-(-STEPS // STEPS_OF_A_DEVICE)):
         seed = SEED + number
         interleaving = Interleaving([make_device(), make_device()], seed, sizes=SIZES[number % len(SIZES)])
@@ -33,6 +33,6 @@ def test_whatever_happens_answers_are_those_of_postgresql() -> None:
                 interleaving.step()
         used, read = interleaving.segments_used, interleaving.rows_read
         sys.stdout.write(
-            f"seed {seed}: right; {used} segments used, {read} rows read. {interleaving.counts}\n"
+            f"seed {seed}: correct; {used} segments used, {read} rows read. {interleaving.counts}\n"
         )
         sys.stdout.flush()

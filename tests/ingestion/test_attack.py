@@ -1,4 +1,4 @@
-"""What an attack on the product found, each as it was done; the attack must fail from now on."""
+"""Attacks that once succeeded, repeated as they were done: each must fail."""
 
 import os
 import secrets
@@ -42,7 +42,7 @@ def call(user: User, method: str, path: str, body: Any = None, token: str = "") 
 
 
 def meanwhile(first: Any, user: User, *request: Any) -> HttpResponse:
-    """The answer to a request that comes while `first` is done, and not committed yet."""
+    """Return the answer to a request that arrives after `first` is done and before it is committed."""
     token = factories.token(user)[1]
     body = request[2] if len(request) > 2 else None
     with ThreadPoolExecutor(1) as threads:
@@ -249,7 +249,7 @@ def test_a_profile_without_channels_is_refused() -> None:
 
 
 def test_clients_that_send_slowly_hold_nobody_up(portal: Portal) -> None:
-    """None of these needs a credential, and each held a thread of the few there are."""
+    """None of these requests needs a credential, and each once held one of the few threads."""
     head = (
         f"POST /portal/login/ HTTP/1.1\r\nHost: 127.0.0.1:{portal.port}\r\nCookie: csrftoken={'a' * 32}\r\n"
         "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 10\r\n\r\na"
@@ -263,7 +263,7 @@ def test_clients_that_send_slowly_hold_nobody_up(portal: Portal) -> None:
 
 
 def test_a_large_upload_is_not_taken_in_from_strangers(portal: Portal) -> None:
-    """A form with a file was written to disk, whatever its size, before its CSRF token was looked at."""
+    """A form with a file of any size was once written to disk before its CSRF token was checked."""
     head = (
         f"POST /portal/login/ HTTP/1.1\nHost: 127.0.0.1:{portal.port}\nCookie: csrftoken={'a' * 32}\n"
         "Content-Type: multipart/form-data; boundary=x\nContent-Length: 1000000000\nConnection: close\n\n"

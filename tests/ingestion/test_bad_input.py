@@ -1,4 +1,4 @@
-"""Nonsense of every kind: refused with the right status, named in a problem document, and nothing stored."""
+"""Bad input of every kind is refused with the right status and a problem document, and nothing is stored."""
 
 import http.client
 import json
@@ -232,7 +232,7 @@ def test_body_of_six_megabytes_in_chunks_is_too_large(stage: Stage, refuse: Any)
 
 
 def test_reading_in_chunks_is_a_reading(portal: Portal) -> None:
-    """Not bad at all, and yet Django alone would see an empty body."""
+    """A good request whose body Django alone would see as empty."""
     owner = portal.new_user()
     device = portal.new_device(owner)
     chunks = iter([b'{"x":1,', b'"y":2,', b'"z":3}'])
@@ -769,7 +769,7 @@ def test_foreign_host_is_refused(portal: Portal, host: bytes) -> None:
 
 
 def test_forwarded_host_is_not_believed(portal: Portal) -> None:
-    """The links of a page must not lead to wherever a sender wants them to."""
+    """A sender must not choose where the links of a page lead."""
     lines = (b"X-Forwarded-Host: evil.example", b"Authorization: Token " + portal.admin_token.encode())
     status, headers, _ = send(portal, b"/users/?limit=1", *lines)
     assert status == 200
@@ -806,7 +806,7 @@ def test_strange_target_is_never_a_server_error(portal: Portal, target: bytes, s
     ["/portal/devices/%00/", "/portal/devices/x/", "/portal/analyses/1/", "/admin/%00/", "/portal/nothing/"],
 )
 def test_bad_page_is_no_server_error(portal: Portal, path: str) -> None:
-    """Pages are for people: these errors are HTML, or the way to the login."""
+    """Pages are for people: these errors are HTML or redirect to the login."""
     response = portal.request("GET", path)
     assert response.status_code in (302, 404)
     assert "<script>" not in response.text
@@ -820,7 +820,7 @@ def test_bad_page_is_no_server_error(portal: Portal, path: str) -> None:
     ],
 )
 def test_bad_query_of_a_page_is_no_server_error(portal: Portal, query: str) -> None:
-    """As the admin, in a session: a person who edits the address."""
+    """The admin, in a session, edits the address by hand."""
     with requests.Session() as browser:
         browser.trust_env = False
         form = browser.get(f"{portal.url}/portal/login/", timeout=30)

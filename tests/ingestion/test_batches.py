@@ -1,4 +1,4 @@
-"""`POST /devices/{id}/stats/batch` as the contract has it, and what it shares with `POST /data`."""
+"""Tests of `POST /devices/{id}/stats/batch` by the contract, and of what it shares with `POST /data`."""
 
 import json
 import socket
@@ -182,7 +182,7 @@ def test_five_mebibytes_are_taken_and_one_byte_more_is_413(
 
 
 def test_client_that_waits_for_leave_to_send_its_body_gets_it(portal: Portal, device: Sender) -> None:
-    """As curl does with long bodies."""
+    """curl does this with long bodies."""
     body = json.dumps([READING]).encode()
     lines = (
         f"POST {batch_path(device)} HTTP/1.1",
@@ -259,7 +259,7 @@ def test_more_than_five_minutes_ahead_is_refused(portal: Portal, device: Sender,
 
 
 def test_profile_may_allow_the_future(portal: Portal, owner: Person) -> None:
-    """As of a forecast; partitions are made for whatever month it is of."""
+    """A forecast lies in the future; partitions are made for any month."""
     profile = new_profile(portal, allows_future=True, x=(None, None), y=(None, None), z=(None, None))
     device = portal.new_device(owner, profile)
     texts = [ahead(timedelta(days=400))["timestamp"], "9999-12-31T23:59:59.999999Z"]
@@ -274,7 +274,7 @@ def test_profile_may_allow_the_future(portal: Portal, owner: Person) -> None:
 
 
 def test_late_data_of_any_age_is_taken(portal: Portal, owner: Person, device: Sender, post: Post) -> None:
-    """In any order, and over many partitions at a time."""
+    """The readings come in any order and over many partitions."""
     texts = [f"{year:04}-{1 + year % 12:02}-01T00:00:00Z" for year in (2019, 1, 2015, 1999, 1582, 2017)]
     post([READING])
     assert post([READING | {"timestamp": text} for text in texts]).json()["accepted"] == len(texts)

@@ -1,4 +1,4 @@
-"""Bodies: refused before they are read to the end, counted as they come, unpacked without trust."""
+"""Bodies are refused before their end is read, counted as they arrive, and decompressed with bounds."""
 
 import asyncio
 import gzip
@@ -66,7 +66,7 @@ def request_begun(portal: Portal, path: str, *headers: str, method: str = "POST"
 
 
 def answer(connection: socket.socket) -> tuple[int, Any, dict[str, Any]]:
-    """Status, headers and the problem."""
+    """Return status, headers and the problem."""
     response = http.client.HTTPResponse(connection)
     response.begin()
     assert response.headers["Content-Type"] == "application/problem+json", response.read()
@@ -100,7 +100,7 @@ def test_a_client_that_waits_for_100_is_refused_instead(portal: Portal, device: 
 
 
 def test_a_client_that_sends_all_of_it_first_still_reads_the_answer(portal: Portal, device: Sender) -> None:
-    """The connection is not reset under its hands, as it would be if it were closed at once."""
+    """The connection is not reset, as it would be if it were closed at once."""
     body = b" " * (32 * MEBI)
     for _ in range(5):
         with request_begun(portal, "/data", f"Content-Length: {len(body)}", key_of(device)) as connection:
@@ -176,7 +176,7 @@ def test_chunks_reach_every_other_route_as_well(portal: Portal) -> None:
 
 
 def test_slow_clients_hold_no_thread(portal: Portal, device: Sender) -> None:
-    """Twice as many as there are threads have sent half of what they announced, to either door."""
+    """Twice as many clients as threads have sent half of a body, to the gate and to the view."""
     with ExitStack() as stack:
         for path in ("/devices/", f"/devices/{device.id}/stats/") * 16:
             head = request_begun(portal, path, "Content-Length: 100", key_of(device))
@@ -217,7 +217,7 @@ def test_people_get_a_page(portal: Portal) -> None:
 
 
 class Client:
-    """Both ends of ASGI: sends these pieces of a body and keeps the answers. None: it leaves."""
+    """A client in ASGI: sends these pieces of a body and records the answers; for None it leaves."""
 
     def __init__(self, *pieces: bytes | None) -> None:
         self.pieces = list(pieces)
@@ -358,7 +358,7 @@ async def slow_answer(scope: dict, receive: Any, send: Any) -> None:
 
 
 def heard_from(*sent: bytes) -> bytes:
-    """What a server with little patience answers to these bytes until it closes the connection."""
+    """Send these bytes to a server with little patience; return all that it sends before it closes."""
 
     async def scenario() -> bytes:
         config, state = Config(slow_answer, log_level="critical", timeout_keep_alive=1), ServerState()
@@ -516,7 +516,7 @@ def test_other_codings_are_unknown(coding: str) -> None:
 
 @each_coding
 def test_a_bomb_costs_no_more_than_its_limit(coding: str) -> None:
-    """A gibibyte, packed, twice over."""
+    """Compress a gibibyte twice over."""
     bomb = bomb_of(coding)
     assert len(bomb) < 2 * MEBI
     began = time.process_time()

@@ -1,4 +1,4 @@
-"""What decoding refuses, each fault by its place, and that what it takes is what was sent, to the bit."""
+"""Decoding names the place of each fault, and takes exactly the values that were sent, to the bit."""
 
 import json
 import math
@@ -72,7 +72,7 @@ def test_there_are_more_than_300_bad_inputs_and_the_good_ones_are_good():
 
 @pytest.mark.parametrize("bad", BAD_INPUTS, ids=lambda bad: bad.name)
 def test_bad_input_is_refused_by_its_place(bad: BadInput):
-    """Refused is raised, so there is nothing that could be stored."""
+    """InvalidItems is raised, so there is nothing to store."""
     with pytest.raises(InvalidItems) as refused:
         take(bad.route, bad.body)
     errors = refused.value.errors
@@ -227,7 +227,7 @@ def test_a_reading_is_taken_as_python_wrote_it(values, time):
 @example(("2.4703282292062328e-324", 5e-324))
 @example(("0.1" + "0" * 1000 + "1", 0.1))
 def test_every_spelling_of_a_number_is_rounded_correctly_on_every_way(number):
-    """Single and batch, what is well formed and what goes the long way because another item is not."""
+    """Single readings, well-formed batches, and batches checked item by item because one item is bad."""
     text, value = number
     item = f'{{"x": {text}, "y": {text}, "z": {text}, "timestamp": "{STAMP}"}}'
     hexadecimals = [value.hex()] * 3

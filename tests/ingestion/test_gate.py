@@ -1,4 +1,4 @@
-"""The gate and the REST view of the same path: one answer, whichever gives it."""
+"""The gate and the REST view of the same path give the same answers."""
 
 import asyncio
 import json
@@ -162,7 +162,7 @@ class Fleet:
         return person.token
 
     def stored(self) -> list[tuple[Any, ...]]:
-        """The readings of all devices here, but for stamps that the server gave; they are forgotten then."""
+        """Return the readings of all devices, without times that the server gave, and delete them."""
         with self.database.cursor() as cursor:
             cursor.execute(
                 "DELETE FROM devices_reading USING devices_device d"
@@ -249,7 +249,7 @@ def other_requests(route: str, case: Case) -> Iterator[Case]:
 
 
 def idempotent(route: str, case: Case) -> Iterator[Case]:
-    """`FRESH` is replaced by something new for each door."""
+    """`FRESH` is replaced by a new value for the gate and for the view."""
     key = f"Idempotency-Key: {FRESH}"
     yield replace(case, name=f"{route}: key", headers=(key,))
     yield replace(case, name=f"{route}: longest key", headers=(key + "k" * (255 - len(FRESH)),))
@@ -369,7 +369,7 @@ def partial(good: dict[str, Case]) -> Iterator[Case]:
 
 
 def answer(fleet: Fleet, case: Case, door: str) -> tuple[dict[str, Any], list]:
-    """Status, headers and body, but for what is of the moment; and what is stored by it."""
+    """Return status, headers and body without momentary values, and the readings that were stored."""
     fresh = secrets.token_hex(8)
     case = replace(case, headers=tuple(header.replace(FRESH, fresh) for header in case.headers))
     if case.first is not None:
@@ -403,7 +403,7 @@ def test_both_doors_give_the_same_answer_and_store_the_same(portal: Portal) -> N
 
 @contextmanager
 def django_held_up(portal: Portal) -> Iterator[None]:
-    """Whoever looks up a user, a device or a credential waits; storing a reading needs none of them."""
+    """Nobody can look up a user, a device or a credential; storing a reading needs none of them."""
     connection = psycopg2.connect(portal.database_url)
     try:
         with connection.cursor() as cursor:
@@ -484,7 +484,7 @@ def test_the_view_needs_no_thread_for_a_device_that_is_known(portal: Portal) -> 
 
 @dataclass(frozen=True)
 class Holder:
-    """Somebody whose leave to post ends: what they post, what ends it, how it is refused, not before when."""
+    """A sender whose permission ends: its request, the end, the refusal, and the earliest time of that."""
 
     path: str
     body: Any
@@ -531,7 +531,7 @@ def checked(response: Any) -> None:
 
 
 def test_what_is_revoked_is_refused_by_every_process_within_five_seconds(portal: Portal) -> None:
-    """And what is only replaced not before the overlap is over."""
+    """A replaced key is refused only after the overlap."""
     everybody = list(holders(portal))
     with connection_to_each(portal) as connections:
         waiting = [(holder, connection) for holder in everybody for connection in connections]
@@ -613,7 +613,7 @@ def test_while_postgresql_is_away_it_is_503_and_the_first_request_after_its_retu
         ]
 
     def answers() -> list[Answer]:
-        """Of each process in turn."""
+        """Send all requests to each process in turn."""
         with connection_to_each(portal) as connections:
             return [
                 connection.send(method, path, body, **options)

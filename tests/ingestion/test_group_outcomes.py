@@ -1,4 +1,4 @@
-"""Of the requests that one flush writes each gets its own outcome: what is stored is answered so."""
+"""Each request of a flush gets its own outcome, which tells whether its rows were stored."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -9,6 +9,7 @@ import pytest
 from django.db import connection
 
 from devices import storage
+from devices.ingestion import flusher as flusher_module
 from devices.ingestion import group_commit
 from devices.ingestion.group_commit import Flusher, NotStored, PendingWrite
 from devices.ingestion.idempotency import IdempotencyClaim
@@ -57,7 +58,7 @@ def stored(device: Device) -> int:
 
 
 def test_a_key_that_somebody_holds_locked_fails_only_its_own_requests(device, flusher, other, monkeypatch):
-    monkeypatch.setattr(group_commit, "LOCK_TIMEOUT_MS", 200)
+    monkeypatch.setattr(flusher_module, "LOCK_TIMEOUT_MS", 200)
     with other.cursor() as cursor:
         cursor.execute(
             "INSERT INTO devices_idempotencykey (holder, key, digest, receipt, created_at)"

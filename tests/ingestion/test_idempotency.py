@@ -50,7 +50,7 @@ def key() -> str:
 
 
 def stored(portal: Portal, owner: Person) -> int:
-    """How many readings all devices of the owner have."""
+    """Count the readings of all the owner's devices."""
     [(count,)] = portal.query(
         "SELECT count(*) FROM devices_reading JOIN devices_device d ON d.id = device_id"
         " WHERE d.owner_id = %s",
@@ -84,7 +84,7 @@ def test_same_key_and_body_is_stored_once_and_gets_the_first_receipt(
 
 @pytest.mark.parametrize("route", ["stats", "batch", "data"])
 def test_sixteen_at_a_time_over_all_processes_store_once(portal: Portal, owner: Person, route: str) -> None:
-    """Through both doors, too; all get the receipt of the one that was first."""
+    """Sent to the gate and to the view; all get the first receipt."""
     device = portal.new_device(owner, time_zone="Asia/Tokyo")
     path, body, count = {
         "stats": (stats_path(device), READING | {"timestamp": "2020-02-02"}, 1),
@@ -161,7 +161,7 @@ def test_another_path_with_the_same_key_is_409(
 def test_each_holder_has_keys_of_its_own(
     portal: Portal, owner: Person, connection: Connection, key: str
 ) -> None:
-    """A device's, and a user's: there it does not matter which of the holder's credentials is used."""
+    """The holder is a device or a user; it does not matter which of the holder's credentials is used."""
     first, second = portal.new_device(owner), portal.new_device(owner)
     staff = portal.new_user("staff")
 
@@ -224,7 +224,7 @@ def test_keys_survive_a_restart_of_everything(portal: Portal, device: Sender, ke
 
 
 def test_many_keys_in_one_group_and_readings_without_one(portal: Portal, owner: Person) -> None:
-    """What is sent at the same moment is committed together, keyed or not."""
+    """Requests sent at the same moment are committed together, with and without a key."""
     devices = [portal.new_device(owner) for _ in range(16)]
 
     def post(number: int) -> set[int]:

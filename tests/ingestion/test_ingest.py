@@ -40,7 +40,7 @@ def post(device, body: bytes) -> dict:
 
 
 def post_all(device, readings: list[tuple[datetime, list[float]]]) -> None:
-    """A batch; raises Refused, whose messages name the channel."""
+    """Take a batch. Raises InvalidItems, whose messages name the channel."""
     names = Target.of(device).names
     items = [
         dict(zip(names, values, strict=True)) | {"timestamp": time.isoformat()} for time, values in readings

@@ -1,4 +1,4 @@
-"""Requests whose head the gate has accepted before are not parsed again, and nobody sees a difference."""
+"""Requests with a head that the gate has accepted before are not parsed, and get the same answers."""
 
 import json
 import re
@@ -181,7 +181,7 @@ def test_a_client_that_asks_to_close_is_closed_each_time(portal, device) -> None
 
 
 def test_an_offer_of_another_protocol_is_ignored(portal, device) -> None:
-    """As Java's client makes it by default."""
+    """Java's client sends this by default."""
     offer = (
         b"Connection: Upgrade, HTTP2-Settings",
         b"Upgrade: h2c",
@@ -196,7 +196,7 @@ def test_an_offer_of_another_protocol_is_ignored(portal, device) -> None:
 
 
 def test_lines_that_end_otherwise_are_no_request(portal, device) -> None:
-    """Where a head ends must be beyond doubt: `partition` and the parser have to agree."""
+    """`partition` and the parser must agree on the end of a head."""
     inner = b'{"x": 1,\r\n\r\n "y": 2, "z": 3}'
     whole = request(device, inner)
     for bare in (whole.replace(b"\r\n", b"\n", 6), whole.replace(b"\r\n", b"\n", 1)):

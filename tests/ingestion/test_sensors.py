@@ -1,4 +1,4 @@
-"""`POST /data`, `GET` and `DELETE /statistics/{sensor}` as the contract has them."""
+"""Tests of `POST /data`, `GET` and `DELETE /statistics/{sensor}` by the contract."""
 
 import secrets
 from collections.abc import Callable, Iterator
@@ -57,7 +57,7 @@ def path(sensor: str) -> str:
 
 
 def statistics(connection: Connection, sensor: str, person: Person, written: str | None = None) -> dict:
-    """Of the sensor; `written`: its path, as it stands in the request."""
+    """Ask for the sensor's statistics; `written` is its path as it stands in the request."""
     answer = connection.send("GET", written or path(sensor), token=person.token)
     assert answer.status == 200, answer
     return answer.json()
@@ -72,7 +72,7 @@ def registered(portal: Portal, person: Person) -> dict[str, dict]:
 
 
 def test_the_sources_own_example(portal: Portal, owner: Person, connection: Connection, post: Post) -> None:
-    """Any mix of sensors and offsets; the largest stamp is the last, not that which came last."""
+    """A mix of sensors and offsets; the last reading is the one with the largest time, not the last sent."""
     assert statistics(connection, "sensor-1", owner) == NOTHING
     answer = post(
         [
@@ -143,7 +143,7 @@ def test_partial_registers_those_with_a_good_reading(portal: Portal, owner: Pers
 def test_registered_device_of_one_channel_is_a_sensor(
     portal: Portal, owner: Person, connection: Connection, post: Post
 ) -> None:
-    """With its own range and zone; one of several channels, or inactive, is refused by index."""
+    """A known device keeps its range and zone; one with several channels or inactive is refused by index."""
     profile = new_profile(portal, level=(0, 100))
     portal.new_device(owner, profile, external_id="tank", time_zone="Asia/Tokyo")
     portal.new_device(owner, external_id="pump")

@@ -1,4 +1,4 @@
-"""The stamps of a whole batch are taken for the same times as one by one, or left to that."""
+"""The timestamps of a batch are parsed to the same times as one by one, or not at all."""
 
 from datetime import UTC, datetime, timedelta, timezone
 

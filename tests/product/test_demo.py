@@ -1,5 +1,6 @@
-"""`manage.py demo` as its users have it: started, used, ended in every way, and started again."""
+"""`manage.py demo` as its users run it: started, used, ended in every way, and started again."""
 
+import shlex
 import signal
 import socket
 import subprocess
@@ -13,10 +14,11 @@ import psutil
 import pytest
 
 from config.demo.data_folder import socket_path
-from tests.support.demo import MANAGE, PROCESSES, REQUIRED, STOP_SECONDS, Demo, demo, environment, free_port
+from tests.support.demo import MANAGE, PROCESSES, REQUIRED, STOP_SECONDS, Demo, demo, environment
+from tests.support.portal import free_port
 from tests.support.servers import make_open_folder
 
-# Waits for the demo and does nothing more, as make does.
+# Only waits for the demo, like make.
 WAITING_PARENT = """
 import os, subprocess, sys
 subprocess.run([*sys.argv[1:], "--parent", str(os.getpid())])
@@ -29,8 +31,8 @@ def port() -> int:
 
 
 @dataclass(frozen=True)
-class Kept:
-    """What the first start of the demo showed, and every later one on its data must show again."""
+class FirstStart:
+    """Data that the first start of the demo showed and every later start must show again."""
 
     data: Path
     password: str
@@ -39,10 +41,10 @@ class Kept:
 
 
 @pytest.fixture(scope="module")
-def kept() -> Iterator[Kept]:
+def first_start() -> Iterator[FirstStart]:
     with make_open_folder() as folder, demo(folder / "data", free_port()) as first:
         device_ids = [device["id"] for device in first.json("/devices/?limit=100")]
-        seen = Kept(folder / "data", first.password(), device_ids, first.json("/stats/?limit=1")[0])
+        seen = FirstStart(folder / "data", first.password(), device_ids, first.json("/stats/?limit=1")[0])
         end(first, signal.SIGTERM)
         yield seen
 
@@ -52,59 +54,60 @@ def end(running: Demo, how: signal.Signals) -> None:
     running.process.wait(timeout=STOP_SECONDS)
 
 
-def assert_kept(kept: Kept, running: Demo) -> None:
-    assert [device["id"] for device in running.json("/devices/?limit=100")] == kept.device_ids
-    since = f"/stats/{kept.reading['device_id']}/?start={kept.reading['timestamp']}"
-    assert kept.reading in running.json(f"{since}&limit=1000")
+def assert_same_data(first_start: FirstStart, running: Demo) -> None:
+    assert [device["id"] for device in running.json("/devices/?limit=100")] == first_start.device_ids
+    since = f"/stats/{first_start.reading['device_id']}/?start={first_start.reading['timestamp']}"
+    assert first_start.reading in running.json(f"{since}&limit=1000")
 
 
-def test_demo_says_what_a_visitor_needs(kept: Kept, port: int, left_behind) -> None:
+def test_demo_prints_address_and_password(first_start: FirstStart, port: int, left_behind) -> None:
     start = time.monotonic()
-    with demo(kept.data, port) as running:
+    with demo(first_start.data, port) as running:
         print(f"ready after {time.monotonic() - start:.1f} s")  # noqa: T201
         password = running.password()
         assert f"http://127.0.0.1:{port}/" in running.output
-        assert "DEMO MODE: everything is open without credentials" in running.output
-        assert str(kept.data / "logs") in running.output
+        assert "DEMO MODE: anybody who reaches this address has full access" in running.output
+        assert str(first_start.data / "logs") in running.output
         assert running.lets_admin_in_with(password)
-        assert not running.lets_admin_in_with(kept.password)
+        assert not running.lets_admin_in_with(first_start.password)
         tree = psutil.Process(running.process.pid).children(recursive=True)
         assert not [process for process in tree if password in " ".join(process.cmdline())]
         end(running, signal.SIGTERM)
     assert running.process.returncode == 0
     assert running.output.endswith("Stopped.\n")
     assert left_behind() == []
-    assert not socket_path(kept.data).exists()
+    assert not socket_path(first_start.data).exists()
 
 
-def test_its_file_lets_commands_reach_it(kept: Kept, port: int) -> None:
-    with demo(kept.data, port):
-        file = kept.data / "env"
+def test_its_file_lets_commands_reach_it(first_start: FirstStart, port: int) -> None:
+    with demo(first_start.data, port):
+        file = first_start.data / "env"
         assert file.stat().st_mode & 0o077 == 0
-        script = f". {file} && {sys.executable} {MANAGE[1]} create_token admin"
+        command = shlex.join([*MANAGE, "create_token", "admin"])
+        script = f". {shlex.quote(str(file))} && {command}"
         token = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=30, check=True)
         assert token.stdout.startswith("plt_")
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_every_start_has_the_data_and_every_end_leaves_no_process(
-    kept: Kept, port: int, left_behind, how: signal.Signals
+    first_start: FirstStart, port: int, left_behind, how: signal.Signals
 ) -> None:
-    with demo(kept.data, port) as running:
-        assert_kept(kept, running)
+    with demo(first_start.data, port) as running:
+        assert_same_data(first_start, running)
         end(running, how)
     assert left_behind() == []
 
 
-def test_it_ends_with_the_parent_that_it_was_told_of(kept: Kept, port: int, left_behind) -> None:
-    with demo(kept.data, port, sys.executable, "-c", WAITING_PARENT) as running:
-        assert_kept(kept, running)
+def test_it_ends_with_the_parent_that_it_was_told_of(first_start: FirstStart, port: int, left_behind) -> None:
+    with demo(first_start.data, port, sys.executable, "-c", WAITING_PARENT) as running:
+        assert_same_data(first_start, running)
         end(running, signal.SIGKILL)
     assert left_behind() == []
 
 
-def test_whatever_is_killed_is_started_again(kept: Kept, port: int, left_behind) -> None:
-    with demo(kept.data, port) as running:
+def test_killed_processes_are_restarted(first_start: FirstStart, port: int, left_behind) -> None:
+    with demo(first_start.data, port) as running:
         killed = running.children()
         assert killed.keys() == set(PROCESSES)
         for process in killed.values():
@@ -114,7 +117,7 @@ def test_whatever_is_killed_is_started_again(kept: Kept, port: int, left_behind)
             assert time.monotonic() < deadline, running.output
             time.sleep(0.05)
         running.wait_until_ready()
-        assert_kept(kept, running)
+        assert_same_data(first_start, running)
         end(running, signal.SIGHUP)
     assert left_behind() == []
 

@@ -1,4 +1,4 @@
-"""From a device's reading to the statistics, through HTTP, with the product's own processes."""
+"""From posting readings to their statistics, over HTTP, with the product's own processes."""
 
 import math
 import statistics
@@ -7,11 +7,10 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from random import Random
-from typing import Any
 
 import pytest
 
-from tests.support.portal import Person, Portal, Sender, eventually
+from tests.support.portal import Person, Portal, Sender
 
 XYZ = ("x", "y", "z")
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -34,7 +33,7 @@ def stamp(time: datetime) -> str:
 
 
 def summary(portal: Portal, values: Sequence[float]) -> dict[str, float]:
-    """By Python's own means; the median by PostgreSQL, whose last bit is the one that counts."""
+    """Expected statistics, computed by Python; the median by PostgreSQL, as exactness means its last bit."""
     median = "SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY v) FROM unnest(%s::float8[]) AS v"
     return {
         "count": len(values),
@@ -58,7 +57,7 @@ def random_rows(count: int, seed: int) -> list[tuple[float, float, float]]:
 def post_rows(
     portal: Portal, device: Sender, rows: Iterable[Sequence[float]], start: datetime = NOON
 ) -> None:
-    """A reading a second."""
+    """Post a reading for each second."""
     for second, row in enumerate(rows):
         time = stamp(start + timedelta(seconds=second))
         portal.post_reading(device, **dict(zip(XYZ, row, strict=True)), timestamp=time)
@@ -276,237 +275,3 @@ def test_trailing_slash_is_optional(portal: Portal, owner: Person, device: Sende
             "PATCH", f"/devices/{device.id}{slash}", token=owner.token, json={"name": slash}
         )
         assert change.status_code == 200
-
-
-def pages(portal: Portal, path: str, token: str, **params: Any) -> list[list[dict]]:
-    """Every page, by the `next` of the `Link` header."""
-    response = portal.request("GET", path, token=token, params=params)
-    found = []
-    while True:
-        assert response.status_code == 200, response.text
-        found.append(response.json())
-        if "next" not in response.links:
-            return found
-        assert len(found) < 100
-        response = portal.request("GET", response.links["next"]["url"], token=token)
-
-
-def test_pages_of_readings_lose_and_repeat_nothing(portal: Portal, owner: Person) -> None:
-    """Two devices, two partitions, and hundreds of readings of one and the same stamp."""
-    devices = [portal.new_device(owner), portal.new_device(owner)]
-    for device in devices:
-        portal.load(device, [(LONG_AGO, (i, 0, 0)) for i in range(200)])
-        portal.load(device, [(LONG_AGO + timedelta(seconds=i), (1000 + i, 0, 0)) for i in range(50)])
-        post_rows(portal, device, [(2000 + i, 0, 0) for i in range(5)])
-    everything = {*range(200), *range(1000, 1050), *range(2000, 2005)}
-    for device in devices:
-        one = pages(portal, f"/stats/{device.id}", owner.token, limit=32)
-        assert [len(page) for page in one] == [32] * 7 + [31]
-        assert sorted(reading["x"] for page in one for reading in page) == sorted(everything)
-    both = [reading for page in pages(portal, "/stats/", owner.token, limit=99) for reading in page]
-    seen = {(reading["device_id"], reading["x"]) for reading in both}
-    assert len(both) == len(seen) == 2 * len(everything)
-    times = [reading["timestamp"] for reading in both]
-    assert times == sorted(times, reverse=True)
-
-
-def test_readings_that_come_in_meanwhile_do_not_shift_the_pages(portal: Portal, owner: Person) -> None:
-    device = portal.new_device(owner)
-    portal.load(device, [(LONG_AGO, (i, 0, 0)) for i in range(20)])
-    first = portal.request("GET", f"/stats/{device.id}/", token=owner.token, params={"limit": 10})
-    post_rows(portal, device, [(-1, 0, 0), (-2, 0, 0)])
-    rest = portal.get(first.links["next"]["url"], owner.token)
-    assert sorted(reading["x"] for reading in first.json() + rest) == list(range(20))
-
-
-def test_page_that_is_just_full_is_the_last(portal: Portal, owner: Person, device: Sender) -> None:
-    portal.load(device, [(LONG_AGO, (i, 0, 0)) for i in range(10)])
-    assert len(pages(portal, f"/stats/{device.id}/", owner.token, limit=5)) == 2
-    response = portal.request("GET", f"/stats/{device.id}/", token=owner.token, params={"limit": 10})
-    assert set(response.links) == {"first"}
-
-
-def test_pages_keep_the_period(portal: Portal, owner: Person, device: Sender) -> None:
-    portal.load(device, [(LONG_AGO + timedelta(seconds=i), (i, 0, 0)) for i in range(30)])
-    bounds = {
-        "start": stamp(LONG_AGO + timedelta(seconds=10)),
-        "end": stamp(LONG_AGO + timedelta(seconds=20)),
-    }
-    found = pages(portal, f"/stats/{device.id}/", owner.token, limit=4, **bounds)
-    assert [reading["x"] for page in found for reading in page] == list(range(19, 9, -1))
-
-
-def test_devices_and_users_are_paged_with_links_and_a_count(portal: Portal, owner: Person) -> None:
-    ids = [portal.new_device(owner).id for _ in range(5)]
-    path = f"/devices/?user={owner.id}&limit=2"
-    response = portal.request("GET", path, token=owner.token)
-    assert response.headers["X-Total-Count"] == "5"
-    assert {"first", "next"} <= set(response.links)
-    found = pages(portal, path, owner.token)
-    assert [device["id"] for page in found for device in page] == ids
-    second = portal.request("GET", response.links["next"]["url"], token=owner.token)
-    back = portal.request("GET", second.links["prev"]["url"], token=owner.token)
-    assert back.json() == response.json()
-    portal.new_user()
-    users = [user["id"] for page in pages(portal, "/users/", portal.admin_token, limit=1) for user in page]
-    assert len(users) == len(set(users)) >= 3
-
-
-@pytest.mark.parametrize(
-    ("zone", "text", "utc"),
-    [
-        ("Europe/Berlin", "2026-07-01T12:00:00", "2026-07-01T10:00:00Z"),
-        ("Europe/Berlin", "2026-01-01T12:00:00.000001", "2026-01-01T11:00:00.000001Z"),
-        ("America/New_York", "2026-01-01", "2026-01-01T05:00:00Z"),
-        ("UTC", "2026-01-01 12:00", "2026-01-01T12:00:00Z"),
-    ],
-)
-def test_naive_stamp_is_read_in_the_devices_zone(
-    portal: Portal, owner: Person, zone: str, text: str, utc: str
-) -> None:
-    device = portal.new_device(owner, time_zone=zone)
-    assert portal.post_reading(device, x=1, y=2, z=3, timestamp=text) == {
-        "status": "ok",
-        "assumed_timezone": zone,
-    }
-    [reading] = portal.get(f"/stats/{device.id}/", owner.token)
-    assert reading == {"device_id": device.id, "timestamp": utc, "x": 1.0, "y": 2.0, "z": 3.0}
-    assert portal.get(f"/stats/{device.id}/", owner.token, params={"start": text}) == [reading]
-    assert portal.result(f"/devices/{device.id}/analytics/", owner.token, start=text)["start"] == utc
-
-
-@pytest.mark.parametrize(
-    ("text", "utc"),
-    [
-        ("2026-01-01T12:00:00+05:30", "2026-01-01T06:30:00Z"),
-        ("2026-01-01T00:00:00.123456-11:00", "2026-01-01T11:00:00.123456Z"),
-        ("2026-01-01T00:00:00.000001Z", "2026-01-01T00:00:00.000001Z"),
-        ("2026-01-01T00:00:00.999999z", "2026-01-01T00:00:00.999999Z"),
-    ],
-)
-def test_stamp_with_an_offset_is_kept_to_the_microsecond(
-    portal: Portal, owner: Person, text: str, utc: str
-) -> None:
-    device = portal.new_device(owner, time_zone="Asia/Tokyo")
-    assert portal.post_reading(device, x=1, y=2, z=3, timestamp=text) == {"status": "ok"}
-    assert portal.get(f"/stats/{device.id}/", owner.token)[0]["timestamp"] == utc
-
-
-def test_reading_without_a_stamp_is_of_now(portal: Portal, owner: Person, device: Sender) -> None:
-    before = datetime.now(UTC)
-    portal.post_reading(device, x=1, y=2, z=3)
-    [reading] = portal.get(f"/stats/{device.id}/", owner.token)
-    assert before <= datetime.fromisoformat(reading["timestamp"]) <= datetime.now(UTC)
-
-
-@pytest.mark.parametrize("value", [5e-324, -0.0, 1.7976931348623157e308, 0.1, 2**53 - 1, 12345678901234567])
-def test_number_comes_back_as_it_went_in(portal: Portal, owner: Person, device: Sender, value: float) -> None:
-    portal.post_reading(device, x=value, y=0, z=0)
-    [reading] = portal.get(f"/stats/{device.id}/", owner.token)
-    assert (reading["x"], math.copysign(1, reading["x"])) == (float(value), math.copysign(1, value))
-
-
-def test_two_readings_with_the_same_stamp_are_two(portal: Portal, owner: Person, device: Sender) -> None:
-    for _ in range(2):
-        portal.post_reading(device, x=1, y=2, z=3, timestamp="2026-03-01T12:00:00Z")
-    assert portal.result(f"/devices/{device.id}/analytics/", owner.token)["x"]["count"] == 2
-    assert len(portal.get(f"/stats/{device.id}/", owner.token)) == 2
-
-
-def test_device_shows_its_last_reading_and_whether_it_is_online(
-    portal: Portal, owner: Person, device: Sender
-) -> None:
-    path = f"/devices/{device.id}/"
-    assert (portal.get(path)["last_reading"], portal.get(path)["online"]) == (None, False)
-    portal.post_reading(device, x=1, y=2, z=3, timestamp="2026-03-01T12:00:00Z")
-    assert portal.get(path)["online"] is False
-    portal.post_reading(device, x=4, y=5, z=6)
-    portal.post_reading(device, x=7, y=8, z=9, timestamp="2026-03-01T12:00:01Z")
-    shown = portal.get(path)
-    assert (shown["last_reading"]["x"], shown["online"]) == (4.0, True)
-
-
-def test_devices_are_filtered(portal: Portal, owner: Person) -> None:
-    pump = portal.new_device(owner, name="Pump", external_id="p-1")
-    sensor = portal.new_device(owner, profile="scalar", name="Gauge", active=False)
-    portal.post_reading(pump, x=1, y=2, z=3)
-    for query, found in (
-        ("search=pUMp", pump),
-        ("search=P-1", pump),
-        (f"search={sensor.id}", sensor),
-        ("profile=scalar", sensor),
-        ("active=false", sensor),
-        ("active=true", pump),
-        ("online=true", pump),
-        ("online=false", sensor),
-    ):
-        listed = portal.get(f"/devices/?user={owner.id}&{query}")
-        assert [device["id"] for device in listed] == [found.id], query
-
-
-def test_inactive_device_may_not_post(portal: Portal, owner: Person, device: Sender) -> None:
-    portal.request("PATCH", f"/devices/{device.id}/", token=owner.token, json={"active": False})
-    refused = portal.request(
-        "POST", f"/devices/{device.id}/stats/", device_key=device.key, json=dict.fromkeys(XYZ, 1)
-    )
-    assert refused.status_code == 403
-    assert portal.get(f"/stats/{device.id}/") == []
-
-
-def test_rotated_key_overlaps_for_as_long_as_asked(portal: Portal, owner: Person, device: Sender) -> None:
-    path = f"/devices/{device.id}/keys/"
-    new = portal.made(path, owner.token, {"overlap_seconds": 3600})
-    posted = {"json": dict.fromkeys(XYZ, 1)}
-    stats = f"/devices/{device.id}/stats/"
-    assert portal.request("POST", stats, device_key=device.key, **posted).status_code == 201
-    newest = portal.made(path, owner.token, {"overlap_seconds": 0})
-    for old in (device.key, new["key"]):
-        assert portal.request("POST", stats, device_key=old, **posted).status_code == 401
-    assert portal.request("POST", stats, device_key=newest["key"], **posted).status_code == 201
-    listed = portal.get(path, owner.token)
-    assert {key["prefix"] for key in listed} >= {new["prefix"], newest["prefix"]}
-    assert all("key" not in key for key in listed)
-
-
-def test_deleted_device_is_gone_at_once_and_its_readings_soon(
-    portal: Portal, owner: Person, device: Sender
-) -> None:
-    post_rows(portal, device, [(1, 2, 3)])
-    portal.load(device, [(LONG_AGO, (i, 0, 0)) for i in range(25_000)])
-    task = portal.ask(f"/devices/{device.id}/analytics/", owner.token)
-    [(number,)] = portal.query("SELECT id FROM devices_device WHERE uuid = %s", device.id)
-    assert portal.request("DELETE", f"/devices/{device.id}/", token=owner.token).status_code == 204
-    for path in (f"/devices/{device.id}/", f"/stats/{device.id}/", f"/tasks/{task}/"):
-        assert portal.request("GET", path, token=owner.token).status_code == 404
-    assert portal.get("/stats/", owner.token) == []
-    posted = portal.request(
-        "POST", f"/devices/{device.id}/stats/", device_key=device.key, json=dict.fromkeys(XYZ, 1)
-    )
-    assert posted.status_code == 401
-    # Beat would start it within the minute.
-    portal.manage("shell", "--command", "from devices.tasks import erase_readings; erase_readings.delay()")
-    left = "SELECT count(*) FROM devices_reading WHERE device_id = %s"
-    eventually(lambda: portal.query(left, number) == [(0,)], seconds=ERASE_SECONDS)
-
-
-def test_user_with_devices_is_deactivated(portal: Portal, owner: Person, device: Sender) -> None:
-    portal.post_reading(device, x=1, y=2, z=3)
-    assert portal.request("DELETE", f"/users/{owner.id}/", token=portal.admin_token).status_code == 204
-    assert portal.get(f"/users/{owner.id}/")["active"] is False
-    assert len(portal.get(f"/stats/{device.id}/")) == 1
-    assert portal.request("GET", "/devices/", token=owner.token).status_code == 401
-
-
-def test_user_without_devices_is_erased(portal: Portal, owner: Person) -> None:
-    assert portal.request("DELETE", f"/users/{owner.id}/", token=portal.admin_token).status_code == 204
-    assert portal.request("GET", f"/users/{owner.id}/", token=portal.admin_token).status_code == 404
-    assert portal.request("GET", "/devices/", token=owner.token).status_code == 401
-
-
-def test_purge_erases_a_user_with_devices_and_readings(portal: Portal, owner: Person, device: Sender) -> None:
-    portal.post_reading(device, x=1, y=2, z=3)
-    path = f"/users/{owner.id}/?purge=true"
-    assert portal.request("DELETE", path, token=portal.admin_token).status_code == 204
-    for gone in (f"/users/{owner.id}/", f"/devices/{device.id}/", f"/stats/{device.id}/"):
-        assert portal.request("GET", gone, token=portal.admin_token).status_code == 404
-    assert portal.get(f"/devices/?search={device.id}") == []

@@ -9,7 +9,7 @@ from django.test import Client, RequestFactory
 from django.urls import URLResolver, get_resolver
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from config.middleware import RefuseUnknownQuery
+from config.middleware.query_parameters import RefuseUnknownQuery
 
 METHODS = {"get", "post", "put", "patch", "delete"}
 
@@ -41,7 +41,7 @@ def operations() -> list[Operation]:
 
 
 def routes(patterns: Iterable, prefix: str = "/") -> Iterator[tuple[str, Any]]:
-    """Path, with `{}` for each of its parameters, and view of every route."""
+    """Yield the path of every route, with `{}` for parameters, and its view."""
     for pattern in patterns:
         path = prefix + str(pattern.pattern)
         if isinstance(pattern, URLResolver):
@@ -73,7 +73,7 @@ def test_it_is_valid_openapi_3_1():
     assert list(OpenAPIV31SpecValidator(schema()).iter_errors()) == []
 
 
-def test_the_generator_has_nothing_to_complain_of(tmp_path):
+def test_generator_gives_no_warning(tmp_path):
     file = tmp_path / "schema.json"
     call_command("spectacular", "--validate", "--fail-on-warn", "--format=openapi-json", f"--file={file}")
     assert file.stat().st_size > 10_000
@@ -97,7 +97,7 @@ def test_operation_ids_differ():
 
 @pytest.mark.parametrize("operation", operations(), ids=str)
 class TestOperation:
-    def test_it_says_in_a_line_what_it_does(self, operation):
+    def test_it_has_a_one_line_summary(self, operation):
         assert re.fullmatch(r"[A-Z].{3,80}[^.]", operation.body["summary"])
 
     def test_it_has_a_description_or_parameters(self, operation):
@@ -118,7 +118,7 @@ class TestOperation:
                 assert list(answer["content"]) == ["application/problem+json"]
                 assert answer["content"]["application/problem+json"]["example"]["status"] == int(code)
 
-    def test_it_names_the_errors_that_it_can_give(self, operation):
+    def test_it_lists_its_errors(self, operation):
         expected = {"503"} | ({"400", "401", "403"} if operation.body["security"] else set())
         expected |= {"404"} if parameters(operation, "path") else set()
         expected |= {"413", "415"} if "requestBody" in operation.body else set()

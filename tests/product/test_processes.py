@@ -7,22 +7,23 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
-from config import processes
-from config.processes import Child, Command, GaveUp, Stopped, Supervisor
+from config import supervisor as supervision
+from config.processes import Command
+from config.supervisor import Child, GaveUp, Stopped, Supervisor
 
 
 def shell(name: str, script: str, **options: object) -> Command:
     return Command(name, ["/bin/sh", "-c", script], {}, **options)
 
 
-def test_child_that_keeps_dying_is_given_up_with_its_last_lines(tmp_path: Path) -> None:
+def test_child_that_keeps_dying_is_given_up_with_its_last_log_lines(tmp_path: Path) -> None:
     with Supervisor(tmp_path) as supervisor:
         supervisor.add(shell("broken", "echo no disk >&2; exit 3"))
         with pytest.raises(GaveUp, match=r"broken ended 5 times .* ended with code 3\.(.|\n)*no disk"):
             supervisor.run()
 
 
-def test_child_that_dies_now_and_then_goes_on(tmp_path: Path) -> None:
+def test_child_that_dies_rarely_is_restarted(tmp_path: Path) -> None:
     starts = tmp_path / "starts"
     script = f'echo >> {starts}; test "$(wc -l < {starts})" -ge 3 && exec sleep 60'
     with Supervisor(tmp_path) as supervisor:
@@ -32,21 +33,21 @@ def test_child_that_dies_now_and_then_goes_on(tmp_path: Path) -> None:
         )
 
 
-def test_child_that_is_not_ready_in_time_is_named_with_its_last_lines(tmp_path: Path) -> None:
+def test_child_that_is_not_ready_in_time_is_named_with_its_last_log_lines(tmp_path: Path) -> None:
     with Supervisor(tmp_path) as supervisor:
         supervisor.add(shell("slow", "echo warming up; exec sleep 60"))
         with pytest.raises(GaveUp, match=r"slow is not ready after 0\.5 s\.(.|\n)*warming up"):
             supervisor.wait_until(lambda: False, seconds=0.5, name="slow")
 
 
-def test_command_that_fails_is_told_with_its_last_lines(tmp_path: Path) -> None:
+def test_failed_command_is_named_with_its_last_log_lines(tmp_path: Path) -> None:
     story = r"once ended with code 7\.(.|\n)*no luck"
     with Supervisor(tmp_path) as supervisor, pytest.raises(GaveUp, match=story):
         supervisor.run_once(shell("once", "echo no luck; exit 7"))
 
 
-def test_stop_is_asked_for_side_by_side_servers_last_and_ends_the_stubborn(tmp_path: Path) -> None:
-    """Each of the first two ends only when the other was told to; the server, when both have ended."""
+def test_stop_signals_all_together_servers_last_and_kills_the_stubborn(tmp_path: Path) -> None:
+    """`a` and `b` end only after both were signalled; the server is signalled after both have ended."""
     both = f"while ! test -e {tmp_path}/a.told -a -e {tmp_path}/b.told; do sleep 0.05; done"
     after = f"cp {tmp_path}/order {tmp_path}/before; echo server >> {tmp_path}/order"
 
@@ -75,15 +76,15 @@ def test_stop_is_asked_for_side_by_side_servers_last_and_ends_the_stubborn(tmp_p
     assert codes == [0, 0, -signal.SIGKILL, 0]
 
 
-def test_end_of_the_parent_asks_for_a_stop(tmp_path: Path) -> None:
+def test_end_of_the_parent_stops_the_supervisor(tmp_path: Path) -> None:
     with Supervisor(tmp_path, parent=os.getppid()) as supervisor:
         supervisor.tend()
     with Supervisor(tmp_path, parent=os.getpid()) as supervisor, pytest.raises(Stopped):
         supervisor.tend()
 
 
-def test_start_waits_while_what_the_killed_one_started_lives(tmp_path: Path, left_behind) -> None:
-    """Both at once would be two writers of the same files."""
+def test_start_waits_for_descendants_of_a_killed_child(tmp_path: Path, left_behind) -> None:
+    """Otherwise two servers would write to the same files."""
     started = tmp_path / "started"
     script = f"sleep 60 & echo $! > {started}.new; mv {started}.new {started}; wait"
     with Supervisor(tmp_path) as supervisor:
@@ -102,7 +103,7 @@ def is_alive(child: Child) -> bool:
     return child.process is not None and child.process.poll() is None
 
 
-def test_without_a_folder_of_logs_children_print_where_we_do(capfd: pytest.CaptureFixture[str]) -> None:
+def test_without_a_log_folder_children_print_to_our_output(capfd: pytest.CaptureFixture[str]) -> None:
     with Supervisor(None) as supervisor:
         supervisor.run_once(shell("once", "echo here; echo there >&2"))
         with pytest.raises(GaveUp, match=r"twice ended with code 7\."):
@@ -110,8 +111,8 @@ def test_without_a_folder_of_logs_children_print_where_we_do(capfd: pytest.Captu
     assert capfd.readouterr() == ("here\n", "there\n")
 
 
-def test_large_log_is_set_aside_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "LOG_BYTES", 10)
+def test_large_log_is_renamed_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervision, "LOG_BYTES", 10)
     (tmp_path / "once.log").write_text("a long story\n")
     with Supervisor(tmp_path) as supervisor:
         supervisor.run_once(shell("once", "echo new"))
@@ -120,7 +121,7 @@ def test_large_log_is_set_aside_at_the_start(tmp_path: Path, monkeypatch: pytest
     assert (tmp_path / "once.log").read_text() == "new\nnewer\n"
 
 
-def test_child_of_a_parent_already_gone_ends_at_once() -> None:
+def test_child_ends_at_once_if_its_parent_has_ended() -> None:
     script = "from config.processes import die_with_parent as die; die(parent=1_000_000_000); print('alive')"
     argv = [sys.executable, "-c", script]
     child = subprocess.run(argv, cwd=settings.BASE_DIR, stdout=subprocess.PIPE, check=False)

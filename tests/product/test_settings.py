@@ -1,4 +1,4 @@
-"""Settings come from the environment: all are in README's table, and nonsense is refused by name."""
+"""Settings come from the environment: docs/operations.md lists all, and nonsense is refused by name."""
 
 import ast
 import os
@@ -18,12 +18,15 @@ COMPLETE = {
 }
 
 
+def tree(module: str) -> ast.Module:
+    return ast.parse((settings.BASE_DIR / "config" / f"{module}.py").read_text())
+
+
 def read_by_settings() -> set[str]:
-    """First arguments of `os.environ.get` and of the functions that are given a variable's name."""
-    tree = ast.parse((settings.BASE_DIR / "config" / "settings.py").read_text())
-    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
-    readers = {node.name for node in functions if node.args.args and node.args.args[0].arg == "name"}
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args]
+    """First arguments of `os.environ.get` and of the readers in config/environment.py."""
+    functions = [node for node in tree("environment").body if isinstance(node, ast.FunctionDef)]
+    readers = {node.name for node in functions if node.args.args[0].arg == "name"}
+    calls = [node for node in ast.walk(tree("settings")) if isinstance(node, ast.Call) and node.args]
     return {
         call.args[0].value
         for call in calls
@@ -32,18 +35,18 @@ def read_by_settings() -> set[str]:
     }
 
 
-def in_readme() -> set[str]:
-    """The first column of its tables, where that holds variables."""
-    readme = (settings.BASE_DIR / "README.md").read_text()
-    cells = re.findall(r"^\| *(`[A-Z_]+`(?:, `[A-Z_]+`)*) *\|", readme, re.MULTILINE)
+def documented() -> set[str]:
+    """Variables in the first column of the tables in docs/operations.md."""
+    page = (settings.BASE_DIR / "docs" / "operations.md").read_text()
+    cells = re.findall(r"^\| *(`[A-Z_]+`(?:, `[A-Z_]+`)*) *\|", page, re.MULTILINE)
     return set(re.findall("[A-Z_]+", " ".join(cells)))
 
 
 def check(**variables: str | None) -> subprocess.CompletedProcess[str]:
-    """`manage.py check` with these variables and no others; None leaves one of the required out."""
+    """Run `manage.py check` with these variables only; None leaves out a required one."""
     env = {name: value for name, value in (COMPLETE | variables).items() if value is not None}
     command = [sys.executable, settings.BASE_DIR / "manage.py", "check"]
-    # Where Python finds itself, and nothing that a developer may have set.
+    # PATH lets Python find itself; nothing else of a developer's environment gets in.
     return subprocess.run(
         command, env=env | {"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=False
     )
@@ -53,17 +56,17 @@ def test_the_readers_of_this_test_find_the_settings():
     assert {"PLUMBLINE_DEMO", "SECRET_KEY", "DATABASE_URL", "HTTPS", "HOST", "PORT"} <= read_by_settings()
 
 
-def test_readme_lists_every_setting_and_no_other():
-    assert in_readme() == read_by_settings()
+def test_docs_list_every_setting_and_no_other():
+    assert documented() == read_by_settings()
 
 
-def test_with_all_that_is_required_it_starts():
+def test_required_settings_are_enough_to_start():
     done = check()
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("name", COMPLETE)
-def test_without_what_is_required_it_refuses_to_start_and_names_it(name):
+def test_missing_required_setting_is_refused_by_name(name):
     for value in (None, ""):
         refused(name, value)
 
@@ -115,7 +118,7 @@ def test_nonsense_is_refused_by_name(name, value):
     refused(name, value)
 
 
-def test_both_databases_of_logs_are_named():
+def test_refused_activity_url_names_both_kinds_of_database():
     said = check(ACTIVITY_URL="mysql://localhost/activity").stderr.splitlines()[-1]
     assert "postgresql://" in said
     assert "clickhouse://" in said
@@ -135,7 +138,7 @@ def test_a_password_is_not_shown(name):
     assert "hush" not in done.stdout + done.stderr
 
 
-def test_the_logs_are_beside_the_portals_database_unless_a_url_says_where():
+def test_activity_database_has_a_default_name_on_the_portals_server():
     ask = "from django.conf import settings; print(settings.DATABASES.get('activity', {}).get('NAME'))"
     for url, name in (
         ("", "plumbline_activity"),

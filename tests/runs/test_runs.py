@@ -33,7 +33,8 @@ from analytics.runs import (
     positions,
     send,
 )
-from analytics.tasks import RECONCILE_LOCK, reconcile_runs, run_analysis
+from analytics.tasks import reconcile_runs, run_analysis
+from devices.locks import AdvisoryLock
 from devices.timeline.periods import Period
 from tests.support import factories
 from tests.support.concurrency import another_connection, at_the_same_time, held_by_another
@@ -244,7 +245,7 @@ class TestWork:
         factories.readings(analysis.device, [(1.0, 2.0)])
         analysis = work(analysis, "task")
         assert analysis.status == Status.FAILED
-        assert analysis.error == "ValueError: A stored reading has not 3 values."
+        assert analysis.error == "ValueError: A stored reading does not have 3 values."
         assert analysis.finished_at is not None
         assert analysis.result is None
 
@@ -398,7 +399,7 @@ class TestReconciling:
 
     def test_a_second_reconciler_at_the_same_time_does_nothing(self, broker):
         queued()
-        with held_by_another(RECONCILE_LOCK):
+        with held_by_another(AdvisoryLock.RECONCILE_RUNS):
             assert reconcile_runs() == 0
         assert sent(broker) == []
         assert reconcile_runs() == 1

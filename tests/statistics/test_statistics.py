@@ -18,7 +18,7 @@ from devices import statistics
 from devices.statistics import ChannelStatistics
 from devices.storage.interface import MEDIAN
 from devices.storage.postgresql import span_data
-from devices.storage.postgresql.engine import channel_figures
+from devices.storage.postgresql.figures import channel_figures
 from devices.storage.postgresql.quantiles import find_quantiles
 from devices.storage.postgresql.span_data import SpanData
 from devices.timeline.periods import Period
@@ -86,7 +86,7 @@ def bits(number: float, numbers: list[float]) -> bytes:
 def summarize(values: np.ndarray) -> ChannelStatistics:
     """Statistics of a device with one channel."""
     part = SpanData(span_data.NO_SEGMENTS, np.arange(len(values)), values[None, :], len(values))
-    [column] = part.columns
+    [column] = part.channels
     return statistics.channel_statistics(channel_figures(column, find_quantiles([column], [[MEDIAN]])[0]), {})
 
 

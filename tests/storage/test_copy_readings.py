@@ -11,7 +11,7 @@ from django.db import connection
 from django.utils import timezone
 
 from devices import statistics, storage
-from devices.management.commands.copy_readings import LOCK
+from devices.locks import AdvisoryLock
 from devices.models import Device, Segment
 from devices.storage import interface, row_codec, transfer
 from devices.storage.interface import Storage
@@ -92,7 +92,7 @@ def test_all_readings_arrive_and_figures_are_the_same(devices, here, there, sett
 def test_what_is_the_same_already_is_not_copied_again(devices, here, there):
     copy(there.url)
     inserts = "SELECT count() FROM system.parts WHERE table = 'readings' AND database = currentDatabase()"
-    before = there.rows(inserts)
+    before = there.query(inserts)
     readings_table.append(row_codec.encode_row(devices[0].pk, unix_microseconds(NOON), [7.0, 8.0, 9.0]))
     readings_table.append(row_codec.encode_row(devices[0].pk, unix_microseconds(NOON - DAY), [7.0, 8.0, 9.0]))
     [first, second] = transfer.compare(here, there, devices, lambda *_: None)
@@ -100,7 +100,7 @@ def test_what_is_the_same_already_is_not_copied_again(devices, here, there):
     copy(there.url)
     assert same(here, there, devices)
     # A day's missing readings are one insert: one part each, less what was merged meanwhile.
-    assert there.rows(inserts)[0][0] <= before[0][0] + 2
+    assert there.query(inserts)[0][0] <= before[0][0] + 2
 
 
 def test_killed_in_the_middle_it_goes_on(devices, here, there, monkeypatch):
@@ -130,7 +130,7 @@ def test_of_many_devices_with_little_each_there_are_few_inserts(there, here):
     copy(there.url)
     assert same(here, there, devices)
     parts = "SELECT countDistinct(_part), countDistinct(_partition_id) FROM readings"
-    [(inserted, months)] = there.rows(parts)
+    [(inserted, months)] = there.query(parts)
     assert inserted == months
 
 
@@ -216,7 +216,7 @@ def test_deleting_where_the_portal_writes_is_refused(there, settings):
 
 def test_only_one_copies_at_a_time(devices, there):
     with psycopg2.connect(**connection.get_connection_params()) as other, other.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(%s)", [LOCK])
+        cursor.execute("SELECT pg_advisory_lock(%s)", [AdvisoryLock.COPY_READINGS])
         assert "Another copy_readings is under way." in failing(there.url)
     other.close()
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from devices.storage.interface import FiguresQuery
 from devices.storage.postgresql import small_samples
-from devices.storage.postgresql.engine import figures_of_each, gap_limit
+from devices.storage.postgresql.figures import figures_of_each, gap_limit
 from devices.storage.postgresql.span_data import NO_SEGMENTS, SpanData
 from devices.timeline.spans import Span
 

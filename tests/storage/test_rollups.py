@@ -14,12 +14,13 @@ from django.utils import timezone
 
 from devices import exclusions, maintenance, statistics, tasks
 from devices.exclusions import Extent
+from devices.locks import AdvisoryLock
 from devices.models import Change, Device, Rollup, Segment
 from devices.storage import change_log, row_codec
-from devices.storage.postgresql import readings_table, segment_builder, segment_schedule
+from devices.storage.postgresql import readings_table, segment_schedule
 from devices.storage.postgresql.chart_columns import series
 from devices.storage.postgresql.segment_builder import SegmentSizes
-from devices.timeline.instants import unix_microseconds
+from devices.timeline.instants import MICROSECONDS_PER_HOUR, unix_microseconds
 from devices.timeline.periods import Period
 from tests.support import factories
 from tests.support.concurrency import another_connection, own_connection
@@ -148,22 +149,19 @@ class TestBuilding:
         assert tiles(of) == []
 
     def test_a_transaction_that_is_under_way_is_waited_for(self):
-        of = filled(600, ago=timedelta(hours=1))
         with another_connection() as cursor:
             cursor.execute("BEGIN")
             cursor.execute("SELECT 1")
-            settled = segment_builder.SegmentBuilder(
-                of.pk, 2, sizes=SMALL, settled_seconds=61
-            ).settled_before()
+            settled = change_log.settled_before(61)
             assert settled < (time.time() - 946_684_800 - 61) * 1_000_000
             cursor.execute("ROLLBACK")
 
     def test_a_device_that_somebody_else_builds_is_left_to_them(self):
         of = filled()
         with another_connection() as cursor:
-            cursor.execute("SELECT pg_advisory_lock(%s, %s)", [segment_schedule.DEVICE_LOCK, of.pk])
+            cursor.execute("SELECT pg_advisory_lock(%s, %s)", [AdvisoryLock.BUILD_SEGMENTS, of.pk])
             assert build(of) == (0, False, 0.0)
-            cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [segment_schedule.DEVICE_LOCK, of.pk])
+            cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [AdvisoryLock.BUILD_SEGMENTS, of.pk])
         assert build(of).readings == 3000
 
     def test_work_stops_when_time_is_up_and_goes_on_later(self):
@@ -343,8 +341,8 @@ class TestSeries:
 
 
 def test_what_late_readings_touch_is_a_stretch_for_each_device_and_hour():
-    hour = change_log.HOUR
-    found = change_log.stretches(np.array([2, 1, 1, 1]), np.array([5, hour + 1, 3, hour + 9]))
+    hour = MICROSECONDS_PER_HOUR
+    found = change_log.touched_spans(np.array([2, 1, 1, 1]), np.array([5, hour + 1, 3, hour + 9]))
     assert found == [(1, 3, 3), (1, hour + 1, hour + 9), (2, 5, 5)]
     times = np.arange(150) * hour
-    assert change_log.stretches(np.full(150, 7), times) == [(7, 0, 149 * hour)]
+    assert change_log.touched_spans(np.full(150, 7), times) == [(7, 0, 149 * hour)]

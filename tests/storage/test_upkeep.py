@@ -6,7 +6,8 @@ from django.core.management import call_command
 
 from config.celery import app
 from devices import tasks
-from devices.maintenance import ERASE_LOCK, LATE_REQUESTS, erase_readings, single_run
+from devices.locks import AdvisoryLock, single_run
+from devices.maintenance import LATE_REQUESTS, erase_readings
 from devices.models import Device, DeviceKey, Erasure
 from devices.storage.postgresql import readings_table
 from devices.timeline.periods import Period
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.django_db
 NOW = factories.NOON
 
 
-def is_free(lock: int) -> bool:
+def is_free(lock: AdvisoryLock) -> bool:
     """Whether another connection could take the advisory lock."""
     with another_connection() as cursor:
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [lock])
@@ -40,22 +41,22 @@ def left(device_id: int) -> int:
 
 class TestSingleRun:
     def test_who_comes_first_gets_the_lock_and_gives_it_back(self):
-        with single_run(ERASE_LOCK) as is_ours:
+        with single_run(AdvisoryLock.ERASE_READINGS) as is_ours:
             assert is_ours
-            assert not is_free(ERASE_LOCK)
-        assert is_free(ERASE_LOCK)
+            assert not is_free(AdvisoryLock.ERASE_READINGS)
+        assert is_free(AdvisoryLock.ERASE_READINGS)
 
     def test_it_is_given_back_after_an_error_too(self):
-        with pytest.raises(ZeroDivisionError), single_run(ERASE_LOCK):
+        with pytest.raises(ZeroDivisionError), single_run(AdvisoryLock.ERASE_READINGS):
             raise ZeroDivisionError
-        assert is_free(ERASE_LOCK)
+        assert is_free(AdvisoryLock.ERASE_READINGS)
 
     def test_who_comes_second_is_told_so(self):
-        with held_by_another(ERASE_LOCK), single_run(ERASE_LOCK) as is_ours:
+        with held_by_another(AdvisoryLock.ERASE_READINGS), single_run(AdvisoryLock.ERASE_READINGS) as is_ours:
             assert not is_ours
 
     def test_other_jobs_go_on(self):
-        with held_by_another(ERASE_LOCK), single_run(ERASE_LOCK + 1) as is_ours:
+        with held_by_another(AdvisoryLock.ERASE_READINGS), single_run(AdvisoryLock.FORGET_KEYS) as is_ours:
             assert is_ours
 
 
@@ -68,7 +69,7 @@ class TestErasing:
 
     def test_a_second_run_at_the_same_time_does_nothing(self):
         number = erased_device()
-        with held_by_another(ERASE_LOCK):
+        with held_by_another(AdvisoryLock.ERASE_READINGS):
             assert erase_readings(NOW) == 0
         assert left(number) == 3
 

@@ -1,7 +1,7 @@
-"""Some 700 bodies that must be refused, each with its name and the place of its fault.
+"""Some 700 request bodies that must be refused, each with its name and the place of its fault.
 
-Of each route there is one good body; a bad one is the good one with one thing wrong. The devices have the
-channels x, y and z; x may be from -1e6 to 1e6. Sensors have one channel, any number.
+Each bad body is the route's good body with one thing wrong. Devices have the channels x, y and z, and x is
+limited to -1e6 … 1e6. Sensors have one channel without limits.
 """
 
 import json
@@ -16,12 +16,12 @@ STAMP = "2020-02-02T09:30:00.123456Z"
 XYZ = ("x", "y", "z")
 LOWEST, HIGHEST = -1e6, 1e6
 ITEMS = 5
-# Where in a batch the bad one stands.
+# Positions of the bad item in a batch.
 PLACES = (0, 2, ITEMS - 1)
 
 
 class BadInput(NamedTuple):
-    """`where`: the field of a single reading, the index of a batch's item, or "body"."""
+    """`where`: the field of a single reading, the index of an item in a batch, or "body"."""
 
     name: str
     route: Route
@@ -29,7 +29,7 @@ class BadInput(NamedTuple):
     where: str | int
 
 
-# JSON texts that are no finite number.
+# JSON texts that are not finite numbers.
 NUMBERS = {
     "true": "true",
     "false": "false",
@@ -57,7 +57,7 @@ NUMBERS = {
 }
 
 HALF_PAIR = "half a surrogate pair"
-# JSON texts that are no point in time that may be stored.
+# JSON texts that are not timestamps that may be stored.
 STAMPS = {
     "number": "1795000000",
     "null": "null",
@@ -110,7 +110,7 @@ STAMPS = {
     "naive and an hour ahead": '"2026-11-21T13:00:00"',
 }
 
-# JSON texts that are no sensor.
+# JSON texts that are not names of sensors.
 SENSORS = {
     "number": "7",
     "null": "null",
@@ -125,8 +125,8 @@ SENSORS = {
     "second half of a surrogate pair": '"\\udc00a"',
 }
 
-# What is no item at all.
-NO_ITEMS = {
+# JSON texts that are not items of a batch.
+INVALID_ITEMS = {
     "null": "null",
     "number": "1",
     "text": '"x"',
@@ -139,7 +139,7 @@ NO_ITEMS = {
 
 
 def good(route: Route, item: int = 0) -> dict[str, str]:
-    """A good reading: the JSON texts of its members."""
+    """The members of a good reading, as JSON texts."""
     stamp = json.dumps(STAMP)
     if route == "data":
         return {"sensor": json.dumps(f"boiler/{item % 2}"), "timestamp": stamp, "value": f"{item}.25"}
@@ -157,13 +157,13 @@ def good_body(route: Route) -> bytes:
 
 
 def with_item(route: Route, place: int, text: str) -> bytes:
-    """A batch of good items but for the one at `place`."""
+    """A batch of good items with `text` at position `place`."""
     items = [text if item == place else written(good(route, item)) for item in range(ITEMS)]
     return ("[" + ", ".join(items) + "]").encode("utf-8", "surrogatepass")
 
 
 def places(name: str, route: Route, field: str, text: str) -> Iterator[BadInput]:
-    """The fault in a single reading or, in a batch, at each of the places."""
+    """Yield the fault in a single reading, or at each of PLACES in a batch."""
     if route == "stats":
         yield BadInput(f"{route}: {name}", route, text.encode("utf-8", "surrogatepass"), field)
         return
@@ -181,10 +181,10 @@ def bad_numbers() -> Iterator[BadInput]:
 def bad_stamps() -> Iterator[BadInput]:
     for kind, text in STAMPS.items():
         for route in ("stats", "batch", "data"):
-            # Of a single reading half a surrogate pair spoils the whole body.
+            # In a single reading half a surrogate pair makes the whole body invalid.
             field = "body" if kind == HALF_PAIR else "timestamp"
             item = written(good(route) | {"timestamp": text})
-            # One place of a batch is enough for each.
+            # One position in the batch is enough here.
             yield next(places(f"stamp {kind}", route, field, item))
 
 
@@ -218,13 +218,13 @@ def bad_members() -> Iterator[BadInput]:
 
 def bad_items() -> Iterator[BadInput]:
     for route in ("batch", "data"):
-        for kind, text in NO_ITEMS.items():
+        for kind, text in INVALID_ITEMS.items():
             item = f"[{written(good(route))}]" if text is None else text
             yield from places(f"{kind} for an item", route, "body", item)
 
 
 def bad_bodies() -> Iterator[BadInput]:
-    """What is not JSON, or not of the kind that the route takes."""
+    """Bodies that are not JSON, or not the kind of JSON value that the route accepts."""
     for route in ("stats", "batch", "data"):
         body = good_body(route)
         first = "x" if route != "data" else "value"

@@ -1,6 +1,6 @@
-"""ClickHouse behind HTTP: chDB, which is its engine, with as much of the server's door as the portal uses.
+"""ClickHouse over HTTP for tests: the engine chDB behind the part of the interface that the portal uses.
 
-`python -m tests.clickhouse_server PORT FOLDER`. One statement at a time.
+Run it with `python -m tests.support.clickhouse_server PORT FOLDER`. It runs one statement at a time.
 """
 
 import sys
@@ -17,7 +17,7 @@ import chdb
 LINE_END = b"\n"
 
 
-class Door(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     engine: Any
     lock = Lock()
@@ -26,34 +26,34 @@ class Door(BaseHTTPRequestHandler):
         self.answer(200, b"Ok.\n")
 
     def do_POST(self) -> None:
-        given = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
+        fields = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self.headers.get_content_type() == "multipart/form-data":
             head = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()
             for part in message_from_bytes(head + body).get_payload():
                 name = part.get_param("name", header="Content-Disposition")
-                given[name] = part.get_payload(decode=True).decode()
+                fields[name] = part.get_payload(decode=True).decode()
             body = b""
         try:
-            self.answer(200, self.run(given, body))
+            self.answer(200, self.run(fields, body))
         except RuntimeError as error:
             self.answer(500, str(error).encode())
 
-    def run(self, given: dict[str, str], body: bytes) -> bytes:
-        statement = given.pop("query", "").encode() or body
-        parameters = {name[6:]: value for name, value in given.items() if name.startswith("param_")}
+    def run(self, fields: dict[str, str], body: bytes) -> bytes:
+        statement = fields.pop("query", "").encode() or body
+        parameters = {name[6:]: value for name, value in fields.items() if name.startswith("param_")}
         with self.lock:
-            self.engine.query(f"USE {given.get('database', 'default')}")
+            self.engine.query(f"USE {fields.get('database', 'default')}")
             if statement.startswith(b"INSERT"):
-                return self.insert(statement, given)
+                return self.insert(statement, fields)
             return self.engine.query(statement.decode(), "TabSeparated", params=parameters).bytes() or b""
 
-    def insert(self, statement: bytes, given: dict[str, str]) -> bytes:
-        """The rows stand behind the first line."""
+    def insert(self, statement: bytes, fields: dict[str, str]) -> bytes:
+        """Insert the rows that follow the statement's first line."""
         line, _, rows = statement.partition(LINE_END)
         into, _, format_name = line.decode().rpartition(" FORMAT ")
         names = ("insert_deduplication_token", "insert_deduplicate", "max_partitions_per_insert_block")
-        settings = ", ".join(f"{name} = '{given[name]}'" for name in names)
+        settings = ", ".join(f"{name} = '{fields[name]}'" for name in names)
         with tempfile.NamedTemporaryFile() as file:
             file.write(rows)
             file.flush()
@@ -70,13 +70,13 @@ class Door(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Quiet."""
+        """Log nothing."""
 
 
 def main() -> None:
     port, folder = sys.argv[1:]
-    Door.engine = chdb.connect(str(Path(folder)))
-    ThreadingHTTPServer(("127.0.0.1", int(port)), Door).serve_forever()
+    Handler.engine = chdb.connect(str(Path(folder)))
+    ThreadingHTTPServer(("127.0.0.1", int(port)), Handler).serve_forever()
 
 
 if __name__ == "__main__":

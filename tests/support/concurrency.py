@@ -1,6 +1,6 @@
-"""Two at the same moment: jobs on threads, and other connections to the database.
+"""Concurrency in tests: jobs on threads, and further connections to the database.
 
-What they are to see must be committed, as in tests with `django_db(transaction=True)`.
+They see committed rows only, so tests need `django_db(transaction=True)`.
 """
 
 import time
@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 from django.db import connection, connections
 
+from devices.locks import AdvisoryLock
+
 
 def at_the_same_time(job: Callable[[], Any], *, times: int) -> list[Any]:
-    """What `times` runs of the job return, none of which begins before all are ready."""
+    """Run the job on `times` threads, starting all at once; return the results."""
     barrier = Barrier(times)
 
     def run(_: int) -> Any:
@@ -28,7 +30,7 @@ def at_the_same_time(job: Callable[[], Any], *, times: int) -> list[Any]:
 
 
 def own_connection(job: Callable[..., Any]) -> Callable[..., Any]:
-    """The job, for a thread: its connections are closed behind it."""
+    """Wrap a job for a thread, so that it closes its database connections at the end."""
 
     def run(*arguments: Any) -> Any:
         try:
@@ -40,7 +42,7 @@ def own_connection(job: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def wait_until_blocked() -> None:
-    """Until a statement of another connection waits for this one's transaction."""
+    """Wait until another connection's statement is blocked by this one's transaction."""
     deadline = time.monotonic() + 10
     with connection.cursor() as cursor:
         while time.monotonic() < deadline:
@@ -48,12 +50,12 @@ def wait_until_blocked() -> None:
             if cursor.rowcount:
                 return
             time.sleep(0.01)
-    pytest.fail("Nobody waits.")
+    pytest.fail("No statement was blocked within 10 s.")
 
 
 @contextmanager
 def another_connection() -> Iterator[Any]:
-    """A cursor on a second connection to the database of the tests."""
+    """A cursor on a second connection to the test database."""
     other = connection.copy()
     try:
         with other.cursor() as cursor:
@@ -63,10 +65,10 @@ def another_connection() -> Iterator[Any]:
 
 
 @contextmanager
-def held_by_another(lock: int) -> Iterator[None]:
+def held_by_another(lock: AdvisoryLock) -> Iterator[None]:
     """An advisory lock, held by another connection."""
     with another_connection() as cursor:
         cursor.execute("SELECT pg_advisory_lock(%s)", [lock])
         yield
-        # Not by the end of the connection, which the server notices later.
+        # Explicitly, as the server notices a closed connection only later.
         cursor.execute("SELECT pg_advisory_unlock(%s)", [lock])

@@ -1,8 +1,7 @@
-"""One start of `manage.py demo`, for the tests that use it as its users do."""
+"""Starts `manage.py demo` for tests that use it as its users do."""
 
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -17,7 +16,7 @@ from django.conf import settings
 MANAGE = [sys.executable, str(settings.BASE_DIR / "manage.py")]
 REQUIRED = ("SECRET_KEY", "TOKEN_PEPPER", "DATABASE_URL", "REDIS_URL", "ALLOWED_HOSTS")
 READY_SECONDS = 180
-# Five seconds for what uses the servers and five for these, and what a busy machine adds.
+# 5 s for the processes that use the servers, 5 s for the servers, and a reserve for a busy machine.
 STOP_SECONDS = 20
 PROCESSES = (
     "bin/postgres",
@@ -27,11 +26,6 @@ PROCESSES = (
     "manage.py beat",
     "manage.py agent",
 )
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return free.getsockname()[1]
 
 
 def environment(data: Path, port: int) -> dict[str, str]:
@@ -46,7 +40,7 @@ def client() -> requests.Session:
 
 
 class Demo:
-    """The processes of one start. `under`: a command that starts the demo as its own child."""
+    """A running demo. `under`: a command that starts the demo as its own child."""
 
     def __init__(self, data: Path, port: int, *under: str) -> None:
         self.url = f"http://127.0.0.1:{port}"
@@ -79,7 +73,7 @@ class Demo:
         return response.json()
 
     def password(self) -> str:
-        """Printed once the demo has seen for itself that it is ready."""
+        """The admin's password, which the demo prints once it is ready."""
         deadline = time.monotonic() + 10
         while (found := re.search(r"as admin with the password (\S+)", self.output)) is None:
             assert time.monotonic() < deadline, self.output
@@ -96,7 +90,7 @@ class Demo:
         return answer.status_code == 302
 
     def children(self) -> dict[str, psutil.Process]:
-        """Of PROCESSES those that live."""
+        """The running ones of PROCESSES, by name."""
         supervisor = psutil.Process(int((self.data / "lock").read_text()))
         found = {}
         for child in supervisor.children():

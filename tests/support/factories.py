@@ -1,4 +1,4 @@
-"""What tests need to exist, as plain functions; people by role: admin, owner, colleague, stranger."""
+"""Functions that create rows for tests; people by role: admin, owner, colleague, stranger."""
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -16,7 +16,7 @@ from devices import storage as readings_storage
 from devices.exclusions import Extent
 from devices.models import Device, DeviceProfile, Exclusion
 from devices.storage import interface, row_codec
-from devices.storage.postgresql import readings_table
+from devices.storage.postgresql import readings_by_span
 from devices.timeline.instants import unix_microseconds
 from devices.timeline.periods import Period
 from devices.timeline.spans import Span
@@ -42,12 +42,12 @@ def owner(**fields: Any) -> User:
 
 
 def colleague(**fields: Any) -> User:
-    """Staff: sees all data, manages no users."""
+    """Create a staff user, who sees all data but manages no users."""
     return person(Role.STAFF, **fields)
 
 
 def stranger(**fields: Any) -> User:
-    """Another owner, who has nothing to do with what the test is about."""
+    """Create another owner, who may not see the test's rows."""
     return owner(**fields)
 
 
@@ -56,7 +56,7 @@ def token(user: User | None = None, **fields: Any) -> tuple[Token, str]:
 
 
 def profile(name: str = "xyz", channels: Iterable[str] = XYZ, unit: str = "") -> DeviceProfile:
-    """Made unless it is there: what a migration brought, a transactional test before may have flushed."""
+    """Get or create a profile: an earlier transactional test may have flushed what migrations created."""
     found, is_new = DeviceProfile.objects.get_or_create(name=name)
     if is_new:
         for position, channel in enumerate(channels):
@@ -69,13 +69,13 @@ def device(user: User | None = None, **fields: Any) -> Device:
 
 
 def readings(sender: Device, rows: Iterable[Sequence[float]], start: datetime = NOON) -> None:
-    """Stored readings, a second apart."""
+    """Store readings a second apart."""
     times = (start + timedelta(seconds=second) for second in count())
     append((sender.pk, time, row) for time, row in zip(times, rows, strict=False))
 
 
 def append(readings: Iterable[tuple[int, datetime, Sequence[float]]]) -> None:
-    """Stored readings as (device's integer id, time, values), in one COPY."""
+    """Store readings given as (device's integer id, time, values), in one COPY."""
     rows = [
         row_codec.encode_row(device_id, unix_microseconds(time), values)
         for device_id, time, values in readings
@@ -90,7 +90,7 @@ def exclusion(
     end: datetime = NOON + timedelta(hours=1),
     values: list[float] | None = None,
 ) -> Exclusion:
-    """Of an hour, unless the test says what."""
+    """Exclude readings, by default those of the hour from NOON."""
     extent = Extent(start, end, values)
     return exclusions.make(sender, extent, reason="Cleaning", by="colleague", now=NOON)
 
@@ -100,7 +100,7 @@ def blog(user: User | None = None, **fields: Any) -> Blog:
 
 
 def post(author: User | None = None, **fields: Any) -> Post:
-    """Without the event that publishing it writes."""
+    """Create a post without the event that publishing writes."""
     author = author or owner()
     return Post.objects.create(
         author=author, **{"blog": fields.get("blog") or blog(author), "header": "Frost", **fields}
@@ -108,14 +108,14 @@ def post(author: User | None = None, **fields: Any) -> Post:
 
 
 def log(user: User | int, name: str, at: datetime = NOON, of: int | None = None) -> Event:
-    """A stored event."""
+    """Store an event."""
     event = Event(uuid4(), getattr(user, "pk", user), name, at, of)
     storage.current().append([event])
     return event
 
 
 def event_types() -> None:
-    """What a migration brought, a transactional test before may have flushed."""
+    """Create the event types again: an earlier transactional test may have flushed them."""
     for number, name in enumerate(("global", "blog", "post"), start=1):
         space, _ = SpaceType.objects.get_or_create(id=number, defaults={"name": name})
         for kind_name, kind in EVENT_KINDS.items():
@@ -124,5 +124,5 @@ def event_types() -> None:
 
 
 def stored_values(device_id: int, period: Period, channels: int) -> np.ndarray:
-    """Of shape (channels, readings)."""
-    return readings_table.read([Span.of(device_id, period)], channels)[0][1]
+    """The stored values, of shape (channels, readings)."""
+    return readings_by_span.read([Span.of(device_id, period)], channels)[0][1]

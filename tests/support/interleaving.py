@@ -1,5 +1,7 @@
-"""Devices whose readings arrive late, doubled, shuffled, are built into segments, corrected and deleted at
-random; and what PostgreSQL itself and plain arithmetic say about them at any moment."""
+"""Random interleavings of writes, segment builds, corrections and deletions, with checked statistics.
+
+PostgreSQL itself and plain arithmetic give the expected answers.
+"""
 
 import json
 import math
@@ -31,15 +33,15 @@ from tests.support import factories
 
 SECOND = timedelta(seconds=1)
 SMALL = SegmentSizes(base=300, run=40, fan=3, least=20, step=2)
-# As short as it may be: fresh readings leave no entry in the change log.
+# The shortest allowed: fresh readings leave no entry in the change log.
 SETTLED_SECONDS = 61
 WINDOW_SECONDS = 7200
 CHANNELS = ("a", "b")
 PERCENTILES = ("0", "5", "12.5", "50", "99.9", "100")
 
 
-class Kept(NamedTuple):
-    """An answer that was stored."""
+class PastAnswer(NamedTuple):
+    """An answer to check again later."""
 
     device: Device
     period: Period
@@ -47,7 +49,7 @@ class Kept(NamedTuple):
 
 
 class Interleaving:
-    """Takes random steps; each question is compared with PostgreSQL's answer."""
+    """Takes random steps and compares each answer with PostgreSQL's."""
 
     def __init__(self, devices: Sequence[Device], seed: int, *, sizes: SegmentSizes = SMALL) -> None:
         self.random = Random(seed)
@@ -55,7 +57,7 @@ class Interleaving:
         self.devices = devices
         self.start = timezone.now() - timedelta(seconds=WINDOW_SECONDS)
         self.flusher = group_commit.Flusher()
-        self.kept: list[Kept] = []
+        self.past_answers: list[PastAnswer] = []
         self.counts: dict[str, int] = {}
         self.segments_used = self.rows_read = 0
 
@@ -83,10 +85,10 @@ class Interleaving:
     def close(self) -> None:
         self.flusher.disconnect()
 
-    # What changes
+    # --- Steps that change something
 
     def stamp(self) -> datetime:
-        """Often one of few, near the present, or far off."""
+        """A random time; sometimes one of ten fixed ones, near the present, or far in the past."""
         kind = self.random.random()
         if kind < 0.1:
             return self.start + self.random.randrange(10) * 60 * SECOND
@@ -117,7 +119,7 @@ class Interleaving:
         factories.append(rows)
 
     def append_block(self) -> None:
-        """A device's regular readings, more than a segment has."""
+        """Store regular readings of a device, more than a segment holds."""
         device, start = self.device(), self.stamp()
         times = unix_microseconds(start) + np.arange(self.random.randrange(100, 900)) * 1_000_000
         now = unix_microseconds(timezone.now())
@@ -139,7 +141,7 @@ class Interleaving:
         group_commit.store_now(self.taken())
 
     def flush(self) -> None:
-        """Several requests in one group, some with an Idempotency-Key."""
+        """Store several requests in one group, some with an Idempotency-Key."""
         requests = []
         for _ in range(self.random.randrange(1, 4)):
             key = idempotency.IdempotencyClaim("t", str(self.random.random()), b"")
@@ -177,7 +179,7 @@ class Interleaving:
     def compact(self) -> None:
         maintenance.compact_changes()
 
-    # What is asked
+    # --- Steps that ask for statistics
 
     def period(self) -> Period:
         start, end = sorted((self.stamp(), self.stamp()))
@@ -194,7 +196,7 @@ class Interleaving:
         assert statistics.count([device.pk], period) == {device.pk: answer.readings + answer.excluded}
         self.segments_used += answer.segments_used
         self.rows_read += answer.rows_read
-        self.kept = [*self.kept[-20:], Kept(device, period, answer)]
+        self.past_answers = [*self.past_answers[-20:], PastAnswer(device, period, answer)]
 
     def ask_all(self) -> None:
         period = self.period()
@@ -204,10 +206,10 @@ class Interleaving:
             check(each[device.pk], [device], period, ["25"])
 
     def ask_again(self) -> None:
-        """An answer holds of which neither a change nor another number of readings is known."""
-        if not self.kept:
+        """Check that a past answer still holds if neither a change nor another count is reported."""
+        if not self.past_answers:
             return
-        device, period, answer = self.random.choice(self.kept)
+        device, period, answer = self.random.choice(self.past_answers)
         changed = statistics.changed_since([device.pk], period, answer.snapshot)
         count = statistics.count([device.pk], period)[device.pk]
         if not changed and count == answer.readings + answer.excluded:
@@ -225,7 +227,7 @@ def build(device: Device, sizes: SegmentSizes = SMALL) -> segment_builder.BuildP
     )
 
 
-# --- What is right
+# --- Expected answers
 
 
 def check(answer: Statistics, devices: Sequence[Device], period: Period, percentiles: Sequence[str]) -> None:
@@ -247,7 +249,7 @@ def check(answer: Statistics, devices: Sequence[Device], period: Period, percent
 
 
 def agree(ours: float, theirs: float) -> bool:
-    """To the last bit; where PostgreSQL's interpolation overflows, ours does not."""
+    """Compare to the last bit; where PostgreSQL's interpolation overflows, ours must be finite."""
     return (
         struct.pack("d", ours) == struct.pack("d", theirs) if math.isfinite(theirs) else math.isfinite(ours)
     )

@@ -1,4 +1,4 @@
-"""Every storage of logs in turn, for the suites that ask all of them. A pytest plugin (see conftest.py)."""
+"""Pytest plugin (see conftest.py): fixtures that run a test on each storage of activity logs."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +16,7 @@ ENGINES = ["postgresql", pytest.param("clickhouse", marks=pytest.mark.clickhouse
 
 @pytest.fixture(scope="session")
 def chdb(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A ClickHouse within this process, which can have only one: its URL, with the schema made."""
+    """The URL of the in-process ClickHouse, with its schema; a process can have only one."""
     folder: Path = tmp_path_factory.mktemp("chdb")
     url = f"chdb://{folder}"
     for kind in (storage, readings):
@@ -27,7 +27,7 @@ def chdb(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(params=ENGINES)
 def logs(request: pytest.FixtureRequest, settings: Any, db: None) -> Iterator[ActivityStorage]:
-    """The storage that ACTIVITY_URL now names, empty."""
+    """An empty storage, named by ACTIVITY_URL."""
     if request.param == "clickhouse":
         settings.ACTIVITY_URL = request.getfixturevalue("chdb")
         storage.current().client.command("TRUNCATE TABLE activity_log")

@@ -1,6 +1,7 @@
-"""The portal as its users have it: the product's own commands as processes, servers of its own, real HTTP.
+"""Pytest plugin (see conftest.py) with the fixture `portal`: a portal as its users have it.
 
-A pytest plugin (see conftest.py) with the fixture `portal`. It shares nothing with Django's test database.
+It runs the product's own commands as processes, with its own PostgreSQL and Redis, and is used over HTTP. It
+shares nothing with Django's test database.
 """
 
 import io
@@ -18,13 +19,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import psutil
-import psycopg2
 import pytest
 import requests
 from django.conf import settings
 
 from config.demo.embedded import postgres_answers, servers
-from config.processes import Command, Supervisor, describe_exit, last_lines
+from config.processes import Command, describe_exit, last_lines
+from config.supervisor import Supervisor
+from tests.support.database import connected, execute
 from tests.support.servers import free_folder
 
 DATABASE = "plumbline_portal"
@@ -33,10 +35,9 @@ SERVER_URLS = ("DATABASE_URL", "REDIS_URL")
 START_SECONDS = 60
 TASK_SECONDS = 60
 POLL_SECONDS = 0.05
-# No proxy of the environment comes between the tests and a loopback address.
 CLIENT = {"timeout": 30, "allow_redirects": False}
 
-# No change: that a credential was used, and that what erased devices left behind goes in the background.
+# Leaves out what may change by itself: last uses of credentials, and readings of erased devices.
 STORED = """
     SELECT
         (SELECT json_agg(u ORDER BY id)::text FROM users_user u),
@@ -57,7 +58,7 @@ Role = Literal["admin", "staff", "owner"]
 
 @dataclass(frozen=True)
 class Person:
-    """A user, and a token with every scope."""
+    """A user, with a token of every scope."""
 
     id: int
     login: str
@@ -66,14 +67,14 @@ class Person:
 
 @dataclass(frozen=True)
 class Sender:
-    """A device, and its key."""
+    """A device, with its key."""
 
     id: str
     key: str
 
 
 class Portal:
-    """Web, worker, beat, PostgreSQL and Redis. `kill` and `start` take each of them by its name."""
+    """Web, worker, beat, PostgreSQL and Redis; `kill` and `start` take their names."""
 
     admin_login = "admin"
 
@@ -96,15 +97,15 @@ class Portal:
             "HTTPS": "0",
             "PORT": str(port),
             "PYTHONUNBUFFERED": "1",
-            # What a killed process leaves behind goes with the portal.
+            # Leftovers of killed processes are removed with the portal.
             "TMPDIR": str(supervisor.logs),
         }
 
     # --- Processes
 
     def install(self) -> None:
-        """What the README has an operator do before the first start, and then start."""
-        # `migrate` makes the second one, which is not named here.
+        """Install and start the portal, as the docs tell an operator to."""
+        # `migrate` creates the activity database.
         statements = (
             *(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)" for name in (DATABASE, ACTIVITY_DATABASE)),
             f"CREATE DATABASE {DATABASE}",
@@ -124,7 +125,7 @@ class Portal:
         return Command(name=name, argv=argv, env=self.env, folder=settings.BASE_DIR)
 
     def manage(self, *arguments: str, **env: str) -> str:
-        """What a management command prints; fails the test if the command fails."""
+        """Run a management command and return its output; fail the test if the command fails."""
         argv = [sys.executable, settings.BASE_DIR / "manage.py", *arguments]
         done = subprocess.run(argv, env=self.env | env, capture_output=True, text=True, check=False)
         if done.returncode != 0:
@@ -135,13 +136,13 @@ class Portal:
         return next(child for child in self.supervisor.children if child.command.name == name)
 
     def kill(self, name: Name) -> None:
-        """kill -9; what it had started must end by itself. It stays dead until `start`."""
+        """Kill a process (kill -9); its children must end by themselves. It stays dead until `start`."""
         process = self.child(name).process
         process.kill()
         process.wait()
 
     def start(self, name: Name) -> None:
-        """Start it, unless it lives; returns at once."""
+        """Start the process unless it is running; do not wait until it is ready."""
         child = self.child(name)
         if child.process.poll() is None:
             return
@@ -149,7 +150,7 @@ class Portal:
         def started() -> bool:
             try:
                 child.process = child.command.start(child.log)
-            except BlockingIOError:  # what the killed one had started is still ending
+            except BlockingIOError:  # children of the killed one are still ending
                 return False
             return True
 
@@ -157,7 +158,7 @@ class Portal:
 
     @contextmanager
     def frozen(self, name: Name) -> Iterator[None]:
-        """It hangs with all that it started: sockets take connections and bytes, and nothing comes back."""
+        """Suspend a process and its descendants: sockets accept connections and bytes but never answer."""
         process = psutil.Process(self.child(name).process.pid)
         stopped = [process, *process.children(recursive=True)]
         for each in stopped:
@@ -198,7 +199,7 @@ class Portal:
         headers: Mapping[str, str] | None = None,
         params: Any = None,
     ) -> requests.Response:
-        """One request, as written: no slash is added, no redirect followed. `path` may be a whole URL."""
+        """Send one request; follow no redirect. `path` may be a whole URL."""
         sent = dict(headers or {})
         if token is not None:
             sent["Authorization"] = f"Token {token}"
@@ -210,7 +211,7 @@ class Portal:
             return session.request(method, url, json=json, data=data, headers=sent, params=params, **CLIENT)
 
     def raw(self, head: bytes, body: bytes = b"") -> tuple[int, dict[str, str], bytes]:
-        """Send a request's bytes as they are; returns status, headers (lower case) and body."""
+        """Send a request's bytes unchanged; return status, headers (lower case) and body."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=30) as connection:
             connection.sendall(head.replace(b"\n", b"\r\n") + body)
             response = bytearray()
@@ -222,13 +223,13 @@ class Portal:
         return int(status.split()[1]), {name.lower(): value.strip() for name, _, value in fields}, content
 
     def get(self, path: str, token: str | None = None, **options: Any) -> Any:
-        """The JSON of an answer that must be 200; as the admin if no token is given."""
+        """GET as JSON; the status must be 200. Without a token it is the admin's request."""
         response = self.request("GET", path, token=token or self.admin_token, **options)
         assert response.status_code == 200, response.text
         return response.json()
 
     def new_user(self, role: Role = "owner") -> Person:
-        """Created by the admin through the API, as is the token."""
+        """Create a user and a token through the API, as the admin."""
         mark = secrets.token_hex(4)
         fields = {"name": f"{role} {mark}", "email": f"{role}-{mark}@example.com", "role": role}
         user = self.made("/users/", self.admin_token, fields)
@@ -238,7 +239,7 @@ class Portal:
         return self.made(f"/users/{user_id}/tokens/", self.admin_token, fields)["token"]
 
     def new_device(self, owner: Person, profile: str = "xyz", **fields: Any) -> Sender:
-        """Registered by its owner."""
+        """Register a device as its owner."""
         device = self.made("/devices/", owner.token, {"user_id": owner.id, "profile": profile, **fields})
         return Sender(device["id"], device["key"])
 
@@ -253,13 +254,13 @@ class Portal:
         return response.json()
 
     def ask(self, path: str, token: str, **params: str) -> str:
-        """Ask for an analysis; returns the task's id."""
+        """Ask for an analysis; return the task's id."""
         response = self.request("GET", path, token=token, params=params)
         assert response.status_code == 202, response.text
         return response.json()["task_id"]
 
     def wait_for_task(self, task_id: str, token: str, seconds: float = TASK_SECONDS) -> dict:
-        """The task's JSON, once it is over."""
+        """Wait until the task has ended; return its JSON."""
 
         def over() -> dict | None:
             task = self.get(f"/tasks/{task_id}/", token)
@@ -279,11 +280,11 @@ class Portal:
         return execute(self.database_url, statement, *parameters)
 
     def stored(self) -> list[tuple]:
-        """A digest of all that a request could change; it is equal before and after one that was refused."""
+        """All that a request could change: equal before and after a request that was refused."""
         return self.query(STORED)
 
     def load(self, device: Sender, readings: Iterable[tuple[datetime, Iterable[float]]]) -> None:
-        """Bring many readings in at once, past the API. Their stamps lie before 2000, where there is room."""
+        """Store many readings at once, bypassing the API, in the partition for times before 2000."""
         [(number,)] = self.query("SELECT id FROM devices_device WHERE uuid = %s", device.id)
         lines = (
             f"{number}\t{time.isoformat()}\t{{{','.join(map(repr, values))}}}\n" for time, values in readings
@@ -292,32 +293,15 @@ class Portal:
             cursor.copy_expert("COPY devices_reading FROM STDIN", io.StringIO("".join(lines)))
 
 
-@contextmanager
-def connected(url: str) -> Iterator[Any]:
-    """A connection where each statement is its own transaction."""
-    connection = psycopg2.connect(url)
-    connection.autocommit = True
-    try:
-        yield connection
-    finally:
-        connection.close()
-
-
-def execute(url: str, statement: str, *parameters: object) -> list[tuple]:
-    with connected(url) as connection, connection.cursor() as cursor:
-        cursor.execute(statement, parameters or None)
-        return cursor.fetchall() if cursor.description else []
-
-
 def eventually(found: Callable[[], Any], *, seconds: float) -> Any:
-    """What `found` returns once that is true; fails the test if it isn't within `seconds`."""
+    """Poll `found` until it returns something true, and return that; fail the test after `seconds`."""
     deadline = time.monotonic() + seconds
     while True:
         value = found()
         if value:
             return value
         if time.monotonic() > deadline:
-            pytest.fail(f"Not within {seconds:g} s, at last {value!r}.")
+            pytest.fail(f"Not true within {seconds:g} s; the last value was {value!r}.")
         time.sleep(POLL_SECONDS)
 
 
@@ -328,11 +312,11 @@ def free_port() -> int:
 
 @contextmanager
 def portal_with_servers() -> Iterator[Portal]:
-    """Not installed yet."""
+    """A portal that is not installed yet, with servers of its own."""
     with ExitStack() as stack:
         folder = free_folder(stack)
         supervisor = Supervisor(folder / "logs")
-        # Also where the tests' own servers are given from outside: this portal's are there to be killed.
+        # Servers given by the environment are not used: tests kill those of this portal.
         with pytest.MonkeyPatch.context() as patch:
             for name in SERVER_URLS:
                 patch.delenv(name)
@@ -349,7 +333,7 @@ def portal() -> Iterator[Portal]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """A test that fails on the portal shows the end of its logs."""
+    """Add the end of the portal's logs to the report of a test that failed."""
     report = yield
     portal = getattr(item, "funcargs", {}).get("portal")
     if report.failed and portal is not None:

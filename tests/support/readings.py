@@ -1,4 +1,4 @@
-"""Every storage of readings in turn, for suites that ask all of them. A pytest plugin (see conftest.py)."""
+"""Pytest plugin (see conftest.py): fixtures that run a test on each storage of readings."""
 
 from typing import Any
 
@@ -11,14 +11,14 @@ from tests.support.logs import ENGINES
 
 @pytest.fixture(scope="session")
 def chdb_readings(chdb: str) -> str:
-    """The URL of a ClickHouse within this process, with the schema made."""
+    """The URL of the in-process ClickHouse, with the schema of readings."""
     storage.opened(chdb).create_schema()
     return chdb
 
 
 @pytest.fixture(params=ENGINES)
 def kept(request: pytest.FixtureRequest, settings: Any, db: None) -> Storage:
-    """The storage that READINGS_URL now names, empty."""
+    """An empty storage, named by READINGS_URL."""
     if request.param == "clickhouse":
         settings.READINGS_URL = request.getfixturevalue("chdb_readings")
         storage.current().client.command("TRUNCATE TABLE readings")

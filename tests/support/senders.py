@@ -1,4 +1,4 @@
-"""Clients of ingestion: kept connections to a chosen web process, and many that keep book of every answer."""
+"""Clients of ingestion: connections to a chosen web process, and a load that records every answer."""
 
 import http.client
 import itertools
@@ -20,7 +20,7 @@ from config.demo.embedded import postgres_answers
 from tests.support.portal import Portal, Sender, eventually
 
 JSON = "application/json"
-# The gate passes it on to the REST view, to which it means the same.
+# The gate passes this media type on to the REST view, which treats it as JSON.
 UNUSUAL_JSON = "application/json; door=rest"
 STAMP = "2020-02-02T12:00:00Z"
 PAUSE_SECONDS = 0.02
@@ -37,7 +37,7 @@ class Answer(NamedTuple):
 
 
 class Connection:
-    """One connection, kept open, so that it is always the same web process that answers."""
+    """A persistent connection: the same web process answers every request."""
 
     def __init__(self, portal: Portal, *, timeout: float = 30) -> None:
         self.link = http.client.HTTPConnection("127.0.0.1", portal.port, timeout=timeout)
@@ -60,7 +60,10 @@ class Connection:
         content_type: str = JSON,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """`body` is bytes, or made JSON. Raises OSError or http.client.HTTPException without an answer."""
+        """Send a request; a `body` other than bytes is sent as JSON.
+
+        Raises OSError or http.client.HTTPException without an answer.
+        """
         sent = dict(headers or {})
         if token is not None:
             sent["Authorization"] = f"Token {token}"
@@ -77,7 +80,7 @@ class Connection:
             fields = {name.lower(): value for name, value in response.getheaders()}
             return Answer(response.status, fields, response.read())
         except (OSError, http.client.HTTPException):
-            # The next request connects anew.
+            # The next request opens a new connection.
             self.link.close()
             raise
 
@@ -94,7 +97,7 @@ def batch_path(device: Sender) -> str:
 
 
 def at_once(work: Callable[[int], Any], count: int = 16) -> list[Any]:
-    """What `work` returns for 0, 1, …, called by as many threads at the same moment."""
+    """Call `work` with 0, 1, … on `count` threads at the same moment; return the results."""
     barrier = threading.Barrier(count)
 
     def wait_and_work(number: int) -> Any:
@@ -108,7 +111,7 @@ def at_once(work: Callable[[int], Any], count: int = 16) -> list[Any]:
 def new_profile(
     portal: Portal, *, allows_future: bool = False, **ranges: tuple[float | None, float | None]
 ) -> str:
-    """A profile with these channels, the smallest and the largest value of each; returns its name."""
+    """Create a profile with these channels and their (minimum, maximum); return its name."""
     name = f"profile-{secrets.token_hex(4)}"
     [(number,)] = portal.query(
         "INSERT INTO devices_deviceprofile (name, description, allows_future)"
@@ -129,7 +132,7 @@ def new_profile(
 
 
 def web_processes(portal: Portal) -> list[psutil.Process]:
-    """The processes that answer, children of the one that is started."""
+    """The processes that answer requests: children of the web command."""
     found = []
     for process in psutil.Process(portal.child("web").process.pid).children():
         with suppress(psutil.NoSuchProcess):
@@ -151,9 +154,9 @@ def paused(processes: Sequence[psutil.Process]) -> Iterator[None]:
 
 
 def connection_to(portal: Portal, process: psutil.Process) -> Connection:
-    """While the others are paused, it is this process that takes the connection; idle it lasts 5 s.
+    """Connect to this web process by pausing the others. An idle connection lasts 5 s.
 
-    What is asked for needs no database.
+    The request that opens it needs no database.
     """
     connection = Connection(portal)
     with paused([other for other in web_processes(portal) if other.pid != process.pid]):
@@ -175,14 +178,14 @@ def connection_to_each(portal: Portal) -> Iterator[list[Connection]]:
 
 
 def kill_web_process(portal: Portal) -> None:
-    """kill -9 of one of them; the first process starts another in its place."""
+    """Kill one web process (kill -9); the web command starts another in its place."""
     before = web_processes(portal)
     before[0].kill()
     before[0].wait()
 
 
 def all_web_processes_answer(portal: Portal) -> bool:
-    """Also those that were started in place of killed ones."""
+    """Return True once every web process answers, including restarted ones."""
     try:
         with connection_to_each(portal):
             return True
@@ -191,7 +194,7 @@ def all_web_processes_answer(portal: Portal) -> bool:
 
 
 def kill_postgres(portal: Portal) -> None:
-    """kill -9 of all its processes at the same moment: none of them can end in good order."""
+    """Kill all PostgreSQL processes at once (kill -9), so that none can shut down in an orderly way."""
     first = psutil.Process(portal.child("postgres").process.pid)
     with paused([first]):
         sessions = first.children(recursive=True)
@@ -206,28 +209,28 @@ def bring_postgres_back(portal: Portal) -> None:
     eventually(lambda: postgres_answers(portal.database_url), seconds=30)
 
 
-# --- load with book-keeping
+# --- load that records every answer
 
 
 class Tally(NamedTuple):
-    """What became of the readings of a load."""
+    """The fate of a load's readings."""
 
     acknowledged: int
     stored: int
-    # Answered 503, or not answered since the connection was closed; and how many of them are stored.
+    # Readings of requests answered with another status or not at all; and how many of these are stored.
     refused: int
     refused_but_stored: int
     lost: int
     doubled: int
-    # Every status that was answered, and how often; 0: closed without an answer.
+    # Number of requests by status; 0: the connection closed without an answer.
     statuses: dict[int, int]
 
 
 class Load:
-    """Senders of every kind, each with a connection and a device of its own, as fast as they are answered.
+    """Senders of every kind, each with its own connection and device, posting as fast as they get answers.
 
-    Each reading has a number of its own as its value. The careful senders send with an Idempotency-Key, and
-    again until it is acknowledged.
+    Each reading has a unique number as its value. Careful senders use an Idempotency-Key and repeat a request
+    until it is acknowledged.
     """
 
     def __init__(self, portal: Portal, *, careless: int = 4, careful: int = 4) -> None:
@@ -254,7 +257,7 @@ class Load:
             future.result()
 
     def send(self, place: int) -> None:
-        """Until it is stopped. Of four senders one posts singles, one batches, one sensors, one unusual."""
+        """Post until stopped; of four senders one posts singles, one batches, one sensors, one unusual."""
         device, kind = self.devices[place], (self.single, self.batch, self.sensors, self.unusual)[place % 4]
         with Connection(self.portal) as connection:
             while not self.stopping.is_set():
@@ -269,7 +272,7 @@ class Load:
     def attempt(
         self, connection: Connection, path: str, numbers: list[int], body: Any, options: Mapping[str, Any]
     ) -> bool:
-        """Send it once; whether it is acknowledged."""
+        """Send the request once; return True if it was acknowledged."""
         status = self.answer(connection, path, body, options)
         self.note(numbers, status)
         if status != 201:
@@ -314,7 +317,7 @@ class Load:
         return Counter({int(number): count for number, count in rows})
 
     def tally(self) -> Tally:
-        """Of a load that is not running."""
+        """Count the readings; call it while the load is not running."""
         stored = self.stored()
         acknowledged = {number for number, status in self.answers.items() if status == 201}
         refused = self.answers.keys() - acknowledged

@@ -1,6 +1,6 @@
-"""Pytest plugin: PostgreSQL and Redis for the whole run, before pytest-django reads the settings.
+"""Pytest plugin: starts PostgreSQL and Redis for the whole run, before pytest-django reads the settings.
 
-Loaded by `-p tests.support.servers` (pyproject.toml), so that a single test file can be run directly as well.
+`-p tests.support.servers` in pyproject.toml loads it, so that a single test file can be run as well.
 """
 
 import os
@@ -25,9 +25,9 @@ PR_SET_CHILD_SUBREAPER = 36
 
 @pytest.hookimpl(wrapper=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[None]:
-    """A wrapper runs before all plain hooks; pytest-django reads the settings in one of those."""
+    """Start the servers in a hook wrapper, which runs before pytest-django's plain hook reads settings."""
     stack = ExitStack()
-    # Also when the start of pytest fails; when pytest is killed, the servers end with it.
+    # Runs even if pytest fails to start. If pytest is killed, the servers end with it.
     early_config.add_cleanup(stack.close)
     os.environ.update(stack.enter_context(servers(free_folder(stack))))
     os.environ.update(
@@ -42,9 +42,9 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[None]
 
 
 def free_folder(stack: ExitStack) -> Path:
-    """Lock, until `stack` closes, the first folder that no other run holds, and remove it then.
+    """Lock the first folder that no other run uses, until `stack` closes and removes it.
 
-    A killed run's folder is used again: PostgreSQL recovers in it, pytest-django replaces the test database.
+    The folder of a killed run is reused: PostgreSQL recovers, and pytest-django replaces the test database.
     """
     for number in range(RUNS_AT_ONCE):
         folder = Path(tempfile.gettempdir(), f"plumbline-tests-{os.geteuid()}-{number}")
@@ -56,17 +56,17 @@ def free_folder(stack: ExitStack) -> Path:
             stack.callback(remove, folder)
             shutil.rmtree(folder / "redis", ignore_errors=True)
             return folder
-    raise pytest.UsageError(f"{RUNS_AT_ONCE} runs of the tests are under way, or {folder} cannot be used.")
+    raise pytest.UsageError(f"{RUNS_AT_ONCE} test runs are active, or {folder} cannot be used.")
 
 
 def remove(folder: Path) -> None:
-    """Renamed first: with its lock file gone another run would come in and lose what it makes there."""
+    """Rename, then delete: once its lock file is deleted, another run would start to use the folder."""
     shutil.rmtree(folder.rename(folder.with_name(f"{folder.name}-{os.getpid()}-{time.monotonic_ns()}")))
 
 
 @contextmanager
 def make_open_folder() -> Iterator[Path]:
-    """A folder that other users may pass through, as pytest's own tmp_path is not."""
+    """A folder that other users may pass through, unlike pytest's tmp_path."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o711)
@@ -81,9 +81,9 @@ def open_folder() -> Iterator[Path]:
 
 @pytest.fixture
 def left_behind() -> Iterator[Callable[[], list[str]]]:
-    """A function that waits for all processes that the test started to end, and lists those that don't.
+    """A function that waits for the test's processes to end and lists those that do not.
 
-    Orphans are found because they become our children.
+    As a subreaper this process adopts orphans, and so finds them.
     """
     if prctl is None:
         pytest.skip("This system does not end processes with their parent.")

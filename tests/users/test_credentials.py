@@ -26,12 +26,12 @@ def client(keyword: str, text: str) -> APIClient:
 
 
 def status(text: str) -> int:
-    """Of a request with this token."""
+    """The status of a request with this token."""
     return client("Token", text).get("/devices/").status_code
 
 
 class TestStorage:
-    def test_only_a_keyed_hash_of_the_text_is_stored(self, settings):
+    def test_only_a_keyed_hash_is_stored(self, settings):
         token, text = factories.token()
         row = {name: str(value) for name, value in Token.objects.values().get(pk=token.pk).items()}
         secret = text.removeprefix(f"{token.prefix}.")
@@ -40,50 +40,50 @@ class TestStorage:
         settings.TOKEN_PEPPER += "!"
         assert row["digest"] != keyed_hash(text)
 
-    def test_the_text_has_256_random_bits_behind_a_visible_prefix(self):
+    def test_text_is_a_visible_prefix_and_256_random_bits(self):
         texts = [factories.token()[1] for _ in range(3)]
         assert all(text.startswith("plt_") and len(text.partition(".")[2]) == 43 for text in texts)
         assert len({text[-43:] for text in texts}) == 3
 
-    def test_another_pepper_lets_nobody_in(self, settings):
+    def test_another_pepper_invalidates_all_credentials(self, settings):
         _token, text = factories.token()
         assert Token.find(text, NOW) is not None
         settings.TOKEN_PEPPER += "!"
         assert Token.find(text, NOW) is None
 
-    def test_a_prefix_with_anothers_secret_is_nothing(self):
+    def test_prefix_with_the_secret_of_another_is_refused(self):
         (first, _), (_second, text) = factories.token(), factories.token()
         assert Token.find(first.prefix + text[len(first.prefix) :], NOW) is None
         assert Token.find(first.prefix, NOW) is None
 
-    def test_a_devices_key_is_no_token(self):
+    def test_device_key_is_refused_as_a_token(self):
         _key, text = DeviceKey.issue(device=factories.device())
         assert status(text) == 401
 
 
 class TestRefusal:
-    def test_a_good_token_is_accepted(self):
+    def test_valid_token_is_accepted(self):
         assert status(factories.token()[1]) == 200
 
-    def test_an_expired_one_is_refused_from_its_last_instant_on(self):
+    def test_token_is_refused_from_its_expiry_on(self):
         token, text = factories.token(expires_at=NOW)
         assert Token.find(text, NOW - timedelta(microseconds=1)) == token
         assert Token.find(text, NOW) is None
         assert status(factories.token(expires_at=timezone.now() - MINUTE)[1]) == 401
 
-    def test_a_revoked_one_is_refused_at_once(self):
+    def test_revoked_token_is_refused_at_once(self):
         token, text = factories.token()
         token.revoke(NOW)
         assert status(text) == 401
 
-    def test_a_second_revocation_keeps_the_first_time(self):
+    def test_second_revocation_keeps_the_first_time(self):
         token, _text = factories.token()
         token.revoke(NOW)
         token.revoke(NOW + MINUTE)
         token.refresh_from_db()
         assert token.revoked_at == NOW
 
-    def test_that_of_a_deactivated_user_is_refused(self):
+    def test_token_of_a_deactivated_user_is_refused(self):
         user = factories.owner()
         _token, text = factories.token(user)
         User.objects.filter(pk=user.pk).update(is_active=False)
@@ -92,10 +92,10 @@ class TestRefusal:
     @pytest.mark.parametrize(
         "text", ["", "x", ".", "plt_", "plt_00000000.", "plt_00000000." + "A" * 43, "é", "A" * 5000]
     )
-    def test_an_unknown_one_is_refused(self, text):
+    def test_unknown_token_is_refused(self, text):
         assert status(text) == 401
 
-    def test_a_refused_one_is_not_noted_as_used(self):
+    def test_use_of_a_refused_token_is_not_stored(self):
         token, text = factories.token()
         token.revoke(NOW)
         status(text)
@@ -104,7 +104,7 @@ class TestRefusal:
 
 
 class TestLastUse:
-    def test_it_is_written_at_most_once_a_minute(self):
+    def test_last_use_is_written_at_most_once_a_minute(self):
         token, _text = factories.token()
         for seconds, writes in ((0, 1), (1, 0), (59, 0), (61, 1), (62, 0)):
             token.refresh_from_db()
@@ -114,14 +114,14 @@ class TestLastUse:
         token.refresh_from_db()
         assert token.last_used_at == NOW + timedelta(seconds=61)
 
-    def test_the_second_of_two_requests_asks_for_no_write(self):
+    def test_second_of_two_requests_writes_nothing(self):
         _token, text = factories.token()
         assert status(text) == 200
         with CaptureQueriesContext(connection) as queries:
             assert status(text) == 200
         assert not [query["sql"] for query in queries if query["sql"].startswith("UPDATE")]
 
-    def test_of_two_requests_at_once_one_writes(self):
+    def test_only_one_of_two_concurrent_requests_writes(self):
         token, _text = factories.token()
         twin = Token.objects.get(pk=token.pk)
         token.note_use(NOW)
@@ -141,7 +141,7 @@ class TestRotation:
         assert DeviceKey.find(old_text, now + timedelta(minutes=61)) is None
         assert DeviceKey.find(new_text, now + timedelta(days=3650)) == new
 
-    def test_it_never_gives_a_key_a_longer_life(self):
+    def test_rotation_never_extends_the_life_of_a_key(self):
         device = factories.device()
         soon, _text = DeviceKey.issue(device=device, expires_at=timezone.now() + MINUTE)
         revoked, _text = DeviceKey.issue(device=device)
@@ -152,7 +152,7 @@ class TestRotation:
         revoked.refresh_from_db()
         assert (soon.expires_at, revoked.expires_at, revoked.revoked_at) == (ends, None, NOW)
 
-    def test_other_devices_keep_their_keys(self):
+    def test_rotation_leaves_keys_of_other_devices_alone(self):
         key, _text = DeviceKey.issue(device=factories.device())
         factories.device().rotate_key(overlap=timedelta(0))
         key.refresh_from_db()
@@ -161,7 +161,7 @@ class TestRotation:
 
 class TestNames:
     @pytest.mark.parametrize("field", ["login", "email"])
-    def test_the_database_holds_each_once_whatever_the_case(self, field):
+    def test_database_refuses_a_second_use_ignoring_case(self, field):
         User.objects.create_user("Ada", "Ada@Example.com")
         fields = {"login": "other", "email": "other@example.com"} | {
             field: ["aDA", "aDA@eXAMPLE.COM"][field == "email"]
@@ -170,17 +170,17 @@ class TestNames:
             User.objects.create_user(**fields)
 
     @pytest.mark.parametrize(("field", "value"), [("login", "ADA"), ("email", "ADA@example.com")])
-    def test_a_second_use_is_refused_by_its_field(self, field, value):
+    def test_second_use_is_refused_by_its_field(self, field, value):
         User.objects.create_user("ada", "ada@example.com")
         body = {"name": "Other", "login": "other", "email": "other@example.com"} | {field: value}
         response = administrator().post("/users/", body)
         assert (response.status_code, response.json()["errors"][0]["field"]) == (400, field)
 
-    def test_whoever_logs_in_need_not_know_the_case(self):
+    def test_log_in_ignores_the_case_of_the_login(self):
         user = User.objects.create_user("Ada", "ada@example.com")
         assert User.objects.get_by_natural_key("aDa") == user
 
-    def test_without_a_login_the_email_gives_one_that_is_free(self):
+    def test_missing_login_is_derived_from_the_email(self):
         logins = [
             User.objects.create_user("", f"{name}@example.com").login for name in ("Ada", "ada.", "x y")
         ]
@@ -196,11 +196,11 @@ class TestNames:
             ({"email": "a@example.com", "login": "eve"}, {"email": "b@example.com", "login": "eve"}, "login"),
         ],
     )
-    def test_of_two_at_the_same_moment_one_is_refused_by_its_field(self, first, second, field):
+    def test_one_of_two_concurrent_requests_is_refused_by_its_field(self, first, second, field):
         api = administrator()
         with ThreadPoolExecutor(1) as thread:
             with transaction.atomic():
-                # Not yet committed: the other does not see it, and waits for it at the constraint.
+                # Not committed yet: the other request does not see it and waits at the constraint.
                 User.objects.create_user(first.get("login", ""), first["email"], name="First")
                 answer = thread.submit(own_connection(api.post), "/users/", {"name": "Two", **second})
                 wait_until_blocked()
@@ -209,7 +209,7 @@ class TestNames:
         assert User.objects.exclude(role=Role.ADMIN).count() == 1
 
     @pytest.mark.django_db(transaction=True)
-    def test_of_two_made_up_logins_at_the_same_moment_the_second_gets_a_number(self):
+    def test_second_of_two_concurrent_derived_logins_gets_a_number(self):
         api = administrator()
         with ThreadPoolExecutor(1) as thread:
             with transaction.atomic():
@@ -242,7 +242,7 @@ class TestRights:
             (Role.OWNER, "users.view_user", False),
         ],
     )
-    def test_they_follow_from_the_role(self, role, permission, is_allowed):
+    def test_permissions_follow_from_the_role(self, role, permission, is_allowed):
         user = factories.person(role)
         assert user.has_perm(permission) is is_allowed
         assert user.has_perms([permission]) is is_allowed
@@ -252,7 +252,7 @@ class TestRights:
     @pytest.mark.parametrize(
         ("role", "apps"), [(Role.ADMIN, {"users", "devices"}), (Role.STAFF, {"devices"}), (Role.OWNER, set())]
     )
-    def test_so_do_the_admins_sections(self, role, apps):
+    def test_sections_of_the_admin_follow_from_the_role(self, role, apps):
         user = factories.person(role)
         assert {app for app in ("users", "devices") if user.has_module_perms(app)} == apps
 
@@ -260,17 +260,17 @@ class TestRights:
         ("role", "is_staff", "is_admin"),
         [(Role.ADMIN, True, True), (Role.STAFF, True, False), (Role.OWNER, False, False)],
     )
-    def test_whoever_is_deactivated_has_no_role(self, role, is_staff, is_admin):
+    def test_deactivated_user_has_no_role(self, role, is_staff, is_admin):
         user = factories.person(role)
         assert (user.is_staff, user.is_admin, user.is_superuser) == (is_staff, is_admin, is_admin)
         user.is_active = False
         assert (user.is_staff, user.is_admin, user.is_superuser) == (False, False, False)
 
-    def test_the_database_knows_no_other_role(self):
+    def test_database_refuses_an_unknown_role(self):
         with pytest.raises(IntegrityError, match="user_role_known"):
             User.objects.update_or_create(pk=factories.owner().pk, defaults={"role": "root"})
 
-    def test_only_the_last_active_admin_is_the_last(self):
+    def test_inactive_admins_do_not_count_for_the_last_admin(self):
         first, second = factories.admin(), factories.admin()
         assert not first.is_last_admin()
         User.objects.filter(pk=second.pk).update(is_active=False)
@@ -279,30 +279,30 @@ class TestRights:
 
 
 class TestLeaving:
-    def test_a_user_without_devices_is_erased_with_the_tokens(self):
+    def test_user_without_devices_is_erased_with_their_tokens(self):
         user = factories.owner()
         factories.token(user)
-        user.leave()
+        user.delete_or_deactivate()
         assert not User.objects.exists()
         assert not Token.objects.exists()
 
-    def test_a_user_with_devices_is_deactivated(self):
+    def test_user_with_devices_is_deactivated(self):
         device = factories.device()
-        device.owner.leave()
+        device.owner.delete_or_deactivate()
         device.owner.refresh_from_db()
         assert not device.owner.is_active
         assert Device.objects.filter(pk=device.pk).exists()
 
-    def test_a_purge_erases_the_devices_too(self):
+    def test_purge_also_erases_the_devices(self):
         device = factories.device()
         DeviceKey.issue(device=device)
-        Device.objects.get(pk=device.pk).owner.leave(purge=True)
+        Device.objects.get(pk=device.pk).owner.delete_or_deactivate(purge=True)
         assert not User.objects.exists()
         assert Erasure.objects.get().device_id == device.pk
 
 
 class TestCreateToken:
-    def test_it_prints_a_token_that_works(self, capsys):
+    def test_command_prints_a_valid_token(self, capsys):
         user = factories.owner()
         call_command("create_token", user.login.upper(), "--scope", "read", "--name", "export")
         text = capsys.readouterr().out.strip()
@@ -310,6 +310,6 @@ class TestCreateToken:
         assert (token.user, token.scopes, token.name) == (user, ["read"], "export")
         assert status(text) == 200
 
-    def test_it_names_a_login_that_nobody_has(self):
+    def test_command_names_an_unknown_login(self):
         with pytest.raises(CommandError, match="'nobody'"):
             call_command("create_token", "nobody")

@@ -1,4 +1,6 @@
-"""Each route, tried by everybody: what is not yours is 404, no credential 401, one that does not do 403."""
+"""Every route tried with every credential: 401 without a valid one, 403 if it does not allow the request,
+404 for what the user may not see.
+"""
 
 import json
 from collections.abc import Iterator
@@ -21,7 +23,7 @@ UNKNOWN = "plt_00000000.bm8gc3VjaCB0b2tlbg"
 
 @dataclass(frozen=True)
 class Stage:
-    """An owner with a device that has a reading and an analysis, and the credentials of all who come."""
+    """An owner's rows (a device, a reading, an analysis and more), and everybody's credentials."""
 
     owner: Person
     device: Sender
@@ -30,11 +32,16 @@ class Stage:
 
 
 def set_stage(portal: Portal) -> Stage:
-    owner, stranger, colleague = portal.new_user(), portal.new_user(), portal.new_user("staff")
-    device, others = portal.new_device(owner), portal.new_device(stranger)
+    owner = portal.new_user()
+    device = portal.new_device(owner)
     portal.post_reading(device, **READING)
-    revoked, expired, ended = portal.new_token(owner.id), portal.new_token(owner.id), portal.new_device(owner)
-    keys, tokens = f"/devices/{device.id}/keys/", f"/users/{owner.id}/tokens/"
+    names = stage_rows(portal, owner, device)
+    headers = {who: {"Authorization": text} for who, text in stage_credentials(portal, owner, device).items()}
+    return Stage(owner, device, names, {**headers, "nobody": {}})
+
+
+def stage_rows(portal: Portal, owner: Person, device: Sender) -> dict[str, Any]:
+    """Create the owner's rows; return what the paths in ROUTES need."""
     fields = {"name": "Notes", "description": "", "owner": owner.login}
     blog = portal.made("/api/blogs/", owner.token, fields)["id"]
     fields = {"blog": blog, "author": owner.login, "header": "Frost", "text": ""}
@@ -44,8 +51,8 @@ def set_stage(portal: Portal) -> Stage:
         "blog": blog,
         "post": portal.made("/api/posts/", owner.token, fields)["id"],
         "device": device.id,
-        "key": portal.made(keys, owner.token, {})["prefix"],
-        "token": portal.made(tokens, owner.token, {})["prefix"],
+        "key": portal.made(f"/devices/{device.id}/keys/", owner.token, {})["prefix"],
+        "token": portal.made(f"/users/{owner.id}/tokens/", owner.token, {})["prefix"],
         "task": portal.ask(f"/devices/{device.id}/analytics/", owner.token),
         "exclusion": portal.made(f"/devices/{device.id}/exclusions/", portal.admin_token, PERIOD)["id"],
         "calculation": portal.made("/calculations/", owner.token, WEEK)["id"],
@@ -54,11 +61,19 @@ def set_stage(portal: Portal) -> Stage:
     }
     calculation = f"/calculations/{names['calculation']}/"
     eventually(lambda: portal.get(calculation, owner.token)["status"] == "finished", seconds=60)
-    gone = portal.request("DELETE", tokens + revoked.partition(".")[0], token=owner.token)
-    assert gone.status_code == 204
+    return names
+
+
+def stage_credentials(portal: Portal, owner: Person, device: Sender) -> dict[str, str]:
+    """Authorization headers by sender, valid and invalid ones."""
+    stranger, colleague = portal.new_user(), portal.new_user("staff")
+    others, ended = portal.new_device(stranger), portal.new_device(owner)
+    revoked, expired = portal.new_token(owner.id), portal.new_token(owner.id)
+    path = f"/users/{owner.id}/tokens/{revoked.partition('.')[0]}"
+    assert portal.request("DELETE", path, token=owner.token).status_code == 204
     portal.query("UPDATE users_token SET expires_at = now() WHERE prefix = %s", expired.partition(".")[0])
     portal.made(f"/devices/{ended.id}/keys/", owner.token, {"overlap_seconds": 0})
-    credentials = {
+    return {
         "admin": f"Token {portal.admin_token}",
         "colleague": f"Token {colleague.token}",
         "owner": f"Token {owner.token}",
@@ -75,12 +90,10 @@ def set_stage(portal: Portal) -> Stage:
         "key as token": f"Token {device.key}",
         "token as key": f"Device {owner.token}",
     }
-    headers = {who: {"Authorization": text} for who, text in credentials.items()}
-    return Stage(owner, device, names, {**headers, "nobody": {}})
 
 
 def cancelled_task(portal: Portal, owner: Person, device: Sender) -> str:
-    """To cancel it again is no fault, and whether a worker is faster does not matter."""
+    """A cancelled task: cancelling it again is allowed, and no worker can interfere."""
     task = portal.ask(f"/devices/{device.id}/analytics/", owner.token, end="2020-01-01")
     portal.query("UPDATE analytics_analysis SET status = 'cancelled' WHERE id = %s", task)
     return task
@@ -91,13 +104,13 @@ def stage(portal: Portal) -> Stage:
     return set_stage(portal)
 
 
-# Statuses by who asks. Whoever is not named has no valid credential.
+# Statuses by sender. Those of NO_CREDENTIAL get 401.
 NO_CREDENTIAL = ("nobody", "expired", "revoked", "garbage", "ended key", "key as token", "token as key")
 DEVICES = {"device": 403, "other device": 403}
 
 
 def reads(status: int = 200, **others: int) -> dict[str, int]:
-    """Of what is the owner's: theirs, and of all who may see all data."""
+    """Reading the owner's rows: allowed to the owner and to those who may see all data."""
     people = {"admin": status, "colleague": status, "owner": status, "stranger": 404}
     return people | {"reader": status, "writer": 403, "poster": 403} | DEVICES | others
 
@@ -107,12 +120,12 @@ def writes(status: int, **others: int) -> dict[str, int]:
 
 
 def manages(status: int, **others: int) -> dict[str, int]:
-    """Of users: the admin alone. Staff and the owner see the user but may not; a stranger does not see."""
+    """Managing users: the admin only. Staff and the owner see the user, a stranger does not."""
     return writes(403, **{"admin": status} | others)
 
 
 def corrects(status: int) -> dict[str, int]:
-    """Of the owner's data: staff alone may say that they are wrong."""
+    """Correcting the owner's readings: staff only."""
     return writes(status, owner=403, writer=403)
 
 
@@ -122,14 +135,14 @@ class Route:
     path: str
     expected: dict[str, int]
     body: Any = None
-    # Whoever may do it spoils the stage for the others, and gets one of their own.
+    # A permitted request changes the stage, so it gets a fresh one.
     spoils: bool = field(default=False)
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
 
 
-# A list shows to each what each may see; that is tried below.
+# Everybody may list; tests below check what the lists show.
 LISTS = reads(stranger=200)
 ROUTES = [
     Route("GET", "/users/", LISTS),
@@ -150,7 +163,7 @@ ROUTES = [
     Route("PATCH", "/devices/{device}/", writes(200), body={"name": "New"}),
     Route("DELETE", "/devices/{device}/", writes(204), spoils=True),
     Route("GET", "/devices/{device}/keys/", reads()),
-    # Whoever has a key can post with it.
+    # A key allows posting, so `write` alone is not enough.
     Route("POST", "/devices/{device}/keys/", writes(201, writer=403), body={}),
     Route("DELETE", "/devices/{device}/keys/{key}/", writes(204), spoils=True),
     Route("GET", "/devices/{device}/exclusions/", reads()),
@@ -178,7 +191,7 @@ ROUTES = [
     Route("POST", "/calculations/{calculation}/cancel/", writes(409)),
     Route("GET", "/api/comments/?login={login}", LISTS),
     Route("GET", "/api/general/?login={login}&format=csv", LISTS),
-    # Each may bring events, of whom they see; this is no array of them.
+    # Everybody may send events of users they see; 400, as the body is not an array.
     Route("POST", "/api/activity/", writes(400, stranger=400), body={}),
     Route("GET", "/api/blogs/", LISTS),
     Route("POST", "/api/blogs/", writes(201, stranger=400), body=BLOG, spoils=True),
@@ -199,7 +212,7 @@ def everybody() -> Iterator[Any]:
             yield pytest.param(route, who, status, id=f"{route}-{who}-{status}")
 
 
-def test_everybody_is_somebody(stage: Stage) -> None:
+def test_table_names_every_sender(stage: Stage) -> None:
     for route in ROUTES:
         assert {*route.expected, *NO_CREDENTIAL} == set(stage.headers), route
 
@@ -228,7 +241,7 @@ def test_status_is_the_one_in_the_table(
         assert portal.stored() == before
 
 
-def test_lists_show_to_each_only_what_each_may_see(portal: Portal, stage: Stage) -> None:
+def test_lists_show_only_what_the_user_may_see(portal: Portal, stage: Stage) -> None:
     portal.post_reading(stage.device, **READING)
 
     def listed(path: str, who: str) -> list[dict]:
@@ -254,8 +267,8 @@ def test_filter_by_a_foreign_user_shows_nothing(portal: Portal, stage: Stage) ->
         assert response.headers["X-Total-Count"] == "0"
 
 
-def test_device_of_a_stranger_is_not_given_away(portal: Portal, stage: Stage) -> None:
-    """Nor can an owner hand a device to somebody whom they don't see, and so learn who exists."""
+def test_owner_cannot_give_a_device_to_an_invisible_user(portal: Portal, stage: Stage) -> None:
+    """The 404 does not reveal whether that user exists."""
     stranger = portal.new_user()
     for user in (stranger.id, 987_654_321):
         path = f"/devices/{stage.device.id}/"
@@ -288,7 +301,7 @@ def test_token_of_a_deactivated_user_is_refused(portal: Portal) -> None:
     assert portal.request("GET", "/devices/", token=user.token).status_code == 401
 
 
-def test_owner_cannot_rise(portal: Portal, stage: Stage) -> None:
+def test_owner_cannot_change_their_role(portal: Portal, stage: Stage) -> None:
     path = f"/users/{stage.owner.id}/"
     for fields in ({"role": "admin"}, {"active": True}):
         response = portal.request("PATCH", path, headers=stage.headers["owner"], json=fields)
@@ -318,7 +331,7 @@ def test_last_admin_stays(client: Client) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["Token", "token", "TOKEN"])
-def test_scheme_is_read_whatever_its_case(portal: Portal, scheme: str) -> None:
+def test_scheme_ignores_case(portal: Portal, scheme: str) -> None:
     headers = {"Authorization": f"{scheme} {portal.admin_token}"}
     assert portal.request("GET", "/devices/", headers=headers).status_code == 200
 
@@ -352,8 +365,8 @@ def test_public_pages_need_no_credential(portal: Portal, path: str) -> None:
         "/admin/",
     ],
 )
-def test_page_sends_nobody_to_the_login(portal: Portal, stage: Stage, path: str) -> None:
-    """A token is no session: the pages take people who logged in."""
+def test_page_without_a_session_redirects_to_the_login(portal: Portal, stage: Stage, path: str) -> None:
+    """Pages need a session; a token is not enough."""
     for who in ("nobody", "owner", "admin"):
         response = portal.request("GET", path.format_map(stage.names), headers=stage.headers[who])
         assert response.status_code == 302

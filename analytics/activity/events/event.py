@@ -1,4 +1,4 @@
-"""What is logged about people: the kinds of events, and one event. Only values: no database, no clock."""
+"""Kinds of events that are logged about people, and one event. Only values: no database, no clock."""
 
 import hashlib
 from datetime import UTC, datetime
@@ -8,13 +8,13 @@ from uuid import UUID
 LOGIN, LOGOUT = "login", "logout"
 CREATE_POST, DELETE_POST, COMMENT = "create_post", "delete_post", "comment"
 
-# Every storage holds stamps between these: ClickHouse's DateTime64 begins in 1900, and dates end in 2299.
+# Every storage can hold stamps within these bounds; ClickHouse's DateTime64 spans 1900 to 2299.
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 
 
 class EventKind(NamedTuple):
-    """`number` is stored in its place; `space` says what an event's object is: nothing, a blog or a post."""
+    """`number` is what PostgreSQL stores; `space` names the object: nothing (global), a blog or a post."""
 
     number: int
     space: str
@@ -31,7 +31,7 @@ BLOG_ACTIONS = (CREATE_POST, DELETE_POST)
 
 
 class Event(NamedTuple):
-    """Stored once, however often it comes: `id` tells it from all others."""
+    """An event, which the logs store once by its `id`."""
 
     id: UUID
     user_id: int
@@ -41,6 +41,6 @@ class Event(NamedTuple):
 
 
 def event_id(sender: str, own_id: str) -> UUID:
-    """Of what a sender calls `own_id`: for the same two always the same, for others another."""
+    """Make the id of the event that a sender calls `own_id`; equal arguments make equal ids."""
     digest = hashlib.sha256(f"{sender}\0{own_id}".encode()).digest()
     return UUID(bytes=digest[:16])

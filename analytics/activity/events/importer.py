@@ -1,120 +1,97 @@
-"""Files of events: checked line by line, stored in blocks, each line once.
+"""Import of events from files: lines are checked, and stored in chunks, each line once.
 
-Every line has an id of its own, made of the file's content and its number unless it names one. The logs know
-an event by its id, so that a file stored twice, or stored on after a kill, is stored once.
+Each line's event has an id, made of the file's content and the line's number unless the line names one. The
+logs store an id once: so a file may be imported again, and an import that was killed may continue.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from analytics.activity import storage
 from analytics.activity.events import intake
 from analytics.activity.events.event import Event, event_id
-from analytics.activity.events.intake import ITEM, KnownObjects
-from devices.files.formats import CannotImport, Fault, RecordFile
+from analytics.activity.events.intake import OPTIONAL_KEYS, REQUIRED_KEYS, KnownObjects
+from devices.files.chunks import Chunk, Outcome, assumed_zones, check_columns
+from devices.files.progress import ReportProgress, report_nothing
+from devices.files.record_file import RecordFile, Records
 
-REQUIRED = ("login", "event", "at")
-MAX_FAULTS = 100
-# All files are one sender: the same id in two of them is one event.
+# All files are one sender: the same id in two files is one event.
 SENDER = "file"
 
-# Called with what is going on, and how many bytes of how many are done.
-Tell = Callable[[str, int, int], None]
 
-
-class EventChunk(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class EventChunk(Chunk):
     events: list[Event]
-    faults: list[Fault]
-    is_naive: bool
-    position: int
 
 
-@dataclass
-class EventImportOutcome:
+@dataclass(kw_only=True)
+class EventImportOutcome(Outcome):
     """`new` of the `good` lines were not in the logs yet."""
 
-    good: int = 0
     new: int = 0
-    refused: int = 0
-    faults: list[Fault] = field(default_factory=list)  # the first MAX_FAULTS
-    is_naive: bool = False
-    is_stored: bool = False
-
-    def note(self, chunk: EventChunk) -> None:
-        self.good += len(chunk.events)
-        self.refused += len(chunk.faults)
-        self.faults += chunk.faults[: MAX_FAULTS - len(self.faults)]
-        self.is_naive |= chunk.is_naive
 
     def in_words(self) -> str:
-        if self.is_stored:
-            text = f"Stored: {self.new:,} events. There before: {self.good - self.new:,}."
-        else:
-            text = f"Good: {self.good:,} events. Nothing was stored."
-        return f"{text} Stamps without an offset were read in UTC." if self.is_naive else text
+        if self.is_complete:
+            return self.with_zones(
+                f"Stored: {self.new:,} events. Already stored before: {self.good - self.new:,}."
+            )
+        return self.with_zones(f"Good: {self.good:,} events. Nothing was stored.")
 
 
 def import_events(
-    path: Path, *, dry_run: bool = False, skip_bad: bool = False, tell: Tell = lambda *_: None
+    path: Path, *, dry_run: bool = False, skip_bad: bool = False, report: ReportProgress = report_nothing
 ) -> EventImportOutcome:
-    """Store the file's events: all or, if a line is bad, none; with `skip_bad` those of the good lines.
+    """Store the file's events, or none if a line is bad; `skip_bad` stores those of the good lines.
 
-    A dry run only checks. Raises CannotImport, storage.Unavailable.
+    A dry run only checks. Raises CannotImport, StorageUnavailable.
     """
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-        # Lines are of no device: they come all together.
+        # Lines name no device, so all records of a block come under the empty one.
         source = RecordFile(file, "csv", device="")
-        check_columns(source.columns)
-        outcome = EventImportOutcome()
+        check_columns(source.columns, REQUIRED_KEYS, OPTIONAL_KEYS)
         if dry_run or not skip_bad:
-            # First all, so that one bad line at the end leaves nothing behind.
+            # All lines are checked first: a bad one at the end must leave nothing stored.
+            outcome = EventImportOutcome()
             for chunk in chunks(source, digest):
-                outcome.note(chunk)
-                tell("Checking", chunk.position, source.size)
+                outcome.add(chunk)
+                report("Checking", chunk.position, source.size)
             if dry_run or outcome.refused:
                 return outcome
-            outcome = EventImportOutcome()
+        outcome = EventImportOutcome()
         for chunk in chunks(source, digest):
-            outcome.note(chunk)
+            outcome.add(chunk)
             outcome.new += storage.current().append(chunk.events)
-            tell("Storing", chunk.position, source.size)
-        outcome.is_stored = True
+            report("Storing", chunk.position, source.size)
+        outcome.is_complete = True
         return outcome
-
-
-def check_columns(columns: Sequence[str]) -> None:
-    """In any order. Raises CannotImport."""
-    unknown = [repr(column) for column in columns if column not in ITEM]
-    missing = [repr(column) for column in REQUIRED if column not in columns]
-    if unknown or missing:
-        parts = (("Unknown", unknown), ("Missing", missing))
-        faults = " ".join(f"{word}: {', '.join(names)}." for word, names in parts if names)
-        raise CannotImport(
-            f"The first line must name login, event, at, and perhaps object_id and id. {faults}"
-        )
 
 
 def chunks(source: RecordFile, digest: str) -> Iterator[EventChunk]:
     known = KnownObjects(asker=None)
-    for block in source.blocks(1, source.position):
-        records = block.records.get("")
-        lines, contents = records if records else ([], [])
-        items = [item(source.columns, cells) for cells in contents]
-        taken = intake.take_event_items(items, known, SENDER, [event_id(digest, str(line)) for line in lines])
-        rejected = [Fault(lines[bad["index"]], bad["message"]) for bad in taken.receipt["rejected"]]
-        is_naive = "assumed_timezone" in taken.receipt
-        yield EventChunk(taken.events, sorted([*block.faults, *rejected]), is_naive, block.position)
+    for block in source.blocks(source.line, source.position):
+        records = block.records.get("", Records([], []))
+        items = [item(source.columns, cells) for cells in records.contents]
+        ids = [event_id(digest, str(line)) for line in records.lines]
+        taken = intake.take_event_items(items, known, SENDER, ids)
+        yield EventChunk(
+            events=taken.events,
+            good=len(taken.events),
+            faults=sorted([*block.faults, *records.faults(taken.receipt)]),
+            assumed_zones=assumed_zones([taken.receipt]),
+            line=block.line,
+            position=block.position,
+        )
 
 
 def item(columns: Sequence[str], cells: Sequence[str]) -> dict[str, Any]:
-    """An event as its JSON would be: an empty cell of what may be left out is left out."""
+    """Return the event as JSON would have it; an empty cell of an optional column is left out."""
     named = dict(zip(columns, cells, strict=True))
-    kept = {name: cell for name, cell in named.items() if cell or name in REQUIRED}
-    number = kept.get("object_id", "")
+    found: dict[str, Any] = {name: cell for name, cell in named.items() if cell or name in REQUIRED_KEYS}
+    number = found.get("object_id", "")
     if number.isascii() and number.isdigit() and len(number) < 16:
-        kept["object_id"] = int(number)
-    return kept
+        found["object_id"] = int(number)
+    return found

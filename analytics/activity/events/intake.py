@@ -1,6 +1,6 @@
 """Events from outside, in bulk: decoded strictly, checked item by item. Nothing is stored here.
 
-What is bad is refused by its index, and does not keep the others out.
+A bad item is rejected by its index; the others are accepted.
 """
 
 from collections.abc import Sequence
@@ -17,16 +17,16 @@ from devices.ingestion.decoding import MAX_ITEMS, BatchTooLong, decode_loosely
 from devices.timeline.periods import BadStamp, parse_stamp
 from users.models import User
 
-MAX_ID = 255
-# Numbers of a batch that is not well formed come as doubles: from here on they are no longer exact.
-EXACT = 2**53
-NOT_ID = f"Must be a text of 1 to {MAX_ID} characters, or a whole number below 2^53."
+MAX_ID_LENGTH = 255
+# A batch that is not well formed is decoded loosely, every number as a double: from here on not exact.
+EXACT_LIMIT = 2**53
+INVALID_ID = f"Must be a text of 1 to {MAX_ID_LENGTH} characters, or a whole number below 2^53."
 BATCH_ZONE = "UTC"
-OBJECTS = {"blog": Blog, "post": Post}
+MODELS = {"blog": Blog, "post": Post}
 
 
 class PostedEvent(msgspec.Struct, forbid_unknown_fields=True):
-    """One item: `id` is the sender's own, the same of which are one event."""
+    """One item. `id` is the sender's own: items of one sender with the same id are one event."""
 
     login: str
     event: str
@@ -35,45 +35,47 @@ class PostedEvent(msgspec.Struct, forbid_unknown_fields=True):
     id: str | int | None = None
 
 
-BATCH = msgspec.json.Decoder(list[PostedEvent])
-ITEM = PostedEvent.__struct_fields__
+BATCH_DECODER = msgspec.json.Decoder(list[PostedEvent])
+REQUIRED_KEYS = ("login", "event", "at")
+OPTIONAL_KEYS = ("object_id", "id")
 
 
 class EventIntake(NamedTuple):
-    """Events to be stored, and the receipt for when they are."""
+    """Checked events, and the receipt that is sent once they are stored."""
 
     events: list[Event]
     receipt: dict[str, Any]
 
 
 class KnownObjects:
-    """What one who brings events may name: the users, blogs and posts that they see, looked up together."""
+    """Users, blogs and posts that events may name: those that `asker` sees, or all without an asker."""
 
-    def __init__(self, asker: Any) -> None:
+    def __init__(self, asker: User | None) -> None:
         self.asker = asker
 
     def look_up(self, items: Sequence[PostedEvent]) -> None:
+        """Find all that the items name, by one query per model."""
         logins = {item.login for item in items if is_text(item.login)}
         users = User.objects.visible_to(self.asker) if self.asker else User.objects.all()
         self.users = dict(users.filter(login__in=logins).values_list("login", "pk"))
-        self.objects = {space: self.visible(space, items) for space in OBJECTS}
+        self.objects = {space: self.visible_ids(space, items) for space in MODELS}
 
-    def visible(self, space: str, items: Sequence[PostedEvent]) -> set[int]:
-        asked = {
+    def visible_ids(self, space: str, items: Sequence[PostedEvent]) -> set[int]:
+        named = {
             item.object_id
             for item in items
             if item.event in EVENT_KINDS and EVENT_KINDS[item.event].space == space
         }
-        asked = {number for number in asked if number is not None and 0 < number < EXACT}
-        rows = OBJECTS[space].objects
+        named = {number for number in named if number is not None and 0 < number < EXACT_LIMIT}
+        rows = MODELS[space].objects
         visible = rows.visible_to(self.asker) if self.asker else rows.all()
-        return set(visible.filter(pk__in=asked).values_list("pk", flat=True))
+        return set(visible.filter(pk__in=named).values_list("pk", flat=True))
 
 
 def take_events(body: bytes, asker: User) -> EventIntake:
-    """An array of events as JSON, of one sender. Raises Refused, TooMany."""
+    """Check a JSON array of events of one sender. Raises InvalidItems, BatchTooLong."""
     try:
-        items: list[Any] = BATCH.decode(body)
+        items: list[Any] = BATCH_DECODER.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         items = decode_loosely(body, error)
         if not isinstance(items, list):
@@ -86,9 +88,9 @@ def take_events(body: bytes, asker: User) -> EventIntake:
 def take_event_items(
     items: Sequence[Any], known: KnownObjects, sender: str, ids: Sequence[UUID]
 ) -> EventIntake:
-    """The same, decoded already: each a `PostedEvent` or whatever JSON there was.
+    """Check decoded items, each a `PostedEvent` or any other JSON.
 
-    `ids` are for the events, in their places, whose sender gave them none.
+    `ids`, one for each item, are for events to which the sender gave none.
     """
     read = [read_item(item) for item in items]
     known.look_up([item for item in read if isinstance(item, PostedEvent)])
@@ -96,8 +98,8 @@ def take_event_items(
     for index, item in enumerate(read):
         try:
             at, assumed = check_event(item, known)
-        except InvalidItems as refused:
-            rejected.append({"index": index, "message": describe_faults(refused.errors)})
+        except InvalidItems as error:
+            rejected.append({"index": index, "message": describe_faults(error.errors)})
             continue
         identity = ids[index] if item.id is None else event_id(sender, str(item.id))
         events.append(Event(identity, known.users[item.login], item.event, at, item.object_id))
@@ -107,7 +109,7 @@ def take_event_items(
 
 
 def read_item(item: Any) -> PostedEvent | list[Fault]:
-    """What the strict decoder makes of it, or its faults."""
+    """Return the event, or the faults of its shape."""
     if isinstance(item, PostedEvent):
         return item
     faults = shape_faults(item)
@@ -115,7 +117,7 @@ def read_item(item: Any) -> PostedEvent | list[Fault]:
 
 
 def whole_numbers(item: dict[str, Any]) -> dict[str, int]:
-    """The loose decoder reads every number as a double."""
+    """Convert the numbers that were decoded as doubles."""
     return {name: int(item[name]) for name in ("object_id", "id") if isinstance(item.get(name), float)}
 
 
@@ -123,30 +125,29 @@ def shape_faults(item: Any) -> list[Fault]:
     if not isinstance(item, dict):
         return [{"field": "body", "message": "Must be an object."}]
     faults = []
-    for name in ("login", "event", "at"):
+    for name in REQUIRED_KEYS:
         if name not in item:
             faults.append({"field": name, "message": "Is missing."})
         elif not isinstance(item[name], str):
             faults.append({"field": name, "message": "Must be a string."})
-    if not is_whole(item.get("object_id")):
+    if not is_whole_or_null(item.get("object_id")):
         faults.append({"field": "object_id", "message": "Must be a whole number."})
-    if not isinstance(item.get("id"), str) and not is_whole(item.get("id")):
+    if not isinstance(item.get("id"), str) and not is_whole_or_null(item.get("id")):
         faults.append({"field": "id", "message": "Must be a string or a whole number."})
-    for name in sorted(set(item) - set(ITEM)):
+    for name in sorted(set(item) - {*REQUIRED_KEYS, *OPTIONAL_KEYS}):
         faults.append({"field": printable(name), "message": "Unknown key."})
     return faults
 
 
-def is_whole(value: Any) -> bool:
-    """Or null."""
+def is_whole_or_null(value: Any) -> bool:
     if value is None:
         return True
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and abs(value) < EXACT and value % 1 == 0
+    return is_number and abs(value) < EXACT_LIMIT and value % 1 == 0
 
 
 def check_event(item: PostedEvent | list[Fault], known: KnownObjects) -> tuple[datetime, bool]:
-    """When it was, and whether its zone had to be assumed. Raises Refused, with every fault."""
+    """Return the time of an event, and whether its zone was assumed. Raises InvalidItems with every fault."""
     if isinstance(item, list):
         raise InvalidItems(item)
     faults = []
@@ -154,7 +155,7 @@ def check_event(item: PostedEvent | list[Fault], known: KnownObjects) -> tuple[d
         faults.append({"field": "login", "message": "There is no such user."})
     faults += object_faults(item, known)
     if item.id is not None and not is_own_id(item.id):
-        faults.append({"field": "id", "message": NOT_ID})
+        faults.append({"field": "id", "message": INVALID_ID})
     try:
         at, assumed = parse_stamp(item.at, UTC)
         if not EARLIEST <= at < LATEST:
@@ -170,19 +171,19 @@ def object_faults(item: PostedEvent, known: KnownObjects) -> list[Fault]:
     if item.event not in EVENT_KINDS:
         return [{"field": "event", "message": f"Must be one of {', '.join(EVENT_KINDS)}."}]
     space = EVENT_KINDS[item.event].space
-    if space not in OBJECTS:
-        is_fine, message = item.object_id is None, f"A {item.event} has no object."
+    if space not in MODELS:
+        is_valid, message = item.object_id is None, f"A {item.event} has no object."
     else:
-        is_fine, message = item.object_id in known.objects[space], f"There is no such {space}."
-    return [] if is_fine else [{"field": "object_id", "message": message}]
+        is_valid, message = item.object_id in known.objects[space], f"There is no such {space}."
+    return [] if is_valid else [{"field": "object_id", "message": message}]
 
 
 def is_own_id(own_id: str | int) -> bool:
     if isinstance(own_id, int):
-        return abs(own_id) < EXACT
-    return 0 < len(own_id) <= MAX_ID and is_text(own_id)
+        return abs(own_id) < EXACT_LIMIT
+    return 0 < len(own_id) <= MAX_ID_LENGTH and is_text(own_id)
 
 
 def is_text(text: str) -> bool:
-    """Whether the database can take it: no NUL, no half of a surrogate pair."""
+    """Return whether the database can store it: no NUL, no half of a surrogate pair."""
     return "\0" not in text and text == printable(text)

@@ -1,4 +1,4 @@
-"""Where activity logs are kept: `current()` is the storage that ACTIVITY_URL names."""
+"""Storage of activity logs: `current()` is the one that ACTIVITY_URL names."""
 
 from functools import cache
 
@@ -8,13 +8,12 @@ from django.utils.module_loading import import_string
 from analytics.activity.storage.interface import ActivityStorage
 
 CLICKHOUSE = "analytics.activity.storage.clickhouse.ClickHouseActivity"
-# By their scheme. Imported only when chosen; tests add ClickHouse within their process.
+# By URL scheme; imported only when chosen. Tests add one for ClickHouse in their own process.
 ENGINES = {"clickhouse": CLICKHOUSE}
 POSTGRESQL = "analytics.activity.storage.postgresql.PostgreSQLActivity"
 
 
 def current() -> ActivityStorage:
-    """The one that ACTIVITY_URL names."""
     return opened(settings.ACTIVITY_URL)
 
 

@@ -1,7 +1,4 @@
-"""Where the logs are kept, behind an interface: nothing above knows whether it is PostgreSQL or ClickHouse.
-
-ACTIVITY_URL chooses. Every storage answers the same; one suite of tests asks all of them.
-"""
+"""Interface of a storage of logs. All storages give the same answers; one test suite runs on each of them."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -12,7 +9,7 @@ from devices.timeline.periods import Period
 
 
 class ActiveDay(NamedTuple):
-    """What somebody did on an active day; one on which they only commented counts zeros."""
+    """Numbers of a person's events on a day with events; a day with comments only has zeros."""
 
     date: date
     logins: int
@@ -21,17 +18,16 @@ class ActiveDay(NamedTuple):
 
 
 class ActivityStorage(Protocol):
-    """Each method raises `devices.storage.Unavailable`. Periods are half open; open ends reach to the first
-    and last log."""
+    """Each method raises StorageUnavailable. Periods are half open, or open-ended."""
 
     def append(self, events: Sequence[Event]) -> int:
-        """Store each event once by its id; returns how many are new. Committed when it returns."""
+        """Store and commit each event once by its id; return how many were new."""
 
     def comments(self, user_id: int, period: Period) -> list[tuple[int, int]]:
-        """Post id and number of the user's comments on it; most first, then by post id."""
+        """Return post ids and numbers of the user's comments, most comments first, then by post id."""
 
     def general(self, user_id: int, period: Period, zone: str) -> list[ActiveDay]:
-        """The user's active days, ascending; a day runs from midnight to midnight in the IANA zone."""
+        """Return the user's active days, ascending; a day runs from midnight to midnight in the IANA zone."""
 
     def counts(self, user_id: int, period: Period) -> dict[str, int]:
-        """Number of the user's events by name, of those that occur."""
+        """Return the number of the user's events by name; names without events are left out."""

@@ -1,4 +1,4 @@
-"""Logs in PostgreSQL: every question about a user is answered from the index `log_of_user` alone."""
+"""Logs in PostgreSQL: every query about a user is answered from the index `log_of_user` alone."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,14 +19,14 @@ APPEND = """
     SELECT * FROM unnest(%s::uuid[], %s::bigint[], %s::smallint[], %s::timestamptz[], %s::bigint[])
     ON CONFLICT (event_id) DO NOTHING
 """
-OF_USER = """
+USER_AND_PERIOD = """
     user_id = %(user)s
     AND at >= coalesce(%(start)s::timestamptz, '-infinity')
     AND at < coalesce(%(end)s::timestamptz, 'infinity')
 """
 COMMENTS = f"""
     SELECT object_id, count(*) AS total FROM activity_log
-    WHERE event_type_id = %(comment)s AND {OF_USER}
+    WHERE event_type_id = %(comment)s AND {USER_AND_PERIOD}
     GROUP BY object_id ORDER BY total DESC, object_id
 """
 GENERAL = f"""
@@ -35,26 +35,26 @@ GENERAL = f"""
         count(*) FILTER (WHERE event_type_id = %(login)s),
         count(*) FILTER (WHERE event_type_id = %(logout)s),
         count(*) FILTER (WHERE event_type_id = ANY(%(blog_actions)s))
-    FROM activity_log WHERE event_type_id = ANY(%(all)s) AND {OF_USER}
+    FROM activity_log WHERE event_type_id = ANY(%(all)s) AND {USER_AND_PERIOD}
     GROUP BY day ORDER BY day
 """
 COUNTS = f"""
     SELECT event_type_id, count(*) FROM activity_log
-    WHERE event_type_id = ANY(%(all)s) AND {OF_USER} GROUP BY event_type_id
+    WHERE event_type_id = ANY(%(all)s) AND {USER_AND_PERIOD} GROUP BY event_type_id
 """
 NUMBERS = {
     "comment": EVENT_KINDS[COMMENT].number,
     "login": EVENT_KINDS[LOGIN].number,
     "logout": EVENT_KINDS[LOGOUT].number,
     "blog_actions": [EVENT_KINDS[name].number for name in BLOG_ACTIONS],
-    # Named one by one they let the index serve the bounds of the period, too.
+    # With all types listed, the index also serves the bounds of the period.
     "all": [kind.number for kind in EVENT_KINDS.values()],
 }
 NAMES = {kind.number: name for name, kind in EVENT_KINDS.items()}
 
 
 class PostgreSQLActivity:
-    """Django's database `activity`, whatever its URL."""
+    """Logs in Django's database `activity`; the URL is not used."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -62,7 +62,7 @@ class PostgreSQLActivity:
     def append(self, events: Sequence[Event]) -> int:
         if not events:
             return 0
-        # In one order: two who bring the same events at the same time would else wait for each other.
+        # Sorted to exclude a deadlock between two who store the same events at the same time.
         rows = sorted(events, key=lambda event: event.id)
         columns = [
             [event.id for event in rows],
@@ -85,15 +85,15 @@ class PostgreSQLActivity:
         return {NAMES[number]: count for number, count in self.rows(COUNTS, user_id, period)}
 
     def rows(self, statement: str, user_id: int, period: Period, **others: Any) -> list[tuple]:
-        asked = {"user": user_id, "start": period.start, "end": period.end}
+        bounds = {"user": user_id, "start": period.start, "end": period.end}
         with cursor() as activity:
-            activity.execute(statement, NUMBERS | asked | others)
+            activity.execute(statement, NUMBERS | bounds | others)
             return activity.fetchall()
 
 
 @contextmanager
 def cursor() -> Iterator[Any]:
-    """Raises Unavailable."""
+    """A cursor on the activity database. Raises StorageUnavailable."""
     try:
         with connections[ALIAS].cursor() as activity:
             yield activity

@@ -7,9 +7,9 @@ from config.celery import app
 
 
 class Command(BaseCommand):
-    help = "Start the periodic jobs. A second beat does no harm: each job takes a lock and is idempotent."
+    help = "Start the periodic jobs. A second beat does no harm: jobs take locks and are idempotent."
     requires_system_checks = ()
 
     def handle(self, **_: Any) -> None:
-        # No pid file: one left by a killed beat would keep the next from starting.
+        # No pid file: the one left by a killed beat would keep the next from starting.
         app.start(["beat", f"--loglevel={settings.LOG_LEVEL}", "--pidfile="])

@@ -9,26 +9,28 @@ from devices.storage.interface import StorageUnavailable
 
 
 class Command(BaseCommand):
-    help = "Make the tables in ClickHouse of whatever is kept there. What is there already stays."
+    help = "Create the tables of readings and activity logs in ClickHouse; existing tables stay as they are."
     requires_system_checks = ()
 
     def add_arguments(self, parser: Any) -> None:
         parser.add_argument(
-            "--cluster", default="", help="replicated tables on its shards, and distributed ones over them"
+            "--cluster",
+            default="",
+            help="create replicated tables on the shards of this cluster, and distributed tables over them",
         )
 
     def handle(self, *, cluster: str, **_: Any) -> None:
-        kept = []
+        storages = []
         if not readings.is_own_table():
-            kept.append(("the readings", readings.current()))
+            storages.append(("the readings", readings.current()))
         if "activity" not in settings.DATABASES:
-            kept.append(("the logs of activity", activity.current()))
-        if not kept:
+            storages.append(("the activity logs", activity.current()))
+        if not storages:
             raise CommandError(
-                "Nothing is kept in ClickHouse: set READINGS_URL or ACTIVITY_URL to clickhouse://…"
+                "Nothing is stored in ClickHouse: set READINGS_URL or ACTIVITY_URL to clickhouse://…"
             )
         try:
-            for name, storage in kept:
+            for name, storage in storages:
                 storage.create_schema(cluster)
                 self.stdout.write(f"ClickHouse is ready for {name}.")
         except (ValueError, StorageUnavailable) as error:

@@ -15,11 +15,12 @@ from django.core.management.base import BaseCommand, CommandError
 from config.demo.data_folder import ServersError, locked, stored_secrets
 from config.demo.embedded import servers
 from config.processes import Command as Process
-from config.processes import GaveUp, Stopped, Supervisor
+from config.supervisor import GaveUp, Stopped, Supervisor
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 READY_SECONDS = 60
-BANNER = "DEMO MODE: everything is open without credentials to whoever reaches this address."
+BANNER = "DEMO MODE: anybody who reaches this address has full access without credentials."
+# Written to the data folder's file `env`.
 FOR_COMMANDS = (
     *("SECRET_KEY", "TOKEN_PEPPER", "ALLOWED_HOSTS", "DATABASE_URL", "ACTIVITY_URL", "READINGS_URL"),
     *("REDIS_URL", "PLUMBLINE_DEMO", "HOST", "PORT", "DATA"),
@@ -27,15 +28,15 @@ FOR_COMMANDS = (
 
 
 class Command(BaseCommand):
-    help = "Everything at once, open without credentials: servers, demo data, web, worker, beat, agent."
+    help = "Start everything with open access: PostgreSQL, Redis, demo data, web, worker, beat, agent."
     requires_system_checks = ()
 
     def add_arguments(self, parser: Any) -> None:
         parser.add_argument("--host", default=settings.HOST)
         parser.add_argument("--port", type=int, default=settings.PORT)
-        parser.add_argument("--data", type=Path, default=settings.DATA, help="folder of all that is kept")
+        parser.add_argument("--data", type=Path, default=settings.DATA, help="folder of databases and logs")
         parser.add_argument(
-            "--parent", type=int, metavar="PID", help="stop, too, when this process, our parent, has ended"
+            "--parent", type=int, metavar="PID", help="process id of the parent: also stop when it ends"
         )
 
     def handle(self, *, host: str, port: int, data: Path, parent: int | None, **_: Any) -> None:
@@ -64,21 +65,21 @@ class Command(BaseCommand):
         self.stdout.write(self.style.WARNING(BANNER))
         self.stdout.write(
             f"Plumbline is ready: http://{address(host)}:{port}/\n"
-            f"Log in as admin with the password {password} (of this start only).\n"
-            f"Data are kept in {supervisor.logs.parent}, logs in {supervisor.logs}. Ctrl-C stops everything."
+            f"Log in as admin with the password {password} (valid until the next start).\n"
+            f"Data: {supervisor.logs.parent}, logs: {supervisor.logs}. Press Ctrl-C to stop."
         )
         self.stdout.flush()
         supervisor.run()
 
 
 def environment(data: Path, host: str, port: int, urls: Mapping[str, str]) -> dict[str, str]:
-    """What all our processes get. What is set outside stays, secrets included."""
+    """The environment of all processes; variables that are already set win over generated ones."""
     generated = stored_secrets(data)
     outside = {name: value for name, value in os.environ.items() if value}
     return {
         "SECRET_KEY": generated["SECRET_KEY"],
         "TOKEN_PEPPER": generated["TOKEN_PEPPER"],
-        # A foreign page must not reach an open demo by a name of its own that resolves to this computer.
+        # A foreign site must not reach the open demo through a host name that resolves to this computer.
         "ALLOWED_HOSTS": "localhost,127.0.0.1,[::1]" if host in LOOPBACK else "*",
         **outside,
         **urls,
@@ -91,7 +92,7 @@ def environment(data: Path, host: str, port: int, urls: Mapping[str, str]) -> di
 
 
 def write_environment(path: Path, env: Mapping[str, str]) -> None:
-    """For a shell in which commands are to reach this demo; like the secrets, for our own eyes."""
+    """Write a file that a shell can source to run commands against this demo; only its owner may read it."""
     lines = [f"export {name}={shlex.quote(env[name])}\n" for name in FOR_COMMANDS if name in env]
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.writelines(lines)
@@ -107,11 +108,11 @@ def refuse_taken_port(host: str, port: int) -> None:
     try:
         socket.create_server((host, port), family=family).close()
     except (OSError, OverflowError) as error:
-        raise CommandError(f"Port {port} on {host} cannot be used ({error}). Set PORT to another.") from error
+        raise CommandError(f"Port {port} on {host} cannot be used ({error}). Set another PORT.") from error
 
 
 def address(host: str) -> str:
-    """Where to reach the bound address from here."""
+    """The host by which this computer reaches the bound address."""
     if host in ("0.0.0.0", "::"):  # noqa: S104  compared, not bound
         return "localhost"
     return f"[{host}]" if ":" in host else host

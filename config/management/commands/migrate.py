@@ -8,14 +8,13 @@ from django.core.management.commands.migrate import Command as MigrateCommand
 from django.db import DatabaseError, connections
 
 from config.routers import ALIAS as ACTIVITY
+from devices.locks import AdvisoryLock
 
-# Any constant: two replicas that start together ask for the same one.
-LOCK = 7_586_201
 APP = "activity"
 
 
 class Command(MigrateCommand):
-    help = "Django's migrate, of both databases, one at a time, never waiting long for a table's lock."
+    help = "Migrate both databases, one process at a time; give up after 10 s of waiting for a table lock."
 
     def add_arguments(self, parser: Any) -> None:
         super().add_arguments(parser)
@@ -30,13 +29,13 @@ class Command(MigrateCommand):
                 return super().handle(*args, database=database, **options)
         with locked("default"):
             super().handle(*args, database="default", **options)
-            # What asks before it starts must start without the activity database, too.
+            # A program that checks for unapplied migrations must start without the activity database, too.
             if ACTIVITY in settings.DATABASES and not options["check_unapplied"]:
                 self.migrate_activity(*args, **options)
         return None
 
     def migrate_activity(self, *args: Any, **options: Any) -> None:
-        """No other app has anything there."""
+        """Migrate the activity database; only this app has tables there."""
         if options["app_label"] not in (None, APP):
             return
         if not settings.ACTIVITY_URL:
@@ -48,17 +47,17 @@ class Command(MigrateCommand):
 @contextmanager
 def locked(alias: str) -> Iterator[None]:
     with connections[alias].cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(%s)", [LOCK])
+        cursor.execute("SELECT pg_advisory_lock(%s)", [AdvisoryLock.MIGRATE])
         cursor.execute("SET lock_timeout = '10s'")
         try:
             yield
         finally:
             cursor.execute("RESET lock_timeout")
-            cursor.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [AdvisoryLock.MIGRATE])
 
 
 def create_if_missing(name: str) -> None:
-    """The database beside the portal's own. Raises CommandError."""
+    """Create the database on the portal's own server. Raises CommandError."""
     with connections["default"].cursor() as cursor:
         cursor.execute("SELECT FROM pg_database WHERE datname = %s", [name])
         if cursor.rowcount:

@@ -9,12 +9,12 @@ from config.demo import data
 
 
 class Command(BaseCommand):
-    help = "Fill an empty portal with demo data. `manage.py demo` runs it at each start."
+    help = "Create the demo data if missing and set the admin's password; `manage.py demo` runs this."
 
     def handle(self, **_: Any) -> None:
         if not settings.DEMO:
-            raise CommandError("Only in demo mode: it sets the admin's password.")
+            raise CommandError("This command runs in demo mode only, because it sets the admin's password.")
         data.admin_with_password(os.environ["DEMO_ADMIN_PASSWORD"])
         data.seed(timezone.now())
         data.seed_activity(timezone.now())
-        data.hand_key_to_agent(settings.DATA / "agent.json")
+        data.write_agent_key(settings.DATA / "agent.json")

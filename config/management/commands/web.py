@@ -8,7 +8,7 @@ from devices.access import credential_changes
 
 
 class Command(BaseCommand):
-    help = "Serve pages and API: one uvicorn with several processes, Django on threads behind it."
+    help = "Serve the pages and the API with several uvicorn processes; Django runs on threads behind them."
     requires_system_checks = ()
 
     def add_arguments(self, parser: Any) -> None:

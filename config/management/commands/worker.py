@@ -7,27 +7,28 @@ from django.core.management.base import BaseCommand, CommandError
 
 from config.celery import app
 from config.processes import Command as Process
-from config.processes import GaveUp, Stopped, Supervisor
+from config.supervisor import GaveUp, Stopped, Supervisor
 
-# Each has processes of its own: long ones of one kind hold up no other, least of all what takes up lost runs.
+# Queues and their numbers of processes. Long tasks of one kind must not delay another kind, least of all the
+# reconciler of lost runs.
 GROUPS = {
-    # A long job, and beside it the short ones.
+    # Short jobs run beside a long one.
     "maintenance": 2,
     "analyses": settings.WORKER_PROCESSES,
     "calculations": settings.CALCULATION_PROCESSES,
 }
-# The processes are the threads; and sums of several threads differ in their last digits from run to run.
+# Parallelism comes from processes. With several threads the last digits of sums would differ between runs.
 SINGLE_THREADED = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-# Orchestrators kill what has not stopped after 120 s.
+# Compose and Kubernetes kill a worker 120 s after asking it to stop.
 GRACE_SECONDS = 110
 
 
 class Command(BaseCommand):
-    help = "Run queued work: analyses, calculations and maintenance, or only some `--queues` of it."
+    help = "Run queued analyses, calculations and maintenance jobs, or only those of some `--queues`."
     requires_system_checks = ()
 
     def add_arguments(self, parser: Any) -> None:
-        parser.add_argument("--queues", help="names with commas between; all if left out")
+        parser.add_argument("--queues", help="names of queues, separated by commas (default: all)")
         parser.add_argument("--processes", type=int, default=settings.WORKER_PROCESSES)
 
     def handle(self, *, queues: str | None, processes: int, **_: Any) -> None:
@@ -35,13 +36,13 @@ class Command(BaseCommand):
             run_groups()
             return
         options = [f"--queues={queues}", f"--concurrency={processes}", f"--loglevel={settings.LOG_LEVEL}"]
-        # Workers need not hear of one another: without gossip and mingle a start takes a second less.
-        unheard = ("--without-gossip", "--without-mingle", f"--hostname={queues}@%h")
-        app.worker_main(["worker", *options, *unheard])
+        # Without gossip and mingle a start takes a second less; workers need not know one another.
+        no_gossip = ("--without-gossip", "--without-mingle", f"--hostname={queues}@%h")
+        app.worker_main(["worker", *options, *no_gossip])
 
 
 def run_groups() -> None:
-    """A worker for each group, started again if it dies, until a stop is asked for."""
+    """Run a worker for each group and restart those that die, until a stop is requested."""
     with Supervisor(None) as supervisor:
         supervisor.catch_signals()
         try:
@@ -49,7 +50,7 @@ def run_groups() -> None:
                 supervisor.add(worker(queues, processes))
             supervisor.run()
         except Stopped:
-            # Side by side: each waits for its own tasks.
+            # Leaving the block stops all workers together; each finishes its own tasks first.
             return
         except GaveUp as error:
             raise CommandError(str(error)) from error

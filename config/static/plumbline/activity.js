@@ -1,5 +1,5 @@
 "use strict";
-// Draws a person's days: log-ins, log-outs and blog actions over one time.
+// Draws a person's log-ins, log-outs and blog actions by day.
 {
   const HEIGHT = 260;
   const box = document.querySelector("[data-chart]");
@@ -9,7 +9,7 @@
   const date = (seconds) => (seconds === null || seconds === undefined ? "" : new Date(seconds * 1000).toISOString().slice(0, 10));
   let plot = null;
 
-  // Label of a tick, and what stands below where a year begins.
+  // uPlot's rows: smallest step between ticks, label of a tick, second line where a year begins.
   const TIMES = [
     [365 * DAY, "{YYYY}", null, null, null, null, null, null, 1],
     [28 * DAY, "{YYYY}-{MM}", null, null, null, null, null, null, 1],
@@ -29,7 +29,7 @@
       width: box.clientWidth,
       height: HEIGHT,
       padding: [6, 24, 0, 0],
-      // A day is a day of the portal's zone, whatever the reader's.
+      // Days are of the portal's zone and given as midnights in UTC, whatever the browser's zone.
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "UTC"),
       cursor: { y: false, drag: { x: true, y: false } },
       scales: { y: { range: (_plot, _low, high) => [0, Math.max(1, high) * 1.05] } },

@@ -16,9 +16,9 @@ from django.core.management.base import BaseCommand, CommandError
 logger = logging.getLogger(__name__)
 INTERVAL_SECONDS = 1.0
 TIMEOUT_SECONDS = 5
-# An hour: what was measured while the portal was away is sent later.
-BACKLOG = 3600
-# The portal is asked itself, whatever proxy the environment names.
+# Readings that wait while the portal is down, one hour; the oldest are dropped.
+MAX_WAITING = 3600
+# Posts go to the portal directly, without the proxy that the environment may name.
 opener = build_opener(ProxyHandler({}))
 
 
@@ -40,13 +40,13 @@ class Command(BaseCommand):
             sender = json.loads(credentials.read_text())
             endpoint, key = f"{url}/devices/{sender['device']}/stats/", sender["key"]
         except (OSError, ValueError, KeyError) as error:
-            raise CommandError(f"No credentials in {credentials}: {error!r}.") from error
-        waiting: deque[bytes] = deque(maxlen=BACKLOG)
+            raise CommandError(f"Cannot read credentials from {credentials}: {error!r}.") from error
+        waiting: deque[bytes] = deque(maxlen=MAX_WAITING)
         due = time.monotonic()
         while True:
             waiting.append(reading())
             send_all(waiting, endpoint, key)
-            # Missed beats are skipped, not caught up with.
+            # After a delay, missed readings are skipped.
             due = max(due + INTERVAL_SECONDS, time.monotonic())
             time.sleep(max(0.0, due - time.monotonic()))
 
@@ -58,18 +58,18 @@ def reading() -> bytes:
 
 
 def send_all(waiting: deque[bytes], endpoint: str, key: str) -> None:
-    """Send what waits, oldest first; what meets no server stays."""
+    """Send waiting readings, oldest first. Those that reach no server keep waiting."""
     while waiting:
         try:
             post(endpoint, key, waiting[0])
         except HTTPError as error:
             if error.code < 500 and error.code != 429:
                 raise CommandError(
-                    f"Refused: {error.code} {error.read().decode(errors='replace')}"
+                    f"The portal refused a reading: {error.code} {error.read().decode(errors='replace')}"
                 ) from error
             return
         except (URLError, HTTPException, OSError) as error:
-            logger.info("The portal is away: %s", error)
+            logger.info("The portal does not answer: %s", error)
             return
         waiting.popleft()
 

@@ -9,7 +9,7 @@ from django.db import InterfaceError, OperationalError
 
 from devices import storage
 from devices.files.progress import RESUME_HINT, ProgressBar
-from devices.maintenance import single_run
+from devices.locks import AdvisoryLock, single_run
 from devices.models import Device
 from devices.storage import transfer
 from devices.storage.interface import Storage, StorageUnavailable
@@ -17,8 +17,6 @@ from devices.storage.transfer import Difference, Surplus
 
 OWN = "postgresql"
 SHOWN = 100
-# Two at a time would each bring what is missing.
-LOCK = 7_586_230
 
 
 class Command(BaseCommand):
@@ -55,7 +53,7 @@ class Command(BaseCommand):
             if check:
                 left = transfer.compare(source, target, devices, bar.show)
             else:
-                with single_run(LOCK) as is_ours:
+                with single_run(AdvisoryLock.COPY_READINGS) as is_ours:
                     if not is_ours:
                         raise CommandError("Another copy_readings is under way.")
                     left = transfer.copy(source, target, devices, bar.show, surplus)

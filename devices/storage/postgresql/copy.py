@@ -1,20 +1,25 @@
+"""PostgreSQL's COPY in its binary format, through Django's connection."""
+
 import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.db import connection
 
+from devices.storage.row_codec import copied_rows
+
 COPY_PIECE_BYTES = 256 * 1024
+Parameters = Sequence[object] | Mapping[str, object]
 
 
 def copy_expert(cursor: Any, statement: str, file: Any) -> None:
-    """psycopg2's COPY, whose errors Django does not turn into its own unasked."""
+    """Run a COPY; its errors are raised as Django's, which Django does for `execute` only."""
     with connection.wrap_database_errors:
         cursor.copy_expert(statement, file, COPY_PIECE_BYTES)
 
 
-def binary_copy(query: str, parameters: Sequence[object] | Mapping[str, object]) -> memoryview:
-    """The result in PostgreSQL's binary COPY format: 19 bytes of header, rows, 2 bytes of end."""
+def binary_copy(query: str, parameters: Parameters) -> memoryview:
+    """Return the result of a query in the binary format, with the format's header and end."""
     buffer = io.BytesIO()
     with connection.cursor() as cursor:
         statement = cursor.mogrify(f"COPY ({query}) TO STDOUT (FORMAT binary)", parameters)
@@ -22,19 +27,22 @@ def binary_copy(query: str, parameters: Sequence[object] | Mapping[str, object])
     return buffer.getbuffer()
 
 
-def binary_rows(
-    query: str, parameters: Sequence[object] | Mapping[str, object]
-) -> list[list[memoryview | None]]:
-    """The fields of each row as PostgreSQL's binary format has them: bytea is not made text on its way."""
-    data = binary_copy(query, parameters)
-    rows, place = [], 19
-    while (fields := int.from_bytes(data[place : place + 2], "big", signed=True)) >= 0:
+def binary_rows(query: str, parameters: Parameters) -> list[list[memoryview]]:
+    """Return the fields of each row in the binary format: no bytea is written as text on its way.
+
+    NULL is returned as an empty field.
+    """
+    data = copied_rows(binary_copy(query, parameters))
+    rows, place = [], 0
+    while place < len(data):
+        fields = int.from_bytes(data[place : place + 2], "big")
         place += 2
-        row: list[memoryview | None] = []
+        row: list[memoryview] = []
         for _ in range(fields):
-            size = int.from_bytes(data[place : place + 4], "big", signed=True)
+            # NULL has the size -1.
+            size = max(int.from_bytes(data[place : place + 4], "big", signed=True), 0)
             place += 4
-            row.append(None if size < 0 else data[place : place + size])
-            place += max(size, 0)
+            row.append(data[place : place + size])
+            place += size
         rows.append(row)
     return rows

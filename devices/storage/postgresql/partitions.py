@@ -1,57 +1,99 @@
+"""Partitions of the readings table: when and how they are made.
+
+In advance: every 6 hours Celery beat runs `devices.tasks.make_partitions`, which makes those of this month
+and of the MONTHS_AHEAD next ones; `manage.py make_partitions` does it at once.
+
+On the first reading that needs one: PostgreSQL refuses a row that no partition takes (`lacks_partition`);
+`readings_table` then makes the partition and stores the rows again.
+
+A partition is attached and not created in place: attaching takes a weaker lock on the readings table, so that
+readings keep coming in meanwhile.
+"""
+
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 from django.db import connection, transaction
 
-from devices.timeline.instants import UNIX_EPOCH
+from devices.locks import AdvisoryLock
+from devices.timeline.instants import MICROSECONDS_PER_DAY, UNIX_EPOCH, UnixMicroseconds
 
 TABLE = "devices_reading"
-PARTITION_LOCK = 7_586_202
-# Each partition costs every question about all devices a little, and whoever posts old stamps makes them: so
-# months only since the product is there, years before, and one partition at either end of time.
+MONTHS_AHEAD = 3
+# Each partition makes each query about all devices a little slower, and anybody who posts old times makes
+# some. So there are months only since the product exists, years before, and one partition at either end.
 FIRST_YEAR = datetime(2000, 1, 1, tzinfo=UTC)
 FIRST_MONTH = datetime(2026, 1, 1, tzinfo=UTC)
 END_OF_MONTHS = datetime(2100, 1, 1, tzinfo=UTC)
 
 
-def make_partitions_for(times: Iterable[int]) -> list[str]:
-    """Make the partitions that these times, in microseconds since 1970, need."""
-    days = np.unique(np.fromiter(times, np.int64) // 86_400_000_000)
-    return make_partitions(UNIX_EPOCH + timedelta(days=int(day)) for day in days)
-
-
 def lacks_partition(error: Exception) -> bool:
-    """Whether this error of Django's, or of psycopg2's, says that no partition takes the row."""
+    """Tell whether this error, of Django or of psycopg2, says that no partition takes the row."""
     diagnosis = getattr(error.__cause__ or error, "diag", None)
-    # Check violation without a constraint's name: no partition takes the row.
+    # PostgreSQL reports it as a check violation (23514) that names no constraint.
     return diagnosis is not None and diagnosis.sqlstate == "23514" and diagnosis.constraint_name is None
 
 
+def make_coming_partitions(now: datetime) -> list[str]:
+    """Make the partitions of this month and of the MONTHS_AHEAD next ones; returns the names of new ones."""
+    months = [now.replace(day=1)]
+    for _ in range(MONTHS_AHEAD):
+        months.append(month_after(months[-1]))
+    return make_partitions(months)
+
+
+def make_partitions_apart(times: Iterable[UnixMicroseconds]) -> None:
+    """Do as `make_partitions_for` on a new connection: this thread's may be in an aborted transaction."""
+
+    def make() -> None:
+        try:
+            make_partitions_for(times)
+        finally:
+            connection.close()
+
+    # Django has a connection for each thread.
+    with ThreadPoolExecutor(1) as executor:
+        executor.submit(make).result()
+
+
+def make_partitions_for(times: Iterable[UnixMicroseconds]) -> list[str]:
+    days = np.unique(np.fromiter(times, np.int64) // MICROSECONDS_PER_DAY)
+    return make_partitions(UNIX_EPOCH + timedelta(days=int(day)) for day in days)
+
+
 def make_partitions(times: Iterable[datetime]) -> list[str]:
-    """Make the partitions that these times need; returns the names of the new ones."""
+    """Make the partitions that readings of these times need; returns the names of new ones."""
     firsts = {first_of_partition(time.astimezone(UTC)) for time in times}
     made = []
     for first in sorted(first for first in firsts if FIRST_YEAR <= first < END_OF_MONTHS):
         is_month = first >= FIRST_MONTH
         name = f"{TABLE}_{first:%Y_%m}" if is_month else f"{TABLE}_{first:%Y}"
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute("SET LOCAL lock_timeout = '5s'")
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [PARTITION_LOCK])
-            cursor.execute("SELECT to_regclass(%s) IS NULL", [name])
-            if cursor.fetchone()[0]:
-                # Attaching takes a weaker lock than creating in place: readings keep coming in meanwhile.
-                cursor.execute(f"CREATE TABLE {name} (LIKE {TABLE} INCLUDING DEFAULTS INCLUDING CONSTRAINTS)")
-                end = month_after(first) if is_month else first.replace(year=first.year + 1)
-                cursor.execute(
-                    f"ALTER TABLE {TABLE} ATTACH PARTITION {name} FOR VALUES FROM (%s) TO (%s)", [first, end]
-                )
-                made.append(name)
+        end = month_after(first) if is_month else first.replace(year=first.year + 1)
+        if make_partition(name, first, end):
+            made.append(name)
     return made
 
 
+def make_partition(name: str, start: datetime, end: datetime) -> bool:
+    """Make a partition unless it exists; returns whether it is new."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL lock_timeout = '5s'")
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [AdvisoryLock.MAKE_PARTITION])
+        cursor.execute("SELECT to_regclass(%s) IS NULL", [name])
+        if not cursor.fetchone()[0]:
+            return False
+        # CREATE … PARTITION OF would lock out readers and writers.
+        cursor.execute(f"CREATE TABLE {name} (LIKE {TABLE} INCLUDING DEFAULTS INCLUDING CONSTRAINTS)")
+        cursor.execute(
+            f"ALTER TABLE {TABLE} ATTACH PARTITION {name} FOR VALUES FROM (%s) TO (%s)", [start, end]
+        )
+        return True
+
+
 def first_of_partition(time: datetime) -> datetime:
-    """When the month, or before FIRST_MONTH the year, of this time begins."""
+    """Return when the month of this time begins, or, before FIRST_MONTH, its year."""
     month = time.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     return month if month >= FIRST_MONTH else month.replace(month=1)
 

@@ -1,13 +1,20 @@
-"""Numbers of one channel as they are at hand: in segments, of which blocks can be fetched, and loose."""
+"""Medians and percentiles of columns whose numbers are partly in segments, partly in rows.
+
+A column is a channel of one span, a channel of several devices pooled, or the intervals between readings. Its
+`ColumnData` joins what segments have, sorted arrays of which only samples are in memory, with the loose keys
+of rows outside of segments. `find_quantiles` turns each percentile into two places in the sorted union of
+both, and lets `devices.exact.ranks.RankSearch` find the keys there: the search names the blocks that it must
+look into, and `fetch_blocks` fetches those of all columns and percentiles in one query.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
-from devices.exact.keys import concatenate
-from devices.exact.packing import block_bytes
+from devices.exact.keys import Keys, concatenate
+from devices.exact.packing import Bytes, Integers, block_bytes
 from devices.exact.ranks import Rank, RankSearch, SortedUnion, rank
 from devices.storage.postgresql import copy
 from devices.timeline.spans import array_literal
@@ -19,27 +26,27 @@ SLICES = """
 """
 
 
-NO_BLOCKS = tuple(np.empty(0, kind) for kind in (np.int64, np.uint64, np.uint8, np.int64, np.int64))
-
-
 class SegmentReplaced(Exception):
-    """A segment was replaced since it was found; only possible outside of a state that stays."""
+    """A segment was replaced after it was found, which a repeatable-read transaction rules out."""
 
 
 @dataclass
-class ChannelData:
-    """`counts` of the segments; of each of their blocks, in turn, its first key, its width in bytes, and
-    where its bytes are: in which segment, from which offset. `loose`: keys of the rows outside, in no order.
+class ColumnData:
+    """The numbers of one column.
 
-    `total`, of a channel: the exact sum in units; `low` and `high`: the bounds of all values.
+    `counts` has the number of keys in each segment. The next four have an entry for each block, segment after
+    segment: its first key, its width in bytes, the id of its segment, and where its bytes begin in the
+    segment's `packed`. `loose` has the keys of rows outside of segments, not sorted.
+
+    `total` (the exact sum in units), `low` and `high` are known for channels only.
     """
 
-    counts: np.ndarray
-    samples: np.ndarray
-    widths: np.ndarray
-    owners: np.ndarray
-    offsets: np.ndarray
-    loose: np.ndarray
+    counts: Integers
+    samples: Keys
+    widths: Bytes
+    segment_ids: Integers
+    offsets: Integers
+    loose: Keys
     total: int = 0
     low: float | None = None
     high: float | None = None
@@ -48,19 +55,31 @@ class ChannelData:
         self.count = int(self.counts.sum()) + len(self.loose)
 
     @classmethod
-    def of_loose(cls, loose: np.ndarray, total: int, low: float | None, high: float | None) -> "ChannelData":
-        """Without any segments."""
-        return cls(*NO_BLOCKS, loose=loose, total=total, low=low, high=high)
+    def of_rows(cls, loose: Keys, total: int, low: float | None, high: float | None) -> "ColumnData":
+        """Make a column without segments."""
+        return cls(
+            counts=np.empty(0, np.int64),
+            samples=np.empty(0, np.uint64),
+            widths=np.empty(0, np.uint8),
+            segment_ids=np.empty(0, np.int64),
+            offsets=np.empty(0, np.int64),
+            loose=loose,
+            total=total,
+            low=low,
+            high=high,
+        )
 
     @classmethod
-    def pooled(cls, columns: Sequence["ChannelData"]) -> "ChannelData":
+    def pooled(cls, columns: Sequence["ColumnData"]) -> "ColumnData":
         lows = [column.low for column in columns if column.low is not None]
         highs = [column.high for column in columns if column.high is not None]
         return cls(
-            *(
-                np.concatenate([getattr(column, name) for column in columns])
-                for name in ("counts", "samples", "widths", "owners", "offsets", "loose")
-            ),
+            counts=np.concatenate([column.counts for column in columns]),
+            samples=np.concatenate([column.samples for column in columns]),
+            widths=np.concatenate([column.widths for column in columns]),
+            segment_ids=np.concatenate([column.segment_ids for column in columns]),
+            offsets=np.concatenate([column.offsets for column in columns]),
+            loose=np.concatenate([column.loose for column in columns]),
             total=sum(column.total for column in columns),
             low=min(lows, default=None),
             high=max(highs, default=None),
@@ -68,7 +87,7 @@ class ChannelData:
 
 
 class QuantileBounds(NamedTuple):
-    """The keys between which a percentile is, and how far behind the first."""
+    """A quantile lies between the keys `low` and `high`, at the fraction `part` of the way."""
 
     low: int
     high: int
@@ -77,75 +96,93 @@ class QuantileBounds(NamedTuple):
 
 
 class ResolvedSearch(NamedTuple):
-    """What stands for a search where all values are at hand."""
+    """Stands for a RankSearch where all keys are in memory."""
 
     answer: tuple[int, int]
 
     @classmethod
-    def at(cls, keys: np.ndarray, place: Rank) -> "ResolvedSearch":
+    def at(cls, keys: Keys, place: Rank) -> "ResolvedSearch":
         return cls((int(keys[place.low]), int(keys[place.high])))
 
 
-def find_quantiles(
-    columns: Sequence[ChannelData], shares: Sequence[Sequence[float]]
-) -> list[list[QuantileBounds]]:
-    """For each column the places of these shares, 0.5 being the median; none of an empty column.
+# --- Searching
 
-    The blocks that are needed for all of them are fetched together.
-    """
-    places = [
+
+def find_quantiles(
+    columns: Sequence[ColumnData], shares: Sequence[Sequence[float]]
+) -> list[list[QuantileBounds]]:
+    """Return the bounds of each column's shares, of which 0.5 is the median; none for an empty column."""
+    ranks = [
         [rank(share, column.count) for share in of_column] if column.count else []
         for column, of_column in zip(columns, shares, strict=True)
     ]
-    searches: list[list[RankSearch | ResolvedSearch]] = []
-    for column, ranks in zip(columns, places, strict=True):
-        loose = np.sort(column.loose)
-        if not len(column.counts):
-            searches.append([ResolvedSearch.at(loose, place) for place in ranks])
-            continue
-        union = SortedUnion(column.counts, column.samples, loose)
-        searches.append([RankSearch(union, place.low, place.high) for place in ranks])
+    searches = [begin_searches(column, places) for column, places in zip(columns, ranks, strict=True)]
+    resolve_all(columns, searches)
+    return [
+        [
+            QuantileBounds(*cast("tuple[int, int]", search.answer), place.part, place.low == place.high)
+            for search, place in zip(of_column, places, strict=True)
+        ]
+        for of_column, places in zip(searches, ranks, strict=True)
+    ]
+
+
+def begin_searches(column: ColumnData, ranks: Sequence[Rank]) -> Sequence[RankSearch | ResolvedSearch]:
+    loose = np.sort(column.loose)
+    if not len(column.counts):
+        return [ResolvedSearch.at(loose, place) for place in ranks]
+    union = SortedUnion(column.counts, column.samples, loose)
+    return [RankSearch(union, place.low, place.high) for place in ranks]
+
+
+def resolve_all(
+    columns: Sequence[ColumnData], searches: Sequence[Sequence[RankSearch | ResolvedSearch]]
+) -> None:
     pending = [
         (column, search)
         for column, of_column in zip(columns, searches, strict=True)
         for search in of_column
         if search.answer is None
     ]
+    # Once as a rule, twice for a search whose guess was wrong.
     while pending:
         data = fetch_blocks([(column, search.needed) for column, search in pending])
         pending = [
             (column, search)
-            for (column, search), bytes_ in zip(pending, data, strict=True)
-            if not search.resolve(column.widths[search.needed], bytes_)
+            for (column, search), blocks in zip(pending, data, strict=True)
+            if not search.resolve(column.widths[search.needed], blocks)
         ]
-    return [
-        [
-            QuantileBounds(*search.answer, place.part, place.low == place.high)
-            for search, place in zip(of_column, ranks, strict=True)
-        ]
-        for of_column, ranks in zip(searches, places, strict=True)
-    ]
 
 
-def fetch_blocks(needed: Sequence[tuple[ChannelData, np.ndarray]]) -> list[np.ndarray]:
-    """The bytes of these blocks of each column, as uint8. Raises Gone."""
+# --- Fetching
+
+
+def fetch_blocks(needed: Sequence[tuple[ColumnData, Integers]]) -> list[Bytes]:
+    """Return the bytes of these blocks, one array for each column. Raises SegmentReplaced."""
     sizes = [block_bytes(column.widths[blocks]) for column, blocks in needed]
-    owners = concatenate([column.owners[blocks] for column, blocks in needed], np.int64)
+    ids = concatenate([column.segment_ids[blocks] for column, blocks in needed], np.int64)
     starts = concatenate([column.offsets[blocks] for column, blocks in needed], np.int64)
-    flat = concatenate(sizes, np.int64)
-    # Blocks side by side are one slice.
-    filled = np.flatnonzero(flat)
-    owners, starts, flat = owners[filled], starts[filled], flat[filled]
-    is_first = np.ones(len(flat), bool)
-    is_first[1:] = (owners[1:] != owners[:-1]) | (starts[1:] != starts[:-1] + flat[:-1])
-    firsts = np.flatnonzero(is_first)
-    data = np.empty(0, np.uint8)
-    if len(firsts):
-        lengths = np.add.reduceat(flat, firsts)
-        arrays = [owners[firsts], starts[firsts] + 1, lengths]
-        [[found]] = copy.binary_rows(SLICES, [array_literal(part) for part in arrays])
-        data = np.frombuffer(found or b"", np.uint8)
-        if len(data) != lengths.sum():
-            raise SegmentReplaced
+    data = fetch_slices(ids, starts, concatenate(sizes, np.int64))
     ends = np.cumsum([size.sum() for size in sizes])
     return np.split(data, ends[:-1])
+
+
+def fetch_slices(ids: Integers, starts: Integers, sizes: Integers) -> Bytes:
+    """Return slices of the segments' `packed`, one after the other, in one query. Raises SegmentReplaced."""
+    # Blocks of equal values have no bytes.
+    filled = np.flatnonzero(sizes)
+    ids, starts, sizes = ids[filled], starts[filled], sizes[filled]
+    if not len(sizes):
+        return np.empty(0, np.uint8)
+    # Blocks side by side are fetched as one slice.
+    is_first = np.ones(len(sizes), bool)
+    is_first[1:] = (ids[1:] != ids[:-1]) | (starts[1:] != starts[:-1] + sizes[:-1])
+    firsts = np.flatnonzero(is_first)
+    lengths = np.add.reduceat(sizes, firsts)
+    # SQL counts bytes from 1.
+    arrays = [array_literal(part.tolist()) for part in (ids[firsts], starts[firsts] + 1, lengths)]
+    [[found]] = copy.binary_rows(SLICES, arrays)
+    data = np.frombuffer(found, np.uint8)
+    if len(data) != lengths.sum():
+        raise SegmentReplaced
+    return data

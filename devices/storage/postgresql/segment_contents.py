@@ -1,51 +1,60 @@
-"""A segment made of readings, or of smaller segments: only arithmetic, no database, no clock."""
+"""The contents of a segment, computed from readings or from smaller segments: no database, no clock."""
 
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from devices.exact.keys import keys_of
-from devices.exact.packing import BLOCK, Packed, block_bytes, blocks_of, pack, unpack
-from devices.exact.sums import exact_sum, pack_sum
-from devices.storage import exclusion_rules
-from devices.storage.postgresql.span_data import totals_of
-from devices.timeline.instants import INFINITY, MINUS_INFINITY
+from devices.exact.keys import Doubles, Keys, keys_of
+from devices.exact.packing import BLOCK, Bytes, Integers, Packed, block_bytes, blocks_of, pack, unpack
+from devices.exact.sums import exact_sum, pack_sum, unpack_sum
+from devices.storage.exclusion_rules import CountedReadings
+from devices.timeline.instants import INFINITY, MINUS_INFINITY, PgMicroseconds, PgTimes
 
 BASE, UPPER = 0, 1
 
 
 @dataclass
 class Segment:
-    """What is stored of one, but for where it ends: `start` and `end` are set by who makes it."""
+    """The contents of a segment. Without readings, times are INFINITY or MINUS_INFINITY.
+
+    `low` and `high` are the first and the last time of all readings, `first` and `last` those of the readings
+    that are not excluded. `longest_start` and `longest` are the start and the length of the longest interval.
+    """
 
     level: int
     count: int
     excluded: int
-    low: int
-    high: int
-    first: int
-    last: int
-    longest_start: int
+    low: PgMicroseconds
+    high: PgMicroseconds
+    first: PgMicroseconds
+    last: PgMicroseconds
+    longest_start: PgMicroseconds
     longest: int
     totals: bytes
     values: Sequence[Packed]
     intervals: Packed
     interval_count: int
-    interval_sums: np.ndarray
+    interval_sums: Keys  # one for each block of intervals
     runs: bytes
 
 
 def run_type(channels: int) -> np.dtype:
-    """A run of readings in the order of time."""
+    """Return the layout of a run: readings that follow each other in time, summed up for charts."""
     channel = np.dtype([("low", "<f8"), ("high", "<f8"), ("mean", "<f8")])
     return np.dtype([("first", "<i8"), ("last", "<i8"), ("count", "<i8"), ("channels", channel, (channels,))])
 
 
-def base_segment(counted: exclusion_rules.CountedReadings, low: int, high: int, run: int) -> Segment:
-    """`low`, `high`: the stamps of the first and the last reading, excluded ones too."""
+# --- Base segments
+
+
+def base_segment(
+    counted: CountedReadings, low: PgMicroseconds, high: PgMicroseconds, run_size: int
+) -> Segment:
+    """Make a segment of readings; `low` and `high` bound the excluded ones too."""
     times, values, excluded = counted
     steps = np.diff(times)
     longest = int(steps.argmax()) if len(steps) else None
@@ -60,24 +69,24 @@ def base_segment(counted: exclusion_rules.CountedReadings, low: int, high: int, 
         excluded=excluded,
         low=low,
         high=high,
-        first=int(times[0]) if len(times) else INFINITY,
-        last=int(times[-1]) if len(times) else MINUS_INFINITY,
-        longest_start=INFINITY if longest is None else int(times[longest]),
+        first=PgMicroseconds(int(times[0])) if len(times) else INFINITY,
+        last=PgMicroseconds(int(times[-1])) if len(times) else MINUS_INFINITY,
+        longest_start=INFINITY if longest is None else PgMicroseconds(int(times[longest])),
         longest=0 if longest is None else int(steps[longest]),
         totals=totals,
         values=[pack(np.sort(keys_of(channel))) for channel in values],
         intervals=pack(intervals),
         interval_count=len(intervals),
         interval_sums=block_sums(intervals),
-        runs=runs_of(times, values, run),
+        runs=runs_of(times, values, run_size),
     )
 
 
-def block_sums(intervals: np.ndarray) -> np.ndarray:
+def block_sums(intervals: Keys) -> Keys:
     return np.add.reduceat(intervals, np.arange(0, len(intervals), BLOCK)) if len(intervals) else intervals
 
 
-def runs_of(times: np.ndarray, values: np.ndarray, size: int) -> bytes:
+def runs_of(times: PgTimes, values: Doubles, size: int) -> bytes:
     starts = np.arange(0, len(times), size)
     runs = np.zeros(len(starts), run_type(len(values)))
     if len(starts):
@@ -86,20 +95,20 @@ def runs_of(times: np.ndarray, values: np.ndarray, size: int) -> bytes:
         shares = np.repeat(1 / counts, counts)
         runs["channels"]["low"] = np.minimum.reduceat(values, starts, axis=1).T
         runs["channels"]["high"] = np.maximum.reduceat(values, starts, axis=1).T
-        # Divided first: a sum of shares is not too large for a double.
+        # Divided before they are added: the sum cannot exceed the largest double.
         runs["channels"]["mean"] = np.add.reduceat(values * shares, starts, axis=1).T
     return runs.tobytes()
 
 
-def cut_places(times: np.ndarray, size: int) -> list[int]:
-    """Where to cut readings in the order of time into about `size` each: only between different stamps."""
+def cut_places(times: PgTimes, size: int) -> list[int]:
+    """Return where to cut readings into parts of about `size`: only between different times."""
     places = []
     start = 0
     while start + size < len(times):
-        stamp = times[start + size]
-        place = int(np.searchsorted(times, stamp))
+        time = times[start + size]
+        place = int(np.searchsorted(times, time))
         if place <= start:
-            place = int(np.searchsorted(times, stamp, "right"))
+            place = int(np.searchsorted(times, time, "right"))
         if place >= len(times):
             break
         places.append(place)
@@ -107,15 +116,28 @@ def cut_places(times: np.ndarray, size: int) -> list[int]:
     return places
 
 
-class StoredContents(NamedTuple):
-    """A base segment as it is merged."""
+# --- Reading totals
 
-    numbers: np.ndarray  # of NUMBERS
-    totals: bytes
-    samples: np.ndarray
-    widths: np.ndarray
-    packed: np.ndarray
-    runs: np.ndarray  # of run_type
+
+# Of one channel: the least values, the largest values and the exact sums, one for each segment.
+SegmentTotals = tuple[list[float], list[float], list[int]]
+
+
+def totals_of(data: bytes, channels: int) -> list[SegmentTotals]:
+    """Read the totals of segments, which follow each other; a segment without readings has none."""
+    found: list[SegmentTotals] = [([], [], []) for _ in range(channels)]
+    place = 0
+    while place < len(data):
+        for lows, highs, sums in found:
+            low, high = np.frombuffer(data, "<f8", 2, place).tolist()
+            total, place = unpack_sum(data, place + 16)
+            lows.append(low)
+            highs.append(high)
+            sums.append(total)
+    return found
+
+
+# --- Larger segments
 
 
 NUMBERS = np.dtype(
@@ -126,29 +148,37 @@ NUMBERS = np.dtype(
 )
 
 
+class StoredContents(NamedTuple):
+    """A base segment as it is read to be merged."""
+
+    numbers: npt.NDArray[Any]  # of NUMBERS
+    totals: bytes
+    samples: Keys
+    widths: Bytes
+    packed: Bytes
+    runs: npt.NDArray[Any]  # of run_type
+
+
 def upper_segment(parts: Sequence[StoredContents], channels: int, run_fan: int) -> Segment:
-    """Of base segments that follow each other."""
+    """Merge base segments that follow each other; `run_fan` of their runs become one."""
     numbers = np.array([part.numbers for part in parts], NUMBERS)
     filled = numbers[numbers["count"] > 0]
     firsts, lasts = filled["first"].astype(np.int64), filled["last"].astype(np.int64)
     between = firsts[1:] - lasts[:-1]
-    # As in time: an interval within a segment, or one from a segment to the next.
-    starts = np.concatenate((filled["longest_start"], lasts[:-1])).astype(np.int64)
-    lengths = np.concatenate((filled["longest"], between)).astype(np.int64)
-    longest = int(np.lexsort((starts, -lengths))[0]) if len(lengths) else None
-    sorted_parts = [keys_in(part, channels) for part in parts]
+    longest_start, longest = longest_interval(filled, lasts[:-1], between)
+    sorted_parts = [sorted_columns(part, channels) for part in parts]
     columns = [np.sort(np.concatenate(arrays)) for arrays in zip(*sorted_parts, strict=True)]
     intervals = np.sort(np.concatenate((columns.pop(), between[between > 0].astype(np.uint64))))
     return Segment(
         level=UPPER,
         count=int(numbers["count"].sum()),
         excluded=int(numbers["excluded"].sum()),
-        low=int(numbers["low"].min()),
-        high=int(numbers["high"].max()),
-        first=int(numbers["first"].min()),
-        last=int(numbers["last"].max()),
-        longest_start=INFINITY if longest is None else int(starts[longest]),
-        longest=0 if longest is None else int(lengths[longest]),
+        low=PgMicroseconds(int(numbers["low"].min())),
+        high=PgMicroseconds(int(numbers["high"].max())),
+        first=PgMicroseconds(int(numbers["first"].min())),
+        last=PgMicroseconds(int(numbers["last"].max())),
+        longest_start=longest_start,
+        longest=longest,
         totals=merged_totals([part.totals for part in parts], channels),
         values=[pack(column) for column in columns],
         intervals=pack(intervals),
@@ -158,8 +188,23 @@ def upper_segment(parts: Sequence[StoredContents], channels: int, run_fan: int) 
     )
 
 
-def keys_in(part: StoredContents, channels: int) -> list[np.ndarray]:
-    """The sorted keys of each channel, and the intervals."""
+def longest_interval(
+    filled: npt.NDArray[Any], ends: Integers, between: Integers
+) -> tuple[PgMicroseconds, int]:
+    """Return start and length of the longest interval, the first of equals.
+
+    It is within one of the `filled` segments, or `between` two: from the end of one to the next.
+    """
+    starts = np.concatenate((filled["longest_start"], ends)).astype(np.int64)
+    lengths = np.concatenate((filled["longest"], between)).astype(np.int64)
+    if not len(lengths):
+        return INFINITY, 0
+    longest = int(np.lexsort((starts, -lengths))[0])
+    return PgMicroseconds(int(starts[longest])), int(lengths[longest])
+
+
+def sorted_columns(part: StoredContents, channels: int) -> list[Keys]:
+    """Unpack the sorted keys of each channel and, last, the sorted intervals."""
     found, block, place = [], 0, 0
     for count in [int(part.numbers["count"])] * channels + [int(part.numbers["intervals"])]:
         chosen = slice(block, block + blocks_of(count))
@@ -180,8 +225,7 @@ def merged_totals(totals: Sequence[bytes], channels: int) -> bytes:
     )
 
 
-def merged_runs(runs: np.ndarray, size: int) -> bytes:
-    """Each `size` of them made one."""
+def merged_runs(runs: npt.NDArray[Any], size: int) -> bytes:
     starts = np.arange(0, len(runs), size)
     merged = np.zeros(len(starts), runs.dtype)
     if len(starts):

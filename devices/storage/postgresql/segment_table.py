@@ -1,4 +1,4 @@
-"""Segments as rows of their table: those that tile a device's time line, written and read whole."""
+"""Segments as rows of their table, devices_segment: written and read whole, for building."""
 
 import struct
 from collections.abc import Sequence
@@ -12,13 +12,14 @@ from devices.storage.postgresql import copy
 from devices.storage.postgresql.quantiles import SegmentReplaced
 from devices.storage.postgresql.segment_contents import NUMBERS, Segment, StoredContents, run_type
 from devices.storage.postgresql.segment_lookup import VALID
+from devices.timeline.instants import PgMicroseconds, pg_from_bytes, pg_literal
 
 COLUMNS = (
     *("device_id", "level", "start_time", "end_time", "count", "excluded", "low_time", "high_time"),
     *("first_time", "last_time", "intervals", "longest_start", "longest"),
     *("totals", "sample", "widths", "packed", "interval_sums", "runs"),
 )
-# Valid nowhere: it keeps the place of what is to be built.
+# The cluster 0 does not exist: the segment is valid nowhere.
 UNBUILT = """
     INSERT INTO devices_segment
     (cluster, device_id, start_time, end_time, level, count, excluded, low_time, high_time, first_time,
@@ -27,7 +28,9 @@ UNBUILT = """
         0, 'infinity', 0, '', '', '', '', '', '')
 """
 COPY_IN = f"COPY devices_segment ({', '.join(COLUMNS)}) FROM STDIN (FORMAT binary)"
+# Field count, then each numeric field after its length.
 ROW = struct.Struct(">h ii ih iq iq ii ii iq iq iq iq ii iq iq")
+# The fields of NUMBERS, and the contents.
 CONTENTS = """
     SELECT timestamptz_send(low_time) || timestamptz_send(high_time) || timestamptz_send(first_time)
         || timestamptz_send(last_time) || timestamptz_send(longest_start) || int8send(longest)
@@ -37,20 +40,21 @@ CONTENTS = """
 
 
 class SegmentRow(NamedTuple):
-    """A stored segment."""
-
     id: int
-    start: int
-    end: int
-    rows: int  # excluded ones too
-    age: float  # seconds
+    start: PgMicroseconds
+    end: PgMicroseconds
+    rows: int  # excluded ones included
+    age_seconds: float
     is_valid: bool
+
+
+# --- Reading
 
 
 def segment_rows(
     cursor: Any, device_id: int, condition: str, parameters: Sequence[object] = ()
 ) -> list[SegmentRow]:
-    """Those of the device's segments `s` that fulfil the condition, which may end in an order and a limit."""
+    """Return the device's segments `s` that fulfil the condition, which may end in an order and a limit."""
     cursor.execute(
         f"""
         SELECT id, timestamptz_send(start_time), timestamptz_send(end_time), count + excluded,
@@ -60,15 +64,13 @@ def segment_rows(
         [device_id, *parameters],
     )
     return [
-        SegmentRow(
-            id_, int.from_bytes(start, "big", signed=True), int.from_bytes(end, "big", signed=True), *rest
-        )
+        SegmentRow(id_, pg_from_bytes(start), pg_from_bytes(end), *rest)
         for id_, start, end, *rest in cursor.fetchall()
     ]
 
 
 def read_contents(ids: Sequence[int], channels: int) -> list[StoredContents]:
-    """Raises Gone."""
+    """Return the contents of segments in the order of time. Raises SegmentReplaced."""
     found = [
         StoredContents(
             np.frombuffer(numbers, NUMBERS)[0],
@@ -85,24 +87,41 @@ def read_contents(ids: Sequence[int], channels: int) -> list[StoredContents]:
     return found
 
 
-def insert_segments(device_id: int, segments: Sequence[tuple[Segment, int, int]]) -> None:
-    """Segments with the start and the end of their stretch."""
-    rows = b"".join(copy_row(device_id, segment, start, end) for segment, start, end in segments)
+# --- Writing
+
+
+class PlacedSegment(NamedTuple):
+    """A segment and its stretch of the time line."""
+
+    segment: Segment
+    start: PgMicroseconds
+    end: PgMicroseconds
+
+
+def insert_segments(device_id: int, segments: Sequence[PlacedSegment]) -> None:
+    rows = b"".join(copy_row(device_id, *placed) for placed in segments)
     with connection.cursor() as cursor:
         copy.copy_expert(cursor, COPY_IN, row_codec.copy_stream([rows]))
 
 
-def copy_row(device_id: int, segment: Segment, start: int, end: int) -> bytes:
-    """As PostgreSQL's binary COPY has it."""
+def insert_unbuilt(cursor: Any, device_id: int, start: PgMicroseconds, end: PgMicroseconds) -> None:
+    """Fill a stretch with a segment that is valid nowhere: base segments must tile time without holes."""
+    cursor.execute(UNBUILT, [device_id, pg_literal(start), pg_literal(end)])
+
+
+def delete_touching(cursor: Any, device_id: int, start: PgMicroseconds, end: PgMicroseconds) -> None:
+    """Delete the segments of all levels that touch a stretch."""
+    cursor.execute(
+        "DELETE FROM devices_segment WHERE device_id = %s AND end_time > %s AND start_time < %s",
+        [device_id, pg_literal(start), pg_literal(end)],
+    )
+
+
+def copy_row(device_id: int, segment: Segment, start: PgMicroseconds, end: PgMicroseconds) -> bytes:
+    """Write a segment as a row of binary COPY."""
     numbers = (
-        *(
-            (4, device_id),
-            (2, segment.level),
-            (8, start),
-            (8, end),
-            (4, segment.count),
-            (4, segment.excluded),
-        ),
+        *((4, device_id), (2, segment.level), (8, start), (8, end)),
+        *((4, segment.count), (4, segment.excluded)),
         *((8, segment.low), (8, segment.high), (8, segment.first), (8, segment.last)),
         *((4, segment.interval_count), (8, segment.longest_start), (8, segment.longest)),
     )

@@ -1,41 +1,44 @@
-from collections.abc import Sequence
+"""The data that answer for one span: its usable segments, and the rows outside of them."""
+
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from devices.exact.keys import keys_of
-from devices.exact.packing import BLOCK, block_bytes, blocks_of, unpack
-from devices.exact.sums import exact_sums, unpack_sum
-from devices.storage.postgresql import copy
-from devices.storage.postgresql.quantiles import ChannelData, fetch_blocks
-from devices.timeline.spans import Span, array_literal
+from devices.exact.keys import Doubles, Keys, keys_of
+from devices.exact.packing import Bytes, Integers, block_bytes, blocks_of
+from devices.exact.sums import exact_sums
+from devices.storage.postgresql.quantiles import ColumnData
+from devices.storage.postgresql.segment_contents import SegmentTotals, totals_of
+from devices.timeline.instants import PgMicroseconds, PgTimes
+from devices.timeline.spans import Span
 
-# The fields of a segment that are numbers, as the `…send` functions below write them.
+# The numeric fields of a segment, as `segment_lookup.HEADS` has them sent.
 SEGMENT_HEAD = np.dtype(
     [
         *((name, ">i8") for name in ("id", "start", "end", "first", "last", "longest_start", "longest")),
         *((name, ">i4") for name in ("count", "excluded", "intervals")),
     ]
 )
-INTERVAL_SUMS = """
-    SELECT string_agg(substring(s.interval_sums FROM q.start), ''::bytea)
-    FROM unnest(%s::bigint[], %s::int[]) AS q (id, start) JOIN devices_segment AS s ON s.id = q.id
-"""
-Bounds = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class UsableSegments:
-    """The segments that answer for a part of a span, in the order of time."""
+    """The segments that answer for a part of a span, in the order of time.
 
-    heads: np.ndarray
+    `heads` are of SEGMENT_HEAD. `totals`, `samples` and `widths` are the contents of the segments one after
+    the other; `samples` and `widths` have one entry for each block, see `BlockLayout`.
+    """
+
+    heads: npt.NDArray[Any]
     totals: bytes
-    samples: np.ndarray
-    widths: np.ndarray
+    samples: Keys
+    widths: Bytes
 
     def holes(self, span: Span) -> list[Span]:
-        """What they leave of the span."""
+        """Return the parts of the span that no segment covers."""
         starts = np.append(self.heads["start"], span.end)
         ends = np.maximum.accumulate(np.append(span.start, self.heads["end"]))
         return [
@@ -48,31 +51,92 @@ class UsableSegments:
 NO_SEGMENTS = UsableSegments(np.empty(0, SEGMENT_HEAD), b"", np.empty(0, np.uint64), np.empty(0, np.uint8))
 
 
+# --- Where the blocks of segments belong
+
+
+class BlockLayout(NamedTuple):
+    """Tells for each block of the usable segments to which column and segment it belongs.
+
+    Blocks come segment after segment, within a segment channel after channel, the intervals last. Of two
+    segments of a device with two channels, where [ ] is a block of up to BLOCK keys:
+
+                 segment 0                         segment 1
+                 channel 0   channel 1  intervals  channel 0  channel 1  intervals
+        blocks   [ ][ ][ ]   [ ][ ][ ]  [ ][ ]     [ ][ ]     [ ][ ]     [ ]
+        column    0  0  0     1  1  1    2  2       0  0       1  1       2
+        segment   0  0  0     0  0  0    0  0       1  1       1  1       1
+
+    A column of the span is all blocks with its number, in this order. Samples and widths are in memory. The
+    other keys of a block are in its segment's row, in the bytes of `packed` from the block's offset on, which
+    is the total length of the blocks before it in the same segment.
+    """
+
+    counts: Integers  # keys, of shape (segments, columns)
+    column: Integers
+    segment: Integers
+    offset: Integers
+
+    @classmethod
+    def of(cls, heads: npt.NDArray[Any], widths: Bytes, channels: int) -> "BlockLayout":
+        segments, columns = len(heads), channels + 1
+        counts = np.empty((segments, columns), np.int64)
+        counts[:, :channels] = heads["count"][:, None]
+        counts[:, channels] = heads["intervals"]
+        blocks = blocks_of(counts)
+        column = np.repeat(np.tile(np.arange(columns), segments), blocks.ravel())
+        segment = np.repeat(np.arange(segments), blocks.sum(axis=1))
+        return cls(counts, column, segment, offsets_within(segment, block_bytes(widths), segments))
+
+
+def offsets_within(segment: Integers, sizes: Integers, segments: int) -> Integers:
+    """Return where each block begins in its segment, given the segment and the size of each."""
+    begins = np.cumsum(sizes) - sizes
+    segment_sizes = np.bincount(segment, sizes, segments).astype(np.int64)
+    segment_begins = np.cumsum(segment_sizes) - segment_sizes
+    offsets: Integers = begins - segment_begins[segment]
+    return offsets
+
+
+# --- A span
+
+
+class ChannelTotals(NamedTuple):
+    total: int  # exact, in units
+    low: float | None
+    high: float | None
+
+
 @dataclass
 class SpanData:
-    """What is at hand to answer a question about one span. `times`, of its rows, are in order."""
+    """Segments and rows of one span.
 
-    held: UsableSegments
-    times: np.ndarray
-    values: np.ndarray
+    `times` and `values`, float64 of shape (channels, rows), are of the rows outside of segments that are not
+    excluded, in the order of time; `rows_read` counts the excluded ones too.
+    """
+
+    segments: UsableSegments
+    times: PgTimes
+    values: Doubles
     rows_read: int
 
     @property
     def segments_used(self) -> int:
-        return len(self.held.heads)
+        return len(self.segments.heads)
 
     @cached_property
     def readings(self) -> int:
-        return int(self.held.heads["count"].sum()) + len(self.times)
+        return int(self.segments.heads["count"].sum()) + len(self.times)
 
     @property
     def excluded(self) -> int:
-        return int(self.held.heads["excluded"].sum()) + self.rows_read - len(self.times)
+        return int(self.segments.heads["excluded"].sum()) + self.rows_read - len(self.times)
+
+    # Times and intervals
 
     @cached_property
-    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
-        """First and last times of the segments and of the single rows, in the order of time."""
-        heads = self.held.heads[self.held.heads["count"] > 0]
+    def bounds(self) -> tuple[Integers, Integers]:
+        """First and last times of segments and of single rows, in the order of time."""
+        heads = self.segments.heads[self.segments.heads["count"] > 0]
         if not len(heads):
             return self.times, self.times
         firsts = np.concatenate((heads["first"].astype(np.int64), self.times))
@@ -81,148 +145,82 @@ class SpanData:
         return firsts[order], lasts[order]
 
     @property
-    def first(self) -> int:
-        """Of a part with readings."""
-        return int(self.bounds[0][0])
+    def first(self) -> PgMicroseconds:
+        """The time of the first reading, of which there must be one."""
+        return PgMicroseconds(int(self.bounds[0][0]))
 
     @property
-    def last(self) -> int:
-        return int(self.bounds[1][-1])
+    def last(self) -> PgMicroseconds:
+        return PgMicroseconds(int(self.bounds[1][-1]))
 
     @cached_property
-    def loose_intervals(self) -> np.ndarray:
-        """Between rows, between segments, and between both."""
+    def loose_intervals(self) -> Integers:
+        """Intervals outside of segments: between rows, between segments, and from one to the other."""
         firsts, lasts = self.bounds
         return firsts[1:] - lasts[:-1]
 
     @property
-    def longest(self) -> Bounds:
-        """The longest interval, the first of equals; of a part with readings."""
+    def longest(self) -> tuple[PgMicroseconds, PgMicroseconds]:
+        """Bounds of the longest interval, the first of equals. There must be a reading."""
         firsts, lasts = self.bounds
         found = [(self.first, self.first)]
         if len(self.loose_intervals):
             place = int(self.loose_intervals.argmax())
-            found.append((int(lasts[place]), int(firsts[place + 1])))
-        if len(self.held.heads):
-            head = self.held.heads[self.held.heads["longest"].argmax()]
-            found.append((int(head["longest_start"]), int(head["longest_start"] + head["longest"])))
+            found.append((PgMicroseconds(int(lasts[place])), PgMicroseconds(int(firsts[place + 1]))))
+        if len(self.segments.heads):
+            head = self.segments.heads[self.segments.heads["longest"].argmax()]
+            start, length = int(head["longest_start"]), int(head["longest"])
+            found.append((PgMicroseconds(start), PgMicroseconds(start + length)))
         return max(sorted(found), key=lambda bounds: bounds[1] - bounds[0])
 
+    # Columns
+
     @cached_property
-    def columns(self) -> list[ChannelData]:
-        """Of the channels."""
-        return self.all_columns[:-1]
+    def channels(self) -> list[ColumnData]:
+        return self.columns[:-1]
 
     @property
-    def intervals(self) -> ChannelData:
-        """The intervals between readings of different stamps, in microseconds."""
-        return self.all_columns[-1]
+    def intervals(self) -> ColumnData:
+        """The intervals between readings of different times, in microseconds."""
+        return self.columns[-1]
 
     @cached_property
-    def all_columns(self) -> list[ChannelData]:
-        held, channels = self.held, len(self.values)
+    def columns(self) -> list[ColumnData]:
+        """The channels and, last, the intervals; each joins its part of all segments with loose keys."""
         steps = self.loose_intervals
         loose = [*keys_of(self.values), steps[steps > 0].astype(np.uint64)]
-        totals = self.totals(channels)
-        if not len(held.heads):
-            return [ChannelData.of_loose(keys, *total) for keys, total in zip(loose, totals, strict=True)]
-        heads = held.heads
-        counts = np.empty((len(heads), channels + 1), np.int64)
-        counts[:, :channels] = heads["count"][:, None]
-        counts[:, channels] = heads["intervals"]
-        blocks = blocks_of(counts).ravel()
-        channel = np.repeat(np.tile(np.arange(channels + 1), len(heads)), blocks)
-        segment = np.repeat(np.repeat(np.arange(len(heads)), channels + 1), blocks)
-        sizes = block_bytes(held.widths)
-        of_segment = np.bincount(segment, sizes, len(heads)).astype(np.int64)
-        offsets = (
-            np.cumsum(sizes)
-            - sizes
-            - np.repeat(
-                np.cumsum(of_segment) - of_segment, blocks.reshape(len(heads), channels + 1).sum(axis=1)
-            )
-        )
-        owners = heads["id"].astype(np.int64)[segment]
+        totals = [*self.channel_totals(), ChannelTotals(0, None, None)]
+        heads = self.segments.heads
+        if not len(heads):
+            return [ColumnData.of_rows(keys, *total) for keys, total in zip(loose, totals, strict=True)]
+        layout = BlockLayout.of(heads, self.segments.widths, len(self.values))
+        segment_ids = heads["id"].astype(np.int64)[layout.segment]
         columns = []
-        for place in range(channels + 1):
-            chosen = channel == place
+        for number, (keys, total) in enumerate(zip(loose, totals, strict=True)):
+            chosen = layout.column == number
             columns.append(
-                ChannelData(
-                    counts[:, place],
-                    held.samples[chosen],
-                    held.widths[chosen],
-                    owners[chosen],
-                    offsets[chosen],
-                    loose[place],
-                    *totals[place],
+                ColumnData(
+                    layout.counts[:, number],
+                    self.segments.samples[chosen],
+                    self.segments.widths[chosen],
+                    segment_ids[chosen],
+                    layout.offset[chosen],
+                    keys,
+                    *total,
                 )
             )
         return columns
 
-    def totals(self, channels: int) -> list[tuple[int, float | None, float | None]]:
-        """Exact sum, least and largest value of each channel; none of the intervals."""
-        segments = totals_of(self.held.totals, channels)
+    def channel_totals(self) -> list[ChannelTotals]:
+        channels = len(self.values)
+        of_segments = totals_of(self.segments.totals, channels)
         sums = exact_sums(self.values)
         if not len(self.times):
-            rows = [([], [], [total]) for total in sums]
+            of_rows: list[SegmentTotals] = [([], [], [total]) for total in sums]
         else:
             lows, highs = self.values.min(axis=1).tolist(), self.values.max(axis=1).tolist()
-            rows = [([low], [high], [total]) for low, high, total in zip(lows, highs, sums, strict=True)]
-        found = [
-            (sum(a[2] + b[2]), min(a[0] + b[0], default=None), max(a[1] + b[1], default=None))
-            for a, b in zip(segments, rows, strict=True)
+            of_rows = [([low], [high], [total]) for low, high, total in zip(lows, highs, sums, strict=True)]
+        return [
+            ChannelTotals(sum(a[2] + b[2]), min(a[0] + b[0], default=None), max(a[1] + b[1], default=None))
+            for a, b in zip(of_segments, of_rows, strict=True)
         ]
-        return [*found, (0, None, None)]
-
-
-def totals_of(data: bytes, channels: int) -> list[tuple[list[float], list[float], list[int]]]:
-    """Least and largest values and exact sums of each channel, by segment; nothing of empty segments."""
-    found: list[tuple[list[float], list[float], list[int]]] = [([], [], []) for _ in range(channels)]
-    place = 0
-    while place < len(data):
-        for lows, highs, sums in found:
-            low, high = np.frombuffer(data, "<f8", 2, place).tolist()
-            total, place = unpack_sum(data, place + 16)
-            lows.append(low)
-            highs.append(high)
-            sums.append(total)
-    return found
-
-
-def long_intervals(parts: Sequence[SpanData], limits: Sequence[float | None]) -> list[tuple[int, int]]:
-    """How many intervals of each part are longer than its limit, in microseconds, and their total length."""
-    found = []
-    for part, limit in zip(parts, limits, strict=True):
-        if limit is None or not part.readings:
-            found.append((0, 0))
-            continue
-        loose = part.loose_intervals[part.loose_intervals > limit]
-        number, length = long_intervals_in_segments(part, int(limit))
-        found.append((len(loose) + number, int(loose.sum()) + length))
-    return found
-
-
-def long_intervals_in_segments(part: SpanData, limit: int) -> tuple[int, int]:
-    """The same of those within segments: blocks whose first is longer count whole, by their sums; the one
-    before them in each segment is looked into."""
-    chosen = np.flatnonzero(part.held.heads["longest"] > limit)
-    if not len(chosen):
-        return 0, 0
-    column = part.intervals
-    ends = np.cumsum(blocks_of(column.counts))
-    starts = ends - blocks_of(column.counts)
-    segment = np.repeat(np.arange(len(ends)), ends - starts)
-    upto = np.bincount(segment[column.samples <= np.uint64(limit)], minlength=len(ends))[chosen]
-    counts = column.counts[chosen]
-    number = int(np.maximum(counts - upto * BLOCK, 0).sum())
-    ids = part.held.heads["id"][chosen]
-    [[sums]] = copy.binary_rows(
-        INTERVAL_SUMS, [array_literal(ids.tolist()), array_literal((upto * 8 + 1).tolist())]
-    )
-    length = int(np.frombuffer(sums or b"", "<u8").sum())
-    first_long = (starts[chosen] + upto)[upto > 0] - 1
-    [data] = fetch_blocks([(column, first_long)])
-    table = unpack(column.samples[first_long], column.widths[first_long], data)
-    in_block = np.minimum((counts - (upto - 1) * BLOCK)[upto > 0], BLOCK)
-    long = (table > np.uint64(limit)) & (np.arange(BLOCK) < in_block[:, None])
-    return number + int(long.sum()), length + int(table[long].sum())

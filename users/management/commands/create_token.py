@@ -6,13 +6,13 @@ from users.models import Scope, Token, User
 
 
 class Command(BaseCommand):
-    help = "Issue a token for a user and print it: the first credential of a new installation."
+    help = "Issue a token for a user and print it."
 
     def add_arguments(self, parser: Any) -> None:
         parser.add_argument("login")
-        parser.add_argument("--name", default="", help="what it is for")
+        parser.add_argument("--name", default="", help="what the token is for")
         parser.add_argument(
-            "--scope", action="append", choices=Scope.values, help="may be repeated; all if left out"
+            "--scope", action="append", choices=Scope.values, help="may be repeated (default: all scopes)"
         )
 
     def handle(self, *, login: str, name: str, scope: list[str] | None, **_: Any) -> None:

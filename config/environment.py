@@ -1,0 +1,83 @@
+"""Readers of environment variables for `config.settings`: each refuses nonsense and names the variable."""
+
+import os
+import re
+import secrets
+from typing import Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import dj_database_url
+from django.core.exceptions import ImproperlyConfigured
+
+
+def flag(name: str, default: str) -> bool:
+    value = os.environ.get(name, default)
+    if value not in ("0", "1"):
+        raise ImproperlyConfigured(f"{name} must be 0 or 1, not {value!r}.")
+    return value == "1"
+
+
+def whole_number(name: str, default: int, *, at_least: int, at_most: int) -> int:
+    value = os.environ.get(name, str(default))
+    if not re.fullmatch("[0-9]{1,9}", value) or not at_least <= int(value) <= at_most:
+        raise ImproperlyConfigured(
+            f"{name} must be a whole number from {at_least} to {at_most}, not {value!r}."
+        )
+    return int(value)
+
+
+def required(name: str, demo_default: str) -> str:
+    """Refuse to start without `name`; only demo mode has a default."""
+    value = os.environ.get(name) or (demo_default if flag("PLUMBLINE_DEMO", "0") else "")
+    if not value:
+        raise ImproperlyConfigured(f"Set {name} in the environment: it is required outside demo mode.")
+    return value
+
+
+def secret(name: str) -> str:
+    """A required value of 32 or more characters; in demo mode the default is a new secret at each start."""
+    value = required(name, secrets.token_urlsafe(32))
+    if len(value) < 32:
+        raise ImproperlyConfigured(f"{name} must have at least 32 characters.")
+    return value
+
+
+def zone_name(name: str, default: str) -> str:
+    value = os.environ.get(name, default)
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ImproperlyConfigured(f"{name} must be an IANA time zone, not {value!r}.") from error
+    return value
+
+
+def database(name: str, url: str) -> dict[str, Any]:
+    """Convert the URL of variable `name` to Django's settings. The URL may hold a password: never show it."""
+    try:
+        # A thread keeps its connection and checks it before use: a restarted database costs no request.
+        parsed = dj_database_url.parse(url, conn_max_age=None, conn_health_checks=True)
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} is not a database URL.") from error
+    if parsed["ENGINE"] != "django.db.backends.postgresql" or not parsed["NAME"]:
+        raise ImproperlyConfigured(f"{name} must be of the form postgresql://user:password@host:port/name.")
+    parsed.setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
+    return parsed
+
+
+def is_clickhouse(url: str) -> bool:
+    """Return True if the URL names a host and a database of ClickHouse."""
+    try:
+        parts = urlsplit(url)
+        is_complete = bool(parts.hostname and parts.path.strip("/") and parts.port != 0)
+    except ValueError:
+        return False
+    return is_complete and url.startswith("clickhouse://")
+
+
+def redis_database(url: str, number: int) -> str:
+    """The URL with database `number` in place of its own."""
+    if url.startswith("unix://"):
+        # urllib would write unix:/path, which redis-py refuses.
+        return f"{url.partition('?')[0]}?db={number}"
+    return urlsplit(url)._replace(path=f"/{number}").geturl()

@@ -1,0 +1,12 @@
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib.auth.middleware import LoginRequiredMiddleware
+from django.http import HttpRequest, HttpResponse
+
+
+class PageLoginRequired(LoginRequiredMiddleware):
+    """Require a log-in for pages. API views check credentials themselves and need no session."""
+
+    def process_view(self, request: HttpRequest, view: Callable, *arguments: Any) -> HttpResponse | None:
+        return None if hasattr(view, "cls") else super().process_view(request, view, *arguments)

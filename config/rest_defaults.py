@@ -1,0 +1,103 @@
+"""Parser, content negotiation and pagination of the API; errors are in `config.problems`."""
+
+import json
+import re
+from collections.abc import Iterator
+from itertools import islice
+from math import isfinite
+from typing import Any
+
+import msgspec
+from rest_framework import exceptions
+from rest_framework.negotiation import DefaultContentNegotiation
+from rest_framework.pagination import CursorPagination
+from rest_framework.parsers import BaseParser
+from rest_framework.response import Response
+from rest_framework.utils.urls import remove_query_param
+
+MAX_NOT_FINITE = 100
+INVALID_CURSOR = "Not a cursor of this list."
+ID = re.compile(r"[0-9]{1,18}")
+
+
+class StrictJSONParser(BaseParser):
+    """Parse JSON by RFC 8259: UTF-8, bounded depth, no NaN, no Infinity, no number beyond a double."""
+
+    media_type = "application/json"
+
+    def parse(self, stream: Any, media_type: str | None = None, parser_context: dict | None = None) -> Any:
+        body = parser_context["request"]._request.body
+        try:
+            return msgspec.json.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            places = not_finite(body) or {"body": f"Not valid JSON: {error}."}
+            raise exceptions.ValidationError(places) from error
+
+
+def not_finite(body: bytes) -> dict[str, str]:
+    """Map the path of each NaN, Infinity or number beyond a double to a message; empty for other faults."""
+    try:
+        return dict(islice(paths_not_finite(json.loads(body)), MAX_NOT_FINITE))
+    except (ValueError, RecursionError):
+        return {}
+
+
+def paths_not_finite(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(value, float) and not isfinite(value):
+        yield path or "body", "Must be a finite number."
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, part in inner:
+        yield from paths_not_finite(part, f"{path}.{key}" if path else str(key))
+
+
+class JSONInAnyCase(DefaultContentNegotiation):
+    """Answer in JSON even if the client does not accept it: a reading must not be lost over a header."""
+
+    def select_renderer(self, request: Any, renderers: Any, format_suffix: str | None = None) -> Any:
+        try:
+            return super().select_renderer(request, renderers, format_suffix)
+        except exceptions.NotAcceptable:
+            return renderers[0], renderers[0].media_type
+
+
+class KeysetPagination(CursorPagination):
+    """Pages as plain arrays with `Link` and `X-Total-Count`; counting is cheap in these tables."""
+
+    page_size = 100
+    max_page_size = 1000
+    page_size_query_param = "limit"
+    query_parameters = ("cursor", "limit")
+    ordering = "id"
+
+    def paginate_queryset(self, queryset: Any, request: Any, view: Any = None) -> list:
+        self.total = queryset.count()
+        return super().paginate_queryset(queryset, request, view)
+
+    def decode_cursor(self, request: Any) -> Any:
+        try:
+            cursor = super().decode_cursor(request)
+        except exceptions.NotFound as error:
+            raise exceptions.ValidationError({"cursor": INVALID_CURSOR}) from error
+        # By `ordering`, a position is a row's id. The library reads most nonsense as an empty cursor.
+        if cursor and not (any(cursor) and ID.fullmatch(cursor.position or "0")):
+            raise exceptions.ValidationError({"cursor": INVALID_CURSOR})
+        return cursor
+
+    def get_page_size(self, request: Any) -> int:
+        text = request.query_params.get("limit", str(self.page_size))
+        if not (text.isascii() and text.isdigit() and len(text) < 5 and 1 <= int(text) <= self.max_page_size):
+            message = f"Must be a whole number from 1 to {self.max_page_size}."
+            raise exceptions.ValidationError({"limit": message})
+        return int(text)
+
+    def get_paginated_response(self, data: list) -> Response:
+        links = {
+            "first": remove_query_param(self.base_url, "cursor"),
+            "prev": self.get_previous_link(),
+            "next": self.get_next_link(),
+        }
+        header = ", ".join(f'<{url}>; rel="{name}"' for name, url in links.items() if url)
+        return Response(data, headers={"Link": header, "X-Total-Count": str(self.total)})
+
+    def get_paginated_response_schema(self, schema: dict) -> dict:
+        return schema

@@ -1,0 +1,47 @@
+"""PostgreSQL's advisory locks, all in one list: two jobs with the same number would block each other."""
+
+import enum
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.db import connection
+
+
+@enum.unique
+class AdvisoryLock(enum.IntEnum):
+    """The locks' numbers. Never change one: during an upgrade an old and a new version run side by side."""
+
+    # Taken by `migrate`, in each database.
+    MIGRATE = 7_586_201
+    # Taken to create a partition of the readings table.
+    MAKE_PARTITION = 7_586_202
+    # Taken by the job that deletes the readings of erased devices.
+    ERASE_READINGS = 7_586_203
+    # Taken by the job that queues lost analyses and calculations again.
+    RECONCILE_RUNS = 7_586_204
+    # Taken by the job that deletes old Idempotency-Keys.
+    FORGET_KEYS = 7_586_205
+    # Taken by the job that bounds the change log.
+    COMPACT_CHANGES = 7_586_206
+    # Taken to append events to the logs in ClickHouse.
+    APPEND_EVENTS = 7_586_207
+    # Taken by the job that moves events from the outbox to the logs.
+    DELIVER_EVENTS = 7_586_208
+    # Taken by `copy_readings`: two at a time would both copy the missing readings.
+    COPY_READINGS = 7_586_230
+    # Taken to build a device's segments: the first of two keys; the second is the device's id.
+    BUILD_SEGMENTS = 75_862
+
+
+@contextmanager
+def single_run(lock: AdvisoryLock) -> Iterator[bool]:
+    """Try to take the advisory lock; yield False if another process holds it and does the job already."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [lock])
+        is_ours = cursor.fetchone()[0]
+    try:
+        yield is_ours
+    finally:
+        if is_ours:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_unlock(%s)", [lock])
