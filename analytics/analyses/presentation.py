@@ -17,7 +17,7 @@ Row = dict[str, Any]
 
 
 class DeviceLabel(NamedTuple):
-    """What a result does not contain about one of its devices."""
+    """Name and units of a device, which a result does not contain."""
 
     name: str
     units: Units

@@ -1,4 +1,4 @@
-"""How a list of calculations is filtered and paged."""
+"""Filters and pages of a list of calculations."""
 
 import re
 from typing import Any

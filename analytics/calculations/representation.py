@@ -1,4 +1,4 @@
-"""What the API answers about a calculation: fields, their schema, and its rows as JSON or CSV."""
+"""The API's answer about a calculation: fields, their schema, and the rows as JSON or CSV."""
 
 from collections.abc import Callable, Iterator
 from datetime import datetime

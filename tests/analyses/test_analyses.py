@@ -1,4 +1,4 @@
-"""Results of analyses: what they hold, in which shape, and of which readings."""
+"""Results of analyses: their contents and shape, and the readings they use."""
 
 import csv
 import io
@@ -103,7 +103,7 @@ def test_a_user_without_devices_has_an_empty_aggregate():
 
 
 def shown(analysis: Analysis) -> tuple[Analysis, Client]:
-    """The analysis, finished, and the browser of its device's owner."""
+    """The analysis, finished, and a client logged in as its device's owner."""
     analysis.save()
     result = json.dumps(computed_of(analysis))
     analysis.task_result = TaskResult.objects.create(task_id=str(analysis.pk), result=result)

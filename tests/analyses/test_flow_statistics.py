@@ -1,4 +1,4 @@
-"""What is asked for beyond the plain analysis, through HTTP, with the product's own processes."""
+"""Percentiles, buckets, coverage, exclusions, staleness and series, through HTTP on real processes."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -33,7 +33,7 @@ def stamp(time: datetime) -> str:
 
 
 def load(portal: Portal, sensor: Sender, values: Sequence[float], start: datetime = LONG_AGO) -> None:
-    """A reading each minute."""
+    """Load one reading a minute."""
     first = start.astimezone(UTC)
     portal.load(sensor, ((first + 60 * SECOND * i, [value]) for i, value in enumerate(values)))
 

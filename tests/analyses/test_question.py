@@ -1,4 +1,4 @@
-"""What may be asked of an analysis, and where buckets begin and end."""
+"""Questions of analyses: validation, canonical form, and the bounds of buckets."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""The same question about unchanged data is the same task; what changed since makes its result stale."""
+"""The same question about unchanged data gets the same task; a change of the data makes its result stale."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -22,7 +22,7 @@ from devices.timeline.periods import Period
 from tests.support import factories
 from users.models import User
 
-# Snapshots tell apart what transactions have committed: each write here must be one of its own.
+# Snapshots distinguish committed transactions: each write here must be a transaction of its own.
 pytestmark = pytest.mark.django_db(transaction=True)
 ROWS = [(1.0, 2.0, 3.0), (4.0, 5.0, 6.0)]
 NOON = factories.NOON
@@ -35,7 +35,7 @@ def ask(target: Device | User, now: datetime = NOW, **question: Any) -> Analysis
 
 
 def finished(analysis: Analysis, now: datetime = NOW) -> Analysis:
-    """As a worker leaves it."""
+    """Finish the analysis as a worker does."""
     task = str(analysis.pk)
     assert runs.claim(Analysis, task) == analysis
     computed = compute.compute_analysis(analysis, now, lambda _: None)
@@ -84,7 +84,7 @@ def fresh(device: Device) -> None:
 
 
 def replaced(device: Device) -> None:
-    """As many as before."""
+    """Replace the readings by as many others."""
     device.clear()
     factories.readings(device, [(7.0, 8.0, 9.0), (7.0, 8.0, 9.0)])
 
@@ -98,7 +98,7 @@ def joined(device: Device) -> None:
 
 
 def swapped(device: Device) -> None:
-    """Another device with as many readings takes its place."""
+    """Replace the device by another with as many readings."""
     factories.readings(factories.device(device.owner), ROWS)
     device.erase()
 
@@ -140,7 +140,7 @@ def test_a_lifted_exclusion_is_a_change(device: Device) -> None:
 
 
 def test_made_and_lifted_again_is_a_change_too(device: Device) -> None:
-    """It costs one computation more, and nobody has to know whether another one saw it in between."""
+    """One needless computation is cheaper than knowing whether another analysis saw the exclusion."""
     before = finished(ask(device))
     exclusions.lift(factories.exclusion(device), by="colleague", now=NOW)
     assert is_stale(before, NOW)

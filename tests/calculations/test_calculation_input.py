@@ -1,4 +1,4 @@
-"""What may not be asked for: refused by the name of its field, and nothing is stored."""
+"""Invalid requests for calculations: refused with the name of the field, and nothing is stored."""
 
 import json
 from typing import Any
@@ -107,7 +107,7 @@ def post(body: Any, user: Any) -> Any:
 
 
 def refused(body: Any, user: Any = None) -> list[str]:
-    """The fields that the refusal names; nothing was stored."""
+    """Request a calculation; returns the fields that the refusal names, and checks that nothing is stored."""
     response = post(body, user)
     assert response.status_code == 400, response.content
     assert response["Content-Type"] == "application/problem+json"

@@ -1,4 +1,4 @@
-"""Calculations by the API: asked for, computed, listed, read, repeated. The tests are the worker."""
+"""Calculations through the API: requested, computed, listed, read, repeated. The tests act as the worker."""
 
 import csv
 import io
@@ -79,7 +79,7 @@ def owner() -> Caller:
 
 
 def work(task_id: str = "") -> None:
-    """What a worker's process does with one message."""
+    """Process one message as a worker does."""
     task_id = task_id or str(uuid4())
     trace = build_tracer(run_calculation.name, run_calculation, app=run_calculation.app)
     trace(task_id, ["any"], {}, {"id": task_id})
@@ -365,7 +365,7 @@ def counted(parameters: Any, rng: Any, progress: Any) -> Iterator[tuple]:
 
 
 def made_up(monkeypatch: Any, run: Any = counted, count: int = 5, **fields: Any) -> Calculation:
-    """A calculation of a kernel of one's own, computed."""
+    """A computed calculation of a kernel that the test defines."""
     declared = kernel(run, **fields)
     monkeypatch.setitem(KERNELS, declared.name, declared)
     calculation = new_calculation(declared, {"count": count})

@@ -1,4 +1,4 @@
-"""Two calculations side by side: what is equal, what differs and where."""
+"""Comparison of two calculations: equal rows, different rows, largest differences."""
 
 from typing import Any
 

@@ -18,7 +18,7 @@ from tests.support.portal import Person, Portal, eventually
 
 YEAR = {"date_start": "2020-01-01", "date_fin": "2020-12-31", "lag": 1}
 DAYS_OF_2020 = 366
-# What a busy machine adds to what is promised.
+# Allowance for a busy machine.
 SLACK_SECONDS = 3
 CANCEL_SECONDS = 2
 ASK_SECONDS = 1
@@ -137,7 +137,7 @@ def test_cancel_frees_the_worker_within_two_seconds(portal: Portal, owner: Perso
 
 @contextmanager
 def worker_with(portal: Portal, **env: str) -> Iterator[None]:
-    """In the place of the portal's worker another one, with these settings."""
+    """Replace the portal's worker by one with these settings."""
     portal.kill("worker")
     argv = [sys.executable, "manage.py", "worker"]
     with portal.child("worker").log.open("ab") as log:
@@ -206,7 +206,7 @@ def test_run_that_kills_every_worker_fails_after_three_attempts(portal: Portal, 
         wait_until_running(portal, run_id, attempt)
         [process] = calculators(portal)
         process.kill()
-        # As if the time until a silent worker counts as dead had passed.
+        # As if DEAD_AFTER had passed.
         portal.query(
             "UPDATE analytics_calculation SET heartbeat_at = now() - interval '1 hour' WHERE id = %s", run_id
         )

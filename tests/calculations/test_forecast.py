@@ -1,4 +1,4 @@
-"""The kernel `forecast`: what a channel's past says of its next days, for those who may see it."""
+"""The kernel `forecast`: predictions, bands, and who may see a device."""
 
 import math
 from datetime import UTC, datetime, timedelta
@@ -27,7 +27,7 @@ END = datetime(2026, 11, 1, tzinfo=UTC)
 
 
 def wave(hour: int) -> float:
-    """A day's course with a little disorder that repeats itself nowhere soon."""
+    """A daily course with small deviations that do not repeat soon."""
     return (
         20 + 5 * math.sin(2 * math.pi * hour / 24) + 0.3 * math.sin(hour * 1.7) + 0.2 * math.cos(hour * 0.9)
     )
@@ -47,7 +47,7 @@ def parameters(device: Device, **fields: Any) -> dict[str, Any]:
 
 
 def calculation(device: Device, asker: Any = None, **fields: Any) -> Calculation:
-    """Computed by the worker."""
+    """A calculation, computed by the worker."""
     run = new_calculation(forecast.KERNEL, parameters(device, **fields), asked_by=asker or device.owner)
     run.save()
     work()
@@ -114,7 +114,7 @@ def test_hours_without_readings_are_bridged():
 def test_too_little_history_fails_and_says_so(days, every, reason, caplog):
     with caplog.at_level("INFO"):
         run = calculation(device_with_past(days, every))
-    # An outcome, and no fault of the worker's.
+    # An expected outcome, logged without a traceback.
     assert "raised expected" in caplog.text
     assert "Traceback" not in caplog.text
     assert run.status == Status.FAILED

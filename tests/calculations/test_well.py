@@ -15,7 +15,7 @@ from analytics.kernels.declaration import MAX_ROWS, InvalidParameters
 
 SEEDS = st.integers(0, 2**53 - 1)
 LAGS = st.integers(1, 4_000_000)
-# By its number of points, so that short tables, where a third is nothing, come as often as long ones.
+# Drawn by number of points: short tables, whose thirds are empty, come as often as long ones.
 COUNTS = st.integers(1, 400)
 
 

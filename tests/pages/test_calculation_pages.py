@@ -1,4 +1,4 @@
-"""The pages of calculations in a real browser, with scripts and without; faults as in test_pages.py."""
+"""The pages of calculations in a real browser, with scripts and without."""
 
 import csv
 import re
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.pages.test_pages import Account, Visit, account_of, is_drawn, same_document
+from tests.pages.browser import Account, Visit, account_of, is_drawn, same_document
 from tests.support.portal import Person, Portal, eventually
 
 pytestmark = pytest.mark.browser
@@ -257,7 +257,7 @@ def test_forecast_form_asks_for_a_channel_of_the_device(
     page.goto(form)
     expect(page.get_by_label("Channel")).to_have_value("")
     expect(page.get_by_label("Channel").locator("option")).to_have_count(5)
-    # The browser itself asks for what is required.
+    # The browser itself enforces required fields.
     page.get_by_role("button", name="Calculate").click()
     assert page.url.endswith(form)
     expect(page.get_by_role("alert")).to_have_count(0)

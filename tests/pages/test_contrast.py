@@ -1,4 +1,4 @@
-"""Text and controls stand out as WCAG 2.2 AA asks, in the light colours and in the dark ones."""
+"""Text and controls have the contrast of WCAG 2.2 AA, in light and dark colours."""
 
 import re
 
@@ -6,7 +6,7 @@ import pytest
 from django.conf import settings
 
 SHEET = (settings.BASE_DIR / "config/static/plumbline/style/plumbline.css").read_text()
-# Foreground, background, and the least ratio: 4.5 for text, 3 for the edges of controls and lines of a chart.
+# Foreground, background, least ratio: 4.5 for text, 3 for edges of controls and lines of charts.
 PAIRS = [
     *((text, ground, 4.5) for text in ("ink", "muted", "accent", "bad") for ground in ("paper", "surface")),
     *((state, f"{state}-soft", 4.5) for state in ("good", "bad", "warn", "accent")),

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db(databases=["default", "activity"])
 
 @pytest.fixture
 def queries() -> Callable[..., int]:
-    """How many queries a page of staff takes, which must contain `text` so many times."""
+    """A function: number of queries of a page for staff, which must contain `text` `times` times."""
     client = Client()
     client.force_login(factories.colleague())
 
@@ -37,7 +37,7 @@ def queries() -> Callable[..., int]:
 
 
 def add_device() -> Device:
-    """A device with readings; nobody else has its owner or its profile."""
+    """A device with readings, and with an owner and a profile of its own."""
     name = f"profile-{next(factories.numbers)}"
     device = factories.device(profile=factories.profile(name, ["load"]), name="Pump")
     factories.readings(device, [[1.5], [2.5]])
@@ -108,7 +108,7 @@ def test_analysis_of_a_fleet(queries: Callable[..., int]) -> None:
     page = ("analytics:analysis", analysis.pk)
 
     def finish() -> None:
-        """With a result that has each device of the fleet."""
+        """Store a result that has each device of the fleet."""
         devices = {str(device.uuid): {} for device in analysis.devices}
         result = {"start": None, "end": None, "aggregate": {}, "devices": devices}
         result |= {"rows_read": 0, "segments_used": 0}

@@ -1,4 +1,4 @@
-"""Readings that staff mark as wrong: who may, what is kept, and what is refused by name."""
+"""Exclusions of readings: permissions, stored fields, refusals that name the field."""
 
 import json
 from collections.abc import Callable
@@ -51,7 +51,7 @@ def path(device: Device, rest: str = "") -> str:
     return f"/devices/{device.uuid}/exclusions/{rest}"
 
 
-# --- What is kept
+# --- Stored
 
 
 def test_a_period_is_excluded_and_lifted_and_both_are_kept(device: Device, call: Callable[..., Any]) -> None:
@@ -142,7 +142,7 @@ def test_the_list_takes_as_many_queries_whatever_its_length(device: Device, call
     assert queries() == few
 
 
-# --- What is refused
+# --- Refused
 
 BAD = {
     "nothing": ({}, {"reason"}),

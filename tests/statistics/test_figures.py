@@ -6,7 +6,7 @@ import pytest
 
 from devices.templatetags import figures
 
-# Each number's text, what of it is muted, and its places before the decimal point.
+# A number, its text, the muted end of the text, and the digits before the decimal point.
 NUMBERS = [
     (0.0, "0", "", 1),
     (-0.0, "-0", "", 1),

@@ -78,13 +78,13 @@ def neighbours(number: float) -> tuple[float, float, float]:
 
 
 def bits(number: float, numbers: list[float]) -> bytes:
-    """Of a zero among zeros of both signs the sign is arbitrary, in PostgreSQL as well."""
+    """Bits of a double; among zeros of both signs, where the sign is arbitrary, those of +0."""
     zeros = {math.copysign(1, other) for other in numbers if other == 0}
     return struct.pack("d", abs(number) if number == 0 and len(zeros) == 2 else number)
 
 
 def summarize(values: np.ndarray) -> ChannelStatistics:
-    """As of the rows of a device with one channel."""
+    """Statistics of a device with one channel."""
     part = SpanData(span_data.NO_SEGMENTS, np.arange(len(values)), values[None, :], len(values))
     [column] = part.channels
     return statistics.channel_statistics(channel_figures(column, find_quantiles([column], [[MEDIAN]])[0]), {})
@@ -168,5 +168,5 @@ def test_a_thousand_stored_sets_agree_with_postgresql_to_the_last_bit():
 
 
 def halfway_beyond_postgresql(numbers: list[float]) -> float:
-    """Where PostgreSQL's high − low overflows and its median with it."""
+    """Values for which PostgreSQL's high − low overflows, and its median with it."""
     return float((Fraction(median_low(numbers)) + Fraction(median_high(numbers))) / 2)

@@ -1,4 +1,4 @@
-"""The life of a run, on the real broker: no worker but the tests takes messages from it here."""
+"""The life of a run on the real broker; the tests are its only worker."""
 
 import json
 import os
@@ -44,7 +44,7 @@ pytestmark = pytest.mark.django_db
 QUEUE = "analyses"
 SECOND = timedelta(seconds=1)
 HOUR = timedelta(hours=1)
-# What a busy machine adds to what is promised.
+# Allowance for a busy machine.
 SLACK_SECONDS = 3
 
 
@@ -57,26 +57,26 @@ def broker() -> Iterator[redis.Redis]:
 
 
 def sent(broker: redis.Redis) -> list[str]:
-    """Whose messages wait, in the order in which they were sent."""
+    """Ids of the runs whose messages wait, in the order of sending."""
     messages = [json.loads(message) for message in reversed(broker.lrange(QUEUE, 0, -1))]
     return [message["headers"]["argsrepr"].strip("'(),") for message in messages]
 
 
 def queued(**fields: Any) -> Analysis:
-    """Asked for and sent an hour ago, unless `fields` say otherwise."""
+    """A run that was requested and sent an hour ago, unless `fields` say otherwise."""
     then = timezone.now() - HOUR
     fields = {"asked_at": then, "sent_at": then} | fields
     return Analysis.objects.create(device=factories.device(), **fields)
 
 
 def running(**fields: Any) -> Analysis:
-    """Claimed by the task `first`, and just now alive."""
+    """A run claimed by the task `first`, with a heartbeat of now."""
     now = {"attempts": 1, "claimed_by": "first", "heartbeat_at": timezone.now()}
     return queued(status=Status.RUNNING, **now | fields)
 
 
 def work(analysis: Analysis, task_id: str) -> Analysis:
-    """What a worker's process does with the run's message; returns the run as it is then."""
+    """Process the run's message as a worker does; returns the run afterwards."""
     trace = build_tracer(run_analysis.name, run_analysis, app=run_analysis.app)
     trace(task_id, [str(analysis.pk)], {}, {"id": task_id})
     return fresh(analysis)
@@ -190,7 +190,7 @@ class TestClaiming:
 
     @pytest.mark.django_db(transaction=True)
     def test_one_that_another_run_refers_to_at_this_moment_is_claimed_all_the_same(self):
-        """As long as a run that repeats it is being written."""
+        """The reference is a foreign key: writing it takes FOR KEY SHARE on the row."""
         run = Calculation.objects.create(
             kernel="well", kernel_version="1", parameters={}, seed=1, asked_at=timezone.now() - HOUR
         )
@@ -301,7 +301,7 @@ class TestWork:
 
 @contextmanager
 def readings_locked() -> Iterator[None]:
-    """Another connection holds the readings table, and this one does not wait for it."""
+    """Lock the readings table on another connection, without waiting for locks on this one."""
     with another_connection() as other, connection.cursor() as cursor:
         other.execute("BEGIN; LOCK TABLE devices_reading")
         cursor.execute("SET lock_timeout = '10ms'")

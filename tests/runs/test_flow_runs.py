@@ -1,4 +1,4 @@
-"""Nothing that was asked for is lost, whatever dies: the broker, its queue, a worker, the database."""
+"""No requested run is lost when the broker, its queue, a worker or the database dies."""
 
 import re
 import time
@@ -12,9 +12,9 @@ import requests
 
 from tests.support.portal import Person, Portal, Sender, connected, eventually
 
-# A request does not wait for a broker: a second for one that hangs, and what a busy machine adds.
+# A request waits at most a second for a broker that hangs; the rest is allowance for a busy machine.
 PATIENCE_SECONDS = 2
-# Of analytics.runs: dead after 15 s, lost after 10 s, looked for every 5 s.
+# From analytics.runs: dead after 15 s, lost after 10 s, reconciled every 5 s.
 RECOVERY_SECONDS = 60
 CLAIM_SECONDS = 40
 ATTEMPTS = 3
@@ -56,7 +56,7 @@ def assert_finishes(portal: Portal, owner: Person, task_id: str) -> None:
 
 @contextmanager
 def held_up(portal: Portal) -> Iterator[None]:
-    """Whoever reads readings waits until the end of the block: a run lasts as long as the test needs."""
+    """Block readers of readings until the end of the block, so that a run lasts as long as the test needs."""
     with connected(portal.database_url) as connection, connection.cursor() as cursor:
         cursor.execute("BEGIN")
         cursor.execute("LOCK TABLE devices_reading IN ACCESS EXCLUSIVE MODE")
@@ -109,7 +109,7 @@ def test_run_of_a_killed_worker_is_taken_up_again(portal: Portal, owner: Person,
 
 
 def ask_of_running(portal: Portal, owner: Person, device: Sender) -> str:
-    """The id of a run whose worker was killed in the middle of it."""
+    """Kill the worker in the middle of a run; returns the run's id."""
     portal.kill("worker")
     task_id = ask(portal, owner, device)
     with held_up(portal):
@@ -130,7 +130,7 @@ def test_run_that_kills_every_worker_fails_after_three_attempts(
             portal.start("worker")
             wait_until_claimed(portal, task_id, attempt)
             portal.kill("worker")
-            # As if the time until a silent worker counts as dead had passed.
+            # As if DEAD_AFTER had passed.
             portal.query(
                 "UPDATE analytics_analysis SET heartbeat_at = now() - interval '1 hour' WHERE id = %s",
                 task_id,
@@ -151,7 +151,7 @@ def test_cancelled_run_delivers_nothing(portal: Portal, owner: Person, device: S
         wait_until_claimed(portal, task_id)
         cancel(portal, task_id)
         assert portal.get(f"/tasks/{task_id}/", owner.token)["status"] == "REVOKED"
-        # It waits for a lock and hears nothing: its process is killed.
+        # Its work waits for a lock and cannot stop: its process is killed.
         eventually(lambda: not is_held_up(portal), seconds=CLAIM_SECONDS)
     assert row(portal, task_id) == ("cancelled", 1)
     task = portal.get(f"/tasks/{task_id}/", owner.token)
@@ -160,18 +160,18 @@ def test_cancelled_run_delivers_nothing(portal: Portal, owner: Person, device: S
 
 
 def is_held_up(portal: Portal) -> bool:
-    """Whether anybody waits to read readings."""
+    """A query for readings is blocked."""
     return bool(
         portal.query("SELECT FROM pg_locks WHERE relation = 'devices_reading'::regclass AND NOT granted")
     )
 
 
 def cancel(portal: Portal, task_id: str) -> None:
-    """As an admin does: by the action on the admin's page."""
+    """Cancel the run by the action of Django admin."""
     with requests.Session() as browser:
         browser.trust_env = False
         account = {"username": portal.admin_login, "password": portal.admin_password}
-        # The page behind the log-in shows readings, which are held up.
+        # The page behind the log-in reads readings, which are blocked.
         submit(browser, f"{portal.url}/portal/login/", account)
         page = f"{portal.url}/admin/analytics/analysis/"
         submit(browser, page, {"action": "cancel", "_selected_action": task_id})
@@ -179,7 +179,7 @@ def cancel(portal: Portal, task_id: str) -> None:
 
 
 def submit(browser: requests.Session, url: str, fields: dict[str, str]) -> None:
-    """Send a page's form with its CSRF token; a form that is taken redirects."""
+    """Send a page's form with its CSRF token; a valid form redirects."""
     form = browser.get(url, timeout=30)
     [token] = set(re.findall(r'name="csrfmiddlewaretoken" value="([^"]+)"', form.text))
     fields = {**fields, "csrfmiddlewaretoken": token}
@@ -188,7 +188,7 @@ def submit(browser: requests.Session, url: str, fields: dict[str, str]) -> None:
 
 
 def test_closed_database_sessions_cost_no_request(portal: Portal, owner: Person, device: Sender) -> None:
-    """As after a fail-over: every process finds its connections closed."""
+    """Close all connections to the database, as a fail-over does."""
     for _ in range(3):
         portal.query(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -231,7 +231,7 @@ def answers(portal: Portal) -> bool:
 
 
 def test_killed_web_server_comes_back_on_the_same_port(portal: Portal, owner: Person, device: Sender) -> None:
-    """No process that it left behind may hold the port."""
+    """Its child processes must not keep the port."""
     portal.kill("web")
     portal.start("web")
     portal.wait_until_ready()
