@@ -26,16 +26,9 @@ MAX_MODULES = 15
 MAX_MODULE_LINES = 350
 MAX_FUNCTION_LINES = 40
 MAX_IGNORES = 0
-LONG_MODULES = {
-    # To do: split.
-    "analytics/calculations/api.py",
-    "devices/ingestion/gate.py",
-}
 COMMON_CLASS_NAMES = {
     "Command",  # Django looks for this name
-    # To do.
-    "Conflict",
-    "Segment",
+    "Segment",  # to do: a row of the table, and what is stored of one
 }
 # A code for the checker, and a reason for the reader.
 IGNORE = re.compile(r"# type: ignore\[[a-z-]+(?:, [a-z-]+)*\]  # \w.*")
@@ -43,13 +36,14 @@ IGNORE = re.compile(r"# type: ignore\[[a-z-]+(?:, [a-z-]+)*\]  # \w.*")
 MIXED_EPOCHS = """
 from datetime import UTC, datetime
 
-from devices.timeline.instants import PgMicroseconds, pg_microseconds, unix_microseconds
+from devices.timeline.instants import from_pg_microseconds, pg_microseconds, unix_microseconds
+from devices.timeline.spans import Span
 
-def since_2000(time: PgMicroseconds) -> None: ...
-
-since_2000(pg_microseconds(datetime.now(UTC)))
-since_2000(unix_microseconds(datetime.now(UTC)))
-since_2000(946_684_800_000_000)
+now = datetime.now(UTC)
+right = Span(1, pg_microseconds(now), pg_microseconds(now))
+wrong = Span(1, unix_microseconds(now), pg_microseconds(now))
+from_pg_microseconds(unix_microseconds(now))
+from_pg_microseconds(946_684_800_000_000)
 """
 
 MODULES = {
@@ -71,7 +65,7 @@ def test_no_folder_is_crowded():
 
 
 def test_no_module_is_long():
-    assert {name for name, text in MODULES.items() if text.count("\n") > MAX_MODULE_LINES} == LONG_MODULES
+    assert not [name for name, text in MODULES.items() if text.count("\n") > MAX_MODULE_LINES]
 
 
 def test_no_function_is_long():
@@ -117,7 +111,7 @@ def test_type_checker_finds_mixed_epochs(tmp_path: Path):
     ]
     checked = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     wrong = re.findall(r'mixed\.py:(\d+): error: .* type "(\w+)"; expected "PgMicroseconds"', checked.stdout)
-    assert wrong == [("9", "UnixMicroseconds"), ("10", "int")], checked
+    assert wrong == [("9", "UnixMicroseconds"), ("10", "UnixMicroseconds"), ("11", "int")], checked
 
 
 def test_the_locust_folder_does_not_shadow_the_package_locust():
