@@ -15,7 +15,9 @@ demo: $(VENV)/demo.stamp
 	@exec $(BIN)/python manage.py demo --parent $$PPID
 
 test: $(VENV)/dev.stamp browser
-	$(BIN)/python -m pytest
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage report
 
 # 20 rounds of kill -9 under load, and 20 of calculations; a lost or doubled reading or run fails it.
 faults: $(VENV)/dev.stamp
