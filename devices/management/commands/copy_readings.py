@@ -51,12 +51,12 @@ class Command(BaseCommand):
         try:
             source, target = opened("--from", source_url), opened("--to", to)
             if check:
-                left = transfer.compare(source, target, devices, bar.show)
+                left = transfer.compare(source, target, list(devices), bar.show)
             else:
                 with single_run(AdvisoryLock.COPY_READINGS) as is_ours:
                     if not is_ours:
                         raise CommandError("Another copy_readings is under way.")
-                    left = transfer.copy(source, target, devices, bar.show, surplus)
+                    left = transfer.copy(source, target, list(devices), bar.show, surplus)
         except StorageUnavailable as error:
             raise CommandError(f"{error} {RESUME_HINT}") from error
         except (OperationalError, InterfaceError) as error:
