@@ -12,6 +12,7 @@ from django.utils.html import format_html
 from devices import exclusions, storage
 from devices.models import Channel, Device, DeviceKey, DeviceProfile, Exclusion, Import, Reading
 from users.admin import CredentialAdmin, HolderAdmin, ReadOnlyAdmin, UncountedPaginator
+from users.permissions import signed_in
 
 OVERLAP = timedelta(days=1)
 # The old name, still imported by analytics.activity.admin.
@@ -74,11 +75,11 @@ class DeviceAdmin(HolderAdmin):
 
     def get_autocomplete_fields(self, request: HttpRequest) -> tuple[str, ...]:
         # Staff may not search users: they get a plain list of choices.
-        return self.autocomplete_fields if request.user.is_admin else ("profile",)
+        return self.autocomplete_fields if signed_in(request).is_admin else ("profile",)
 
     @admin.display(description="readings")
     def readings(self, device: Device) -> str:
-        if device.pk is None:
+        if not device.pk:
             return "-"
         if not storage.is_own_table():
             return format_html('<a href="{}">show</a>', reverse("analytics:device", args=[device.uuid]))
@@ -124,7 +125,7 @@ class ExclusionAdmin(ReadOnlyAdmin):
 
     @admin.action(description="Lift selected exclusions (their readings count again)", permissions=["view"])
     def lift(self, request: HttpRequest, chosen: QuerySet) -> None:
-        by, now = request.user.login, timezone.now()
+        by, now = signed_in(request).login, timezone.now()
         count = sum(exclusions.lift(exclusion, by=by, now=now) for exclusion in chosen)
         messages.success(request, f"Lifted: {count}.")
 

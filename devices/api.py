@@ -1,7 +1,8 @@
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
+import psycopg2
 from django.db import IntegrityError, transaction
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
@@ -31,7 +32,8 @@ class DeviceList(generics.ListCreateAPIView):
         return Device.objects.visible_to(self.request.user).with_channels()
 
     def list(self, request: Request) -> Response:
-        devices = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
+        page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
+        devices = cast("list[Device]", page)
         latest = storage.current().latest([device.pk for device in devices])
         context = {"request": request, "latest": latest}
         return self.get_paginated_response(DeviceSerializer(devices, many=True, context=context).data)
@@ -155,6 +157,6 @@ def save_or_conflict(serializer: DeviceSerializer) -> None:
         with transaction.atomic():
             serializer.save()
     except IntegrityError as error:
-        if error.__cause__.diag.constraint_name != "device_external_id_unique":
+        if cast(psycopg2.Error, error.__cause__).diag.constraint_name != "device_external_id_unique":
             raise
         raise ValidationError({"external_id": "The owner has a device with this external id."}) from error

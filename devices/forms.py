@@ -42,7 +42,8 @@ class ImportForm(forms.Form):
             raise ValidationError(str(error)) from error
 
     def clean(self) -> dict[str, Any]:
-        fields = super().clean()
+        super().clean()
+        fields = self.cleaned_data
         if fields.get("device") and fields.get("owner"):
             raise ValidationError("Give the device or the owner, not both.")
         return fields
@@ -83,7 +84,8 @@ class ExclusionForm(forms.Form):
             raise ValidationError("Not a reading.") from error
 
     def clean(self) -> dict[str, Any]:
-        fields = super().clean()
+        super().clean()
+        fields = self.cleaned_data
         if self.errors:
             return fields
         given = {name: value for name, value in fields.items() if value not in ("", None)}

@@ -2,7 +2,7 @@
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import UTC, datetime, tzinfo
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
@@ -20,9 +20,10 @@ from devices.models import Device, DeviceQuerySet
 from devices.serializers import listed_reading, stamp_text
 from devices.storage.interface import Position
 from devices.timeline.periods import BadPeriod, Period, parse_period
+from users.permissions import signed_in
 
 READING = {"device_id": "0b5f9c1e-6f53-4d3e-9d0e-1d1f6c2b7a10", "timestamp": "2026-11-21T09:31:00Z"}
-READING_LIST = {
+READING_LIST: dict[str, Any] = {
     "parameters": [
         OpenApiParameter(
             "start",
@@ -104,7 +105,7 @@ def sensor_device(request: Request, sensor: str) -> Device | None:
         return None
     found = Device.objects.visible_to(request.user).with_channels()
     found = found.filter(external_id=sensor).order_by("id")
-    return found.filter(owner=request.user).first() or found.first()
+    return found.filter(owner=signed_in(request)).first() or found.first()
 
 
 DEFAULT_LIMIT = 100

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from devices import storage
 from devices.exact.ranks import fraction_of_percentile
@@ -24,7 +24,12 @@ from devices.storage.interface import (
     Figures,
     FiguresQuery,
 )
-from devices.timeline.instants import MICROSECONDS_PER_SECOND, from_pg_microseconds, pg_microseconds
+from devices.timeline.instants import (
+    MICROSECONDS_PER_SECOND,
+    PgMicroseconds,
+    from_pg_microseconds,
+    pg_microseconds,
+)
 from devices.timeline.periods import Period
 from devices.timeline.spans import Span
 
@@ -137,7 +142,9 @@ def of_devices(
     """
     queries = [PeriodOfDevice.of(device, period) for device in devices]
     pooled, each = compute_all(queries, percentiles, report, is_pooled=True)
-    return pooled, {device.pk: figures for device, figures in zip(devices, each, strict=True)}
+    return cast(Statistics, pooled), {
+        device.pk: figures for device, figures in zip(devices, each, strict=True)
+    }
 
 
 # --- Other figures
@@ -267,8 +274,8 @@ def assemble(
         channels=channels,
         readings=sum(part.readings for part in parts),
         excluded=sum(part.excluded for part in parts),
-        first=from_pg_microseconds(min(firsts)) if firsts else None,
-        last=from_pg_microseconds(max(lasts)) if lasts else None,
+        first=from_pg_microseconds(PgMicroseconds(min(firsts))) if firsts else None,
+        last=from_pg_microseconds(PgMicroseconds(max(lasts))) if lasts else None,
         interval_seconds=interval_seconds,
         coverage=coverage,
         rows_read=sum(part.rows_read for part in parts),
@@ -297,20 +304,21 @@ def channel_statistics(figures: ChannelFigures, shares: Mapping[str, float]) -> 
 
 def coverage_of(period: Period, figures: Figures, expected: float | None) -> Coverage:
     bounds = [None if time is None else pg_microseconds(time) for time in (period.start, period.end)]
-    if not figures.readings:
+    first, last, longest = figures.first, figures.last, figures.longest
+    if first is None or last is None or longest is None:
         return coverage_without_readings(bounds, expected)
     if expected is None:
         return Coverage(None, None, None, None)
-    start = figures.first if bounds[0] is None else bounds[0]
-    end = figures.last if bounds[1] is None else bounds[1]
-    edges = [(start, figures.first), (figures.last, end)]
+    start = first if bounds[0] is None else bounds[0]
+    end = last if bounds[1] is None else bounds[1]
+    edges = [(start, first), (last, end)]
     too_long = [edge for edge in edges if edge[1] - edge[0] > GAP_FACTOR * expected * MICROSECONDS_PER_SECOND]
     gaps = figures.gaps + len(too_long)
     gap_length = figures.gap_length + sum(stop - begin for begin, stop in too_long)
     lacking = gap_length / MICROSECONDS_PER_SECOND - gaps * expected
     length = (end - start) / MICROSECONDS_PER_SECOND
     percent = 100 * (1 - lacking / length) if length else 100.0
-    longest = max([figures.longest, *edges], key=lambda edge: edge[1] - edge[0])
+    longest = max([longest, *edges], key=lambda edge: edge[1] - edge[0])
     return Coverage(expected, min(max(percent, 0.0), 100.0), gaps, gap_between(*longest) if gaps else None)
 
 
@@ -323,5 +331,7 @@ def coverage_without_readings(bounds: Sequence[int | None], expected: float | No
 
 def gap_between(start: int, end: int) -> Gap:
     return Gap(
-        from_pg_microseconds(start), from_pg_microseconds(end), (end - start) / MICROSECONDS_PER_SECOND
+        from_pg_microseconds(PgMicroseconds(start)),
+        from_pg_microseconds(PgMicroseconds(end)),
+        (end - start) / MICROSECONDS_PER_SECOND,
     )

@@ -18,6 +18,7 @@ from devices.forms import ExclusionForm, ImportForm
 from devices.models import Channel, Device
 from devices.serializers import is_online
 from devices.storage.interface import StoredReading
+from users.permissions import signed_in
 
 PAGE_SIZE = 50
 
@@ -85,7 +86,7 @@ def exclusion_list(request: HttpRequest, uuid: UUID) -> HttpResponse:
     if request.method == "POST":
         require_staff(request)
         if form.is_valid():
-            by, reason = request.user.login, form.cleaned_data["reason"]
+            by, reason = signed_in(request).login, form.cleaned_data["reason"]
             exclusions.make(device, form.extent, reason=reason, by=by, now=timezone.now())
             return redirect("devices:exclusion-list", uuid=uuid)
     page = Paginator(device.exclusions.all(), PAGE_SIZE).get_page(request.GET.get("page"))
@@ -99,7 +100,7 @@ def lift_exclusion(request: HttpRequest, uuid: UUID, pk: int) -> HttpResponse:
     device = get_object_or_404(Device.objects.visible_to(request.user), uuid=uuid)
     require_staff(request)
     exclusion = get_object_or_404(device.exclusions, pk=pk)
-    exclusions.lift(exclusion, by=request.user.login, now=timezone.now())
+    exclusions.lift(exclusion, by=signed_in(request).login, now=timezone.now())
     return redirect("devices:exclusion-list", uuid=uuid)
 
 

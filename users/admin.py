@@ -32,6 +32,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):
 class UncountedPaginator(Paginator):
     """Offers pages up to MAX_ROWS: counting all readings or logs may take seconds."""
 
+    object_list: QuerySet
     MAX_ROWS = 10_000
 
     @cached_property
@@ -82,7 +83,14 @@ class CredentialAdmin(admin.ModelAdmin):
     """Shows a new credential's text once; afterwards the credential can only be revoked."""
 
     actions = ("revoke",)
-    list_display = ("prefix", "holder", "created_at", "expires_at", "last_used_at", "revoked_at")
+    list_display: tuple[str, ...] = (
+        "prefix",
+        "holder",
+        "created_at",
+        "expires_at",
+        "last_used_at",
+        "revoked_at",
+    )
     readonly_fields = ("prefix", "created_at", "last_used_at", "revoked_at")
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:

@@ -1,5 +1,6 @@
-from typing import Any
+from typing import Any, cast
 
+import psycopg2
 from django.db import IntegrityError, transaction
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
@@ -9,9 +10,11 @@ from rest_framework.exceptions import PermissionDenied, ValidationError
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
 
 from users.filters import UserFilter
 from users.models import Role, Token, User
+from users.permissions import signed_in
 from users.serializers import TokenSerializer, UserSerializer
 
 # Fields by the name of their constraint; the login has two, since Django requires a unique login field.
@@ -47,7 +50,7 @@ class UserList(generics.ListCreateAPIView):
         require_admin(request)
         return self.create(request)
 
-    def perform_create(self, serializer: UserSerializer) -> None:
+    def perform_create(self, serializer: BaseSerializer) -> None:
         save_or_name_conflict(serializer)
 
 
@@ -84,7 +87,7 @@ class UserDetail(generics.RetrieveUpdateDestroyAPIView):
             require_admin(request)
         return self.partial_update(request)
 
-    def perform_update(self, serializer: UserSerializer) -> None:
+    def perform_update(self, serializer: BaseSerializer) -> None:
         save_or_name_conflict(serializer)
 
     @extend_schema(
@@ -177,17 +180,18 @@ def lock_admins() -> None:
 
 
 def require_admin(request: Request) -> None:
-    if not request.user.is_admin:
+    if not signed_in(request).is_admin:
         raise PermissionDenied("Only an admin may manage users.")
 
 
-def save_or_name_conflict(serializer: UserSerializer) -> None:
+def save_or_name_conflict(serializer: BaseSerializer) -> None:
     """Save; turn a violated unique constraint, as by a concurrent request, into a validation error."""
     try:
         with transaction.atomic():
             serializer.save()
     except IntegrityError as error:
-        field = UNIQUE_FIELDS.get(error.__cause__.diag.constraint_name)
+        name = cast(psycopg2.Error, error.__cause__).diag.constraint_name
+        field = UNIQUE_FIELDS.get(name or "")
         if field is None:
             raise
         if field == "login" and "login" not in serializer.validated_data:

@@ -9,6 +9,7 @@ from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 
 from users.models import Credential, Token, User
+from users.permissions import signed_in
 
 
 class CredentialAuthentication(BaseAuthentication):
@@ -64,5 +65,5 @@ class PageSessionAuthentication(SessionAuthentication):
             raise AuthenticationFailed("Send `Authorization: Token …` or `Authorization: Device …`.")
         if getattr(request._request, "is_open_demo", False):
             refuse_foreign_page(request)
-            return request._request.user, None
+            return signed_in(request._request), None
         return super().authenticate(request)

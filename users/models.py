@@ -6,7 +6,7 @@ import re
 import secrets
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
@@ -39,7 +39,7 @@ class UserQuerySet(models.QuerySet):
         return self.filter(Q(login__icontains=text) | Q(name__icontains=text) | Q(email__icontains=text))
 
 
-class UserManager(BaseUserManager.from_queryset(UserQuerySet)):
+class UserManager(BaseUserManager["User"]):
     def get_by_natural_key(self, login: str | None) -> "User":
         # Compare as the unique constraint does; `iexact` uses UPPER, for which a dotless i equals an i.
         return self.alias(lowered=Lower("login")).get(lowered=Lower(Value(login)))
@@ -76,11 +76,11 @@ class User(AbstractBaseUser):
     is_active = models.BooleanField("active", default=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
-    objects = UserManager()
+    objects = UserManager.from_queryset(UserQuerySet)()
 
     USERNAME_FIELD = "login"
     EMAIL_FIELD = "email"
-    REQUIRED_FIELDS = ("email", "name")
+    REQUIRED_FIELDS = ["email", "name"]
 
     class Meta:
         ordering = ("id",)
@@ -134,7 +134,8 @@ class User(AbstractBaseUser):
                 self.is_active = False
                 self.save(update_fields=["is_active"])
                 return
-            for owned in error.protected_objects:
+            protected: set[Any] = error.protected_objects
+            for owned in protected:
                 owned.erase()
             self.delete()
 
@@ -150,6 +151,7 @@ class Credential(models.Model):
     """
 
     KIND = ""
+    objects: ClassVar[models.Manager[Self]]
 
     prefix = models.CharField(max_length=12, unique=True, editable=False)
     digest = models.CharField(max_length=64, editable=False)

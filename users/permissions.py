@@ -1,12 +1,18 @@
 """Scopes of credentials. Each model's `visible_to` decides which rows a user may see."""
 
-from typing import Any
+from typing import Any, cast
 
+from django.http import HttpRequest
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
-from users.models import Scope, Token
+from users.models import Scope, Token, User
+
+
+def signed_in(request: HttpRequest | Request) -> User:
+    """The user of a request that only a user can make, as the type checker can't know."""
+    return cast(User, request.user)
 
 
 def require_scope(request: Request, scope: Scope) -> None:

@@ -44,7 +44,7 @@ class Stamp(serializers.DateTimeField):
 
 # A mixin that refuses keys which can't be set; REST framework ignores them. Without a docstring, because that
 # would be the description of every schema in the OpenAPI document.
-class StrictFields:
+class StrictFields(serializers.Serializer):
     serializer_field_mapping = {
         **serializers.ModelSerializer.serializer_field_mapping,
         models.DateTimeField: Stamp,

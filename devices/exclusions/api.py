@@ -16,6 +16,7 @@ from devices.api import visible_device
 from devices.exclusions.serializers import ExclusionSerializer
 from devices.filters import ExclusionFilter
 from devices.models import Device, Exclusion
+from users.permissions import signed_in
 
 
 class ExclusionList(generics.ListCreateAPIView):
@@ -53,13 +54,13 @@ class ExclusionList(generics.ListCreateAPIView):
         """
         device = self.device
         require_staff(request)
-        serializer = self.get_serializer(data=request.data)
+        serializer = ExclusionSerializer(data=request.data, context=self.get_serializer_context())
         serializer.is_valid(raise_exception=True)
         exclusion = exclusions.make(
             device,
             serializer.extent,
             reason=serializer.validated_data["reason"],
-            by=request.user.login,
+            by=signed_in(request).login,
             now=timezone.now(),
         )
         return Response(self.get_serializer(exclusion).data, status=201)
@@ -91,7 +92,7 @@ class ExclusionLift(ExclusionDetail):
         """
         exclusion, context = self.find_with_context(uuid, pk)
         require_staff(request)
-        exclusions.lift(exclusion, by=request.user.login, now=timezone.now())
+        exclusions.lift(exclusion, by=signed_in(request).login, now=timezone.now())
         exclusion.refresh_from_db()
         return Response(ExclusionSerializer(exclusion, context=context).data)
 

@@ -19,11 +19,11 @@ from users.serializers import StrictFields, Text
 class ZonedStamp(Text):
     """An ISO 8601 timestamp; without an offset it is read in the time zone of the context's `device`."""
 
-    def to_internal_value(self, data: Any) -> datetime:
+    def to_internal_value(self, data: Any) -> Any:  # a datetime, where Text has a str
         return zoned_stamp(super().to_internal_value(data), self.context["device"])
 
-    def to_representation(self, time: datetime) -> str:
-        return stamp_text(time)
+    def to_representation(self, value: Any) -> str:
+        return stamp_text(value)
 
 
 def zoned_stamp(data: Any, device: Device) -> datetime:
@@ -44,7 +44,7 @@ class ReadingField(serializers.Field):
             raise serializers.ValidationError("Must be an object.")
         device = self.context["device"]
         names = [channel.name for channel in device.channels]
-        errors = dict.fromkeys(sorted(set(data) - {"timestamp", *names}), "Unknown field.")
+        errors: dict[str, Any] = dict.fromkeys(sorted(set(data) - {"timestamp", *names}), "Unknown field.")
         errors |= {name: "Must be a finite number." for name in names if not is_finite(data.get(name))}
         try:
             time = zoned_stamp(data.get("timestamp"), device)
@@ -129,7 +129,7 @@ class ExclusionSerializer(StrictFields, serializers.ModelSerializer):
         return body | {"reading": reading and reading_body(reading, self.context["device"])}
 
     def validate(self, fields: dict) -> dict:
-        bounds = [fields.get(name) for name in ("start_time", "end_time")]
+        bounds: list[Any] = [fields.get(name) for name in ("start_time", "end_time")]
         if fields.get("reading"):
             if any(bounds):
                 raise serializers.ValidationError({"reading": "Give a reading or a period, not both."})

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Literal
 
 from django import template
 from django.utils.html import format_html
@@ -17,7 +18,7 @@ AGES = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
 @register.filter
-def number(value: float | None) -> str:
+def number(value: float | Literal[""] | None) -> str:
     """Format a double as the shortest decimal that reads back as the same double.
 
     The style sheet aligns decimal points by `data-places`, the number of digits before the point.
@@ -25,7 +26,7 @@ def number(value: float | None) -> str:
     if value is None or value == "":
         return NOTHING
     text = exact(value)
-    whole = re.match(r"-?\d+", text)[0]
+    whole = re.findall(r"-?\d+", text)[0]
     cut = len(whole) + readable_length(whole, text[len(whole) :])
     return format_html(
         '<data class="number" value="{}" data-places="{}">{}<span class="tail">{}</span></data>',

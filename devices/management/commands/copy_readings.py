@@ -57,9 +57,9 @@ class Command(BaseCommand):
             with errors_explained():
                 source, target = opened("--from", source_url), opened("--to", to)
                 if check:
-                    left = transfer.compare(source, target, devices, bar.show)
+                    left = transfer.compare(source, target, list(devices), bar.show)
                 else:
-                    left = copy_alone(source, target, devices, bar, surplus)
+                    left = copy_alone(source, target, list(devices), bar, surplus)
         finally:
             bar.clear()
         self.report(left, len(devices), deleted=delete)
