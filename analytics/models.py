@@ -47,6 +47,8 @@ class Run(models.Model):
     claimed_by = models.CharField(max_length=36, blank=True, db_index=True)
     task_result = models.ForeignKey(TaskResult, models.SET_NULL, null=True, blank=True, related_name="+")
 
+    objects: models.Manager[Self]
+
     class Meta:
         abstract = True
         ordering = ("-asked_at", "-id")
@@ -197,15 +199,16 @@ class Calculation(Run):
 
     def elapsed_seconds(self, now: datetime) -> float | None:
         """Time since it started, or its duration once it is over."""
-        if self.status == Status.RUNNING:
+        if self.status == Status.RUNNING and self.started_at is not None:
             return max(0.0, (now - self.started_at).total_seconds())
         return self.duration_seconds
 
     def remaining_seconds(self, now: datetime) -> float | None:
         """Estimate from its pace; None if it is not running or has made no progress."""
-        if self.status != Status.RUNNING or not self.progress:
+        elapsed = self.elapsed_seconds(now)
+        if self.status != Status.RUNNING or not self.progress or elapsed is None:
             return None
-        return self.elapsed_seconds(now) * (100 - self.progress) / self.progress
+        return elapsed * (100 - self.progress) / self.progress
 
 
 class CalculationRows(models.Model):

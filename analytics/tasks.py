@@ -26,6 +26,8 @@ class RunTask(Task):
     """Works on the queued run that was asked for first; the id in its message is for the logs."""
 
     model: type[Run]
+    # Celery's Context takes any attribute.
+    request: Any
 
     def work(self, job: Callable[[Any, Callable[[int], None]], Any]) -> Any:
         """What the job returns for the run. Raises Ignore if there is none, or if it was lost on the way."""
