@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, ClassVar, cast
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
@@ -7,7 +7,7 @@ from django_celery_results.admin import TaskResultAdmin
 from django_celery_results.models import GroupResult, TaskResult
 
 from analytics import runs
-from analytics.models import Analysis, Calculation, Run
+from analytics.models import Analysis, AnalysisQuerySet, Calculation, Run
 
 # Celery groups are not used; task results are registered again, read-only.
 admin.site.unregister(GroupResult)
@@ -33,7 +33,7 @@ class ReadOnlyTaskResultAdmin(ReadOnly, TaskResultAdmin):
 class RunAdmin(ReadOnly, admin.ModelAdmin):
     """Shows and cancels runs; pages and API request them."""
 
-    list_filter = ("status",)
+    list_filter: ClassVar[tuple[str, ...]] = ("status",)
     actions = ("cancel",)
 
     @admin.action(description="Cancel", permissions=["view"])
@@ -49,7 +49,7 @@ class AnalysisAdmin(RunAdmin):
     search_fields = ("id", "device__name", "device__uuid", "user__login")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet:
-        return super().get_queryset(request).as_rows()
+        return cast(AnalysisQuerySet, super().get_queryset(request)).as_rows()
 
 
 @admin.register(Calculation)

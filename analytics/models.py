@@ -47,6 +47,8 @@ class Run(models.Model):
     claimed_by = models.CharField(max_length=36, blank=True, db_index=True)
     task_result = models.ForeignKey(TaskResult, models.SET_NULL, null=True, blank=True, related_name="+")
 
+    objects: models.Manager[Self]
+
     class Meta:
         abstract = True
         ordering = ("-asked_at", "-id")

@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any, cast
 from uuid import UUID
 
 from celery import Task, current_app
 from celery.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
 from celery.utils.serialization import UnpickleableExceptionWrapper
 from django.db import DatabaseError, connection, transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerError
 from kombu.pools import producers
@@ -37,7 +38,7 @@ LOST_AFTER = timedelta(seconds=10)
 SENT_AFTER = timedelta(seconds=3)
 RESEND_BATCH = 500
 # The worker's own time limits apply, not the sender's.
-UNLIMITED = {"time_limit": None, "soft_time_limit": None}
+UNLIMITED: dict[str, Any] = {"time_limit": None, "soft_time_limit": None}
 # A request waits half a second for a broker that hangs, and tries a dead one once.
 BROKER_TIMEOUTS = {"socket_timeout": 0.5, "socket_connect_timeout": 0.5, "max_retries": 0}
 # A worker writes heartbeat and progress every PROGRESS_SECONDS, and checks that the run is still its own.
@@ -93,9 +94,10 @@ def claim(model: type[Run], task_id: str) -> Run | None:
     return next(iter(claimed), None)
 
 
-def owned(model: type[Run], run_id: UUID | str | None, task_id: str):
+def owned(model: type[Run], run_id: UUID | str | None, task_id: str) -> QuerySet[Run]:
     """The run, while it belongs to this task."""
-    return model.objects.filter(pk=run_id, status=Status.RUNNING, claimed_by=task_id)
+    pk = cast(UUID | str, run_id)  # None finds no run
+    return model.objects.filter(pk=pk, status=Status.RUNNING, claimed_by=task_id)
 
 
 def claimed_run(model: type[Run], task_id: str) -> UUID | None:
@@ -191,7 +193,7 @@ def positions(model: type[Run]) -> dict[UUID, int]:
     return {pk: place for place, pk in enumerate(queued.values_list("pk", flat=True), start=1)}
 
 
-def settle(runs, status: Status, **fields: object) -> bool:
+def settle(runs: QuerySet[Run], status: Status, **fields: object) -> bool:
     return runs.update(status=status, finished_at=timezone.now(), **fields) == 1
 
 
@@ -234,4 +236,5 @@ def waiting_tasks(task: Task) -> int:
     """Number of messages in the task's queue."""
     name = current_app.amqp.router.route({}, task.name)["queue"].name
     with current_app.connection_for_read() as broker:
-        return broker.default_channel.client.llen(name)
+        channel: Any = broker.default_channel
+        return channel.client.llen(name)

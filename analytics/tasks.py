@@ -26,6 +26,8 @@ class RunTask(Task):
     """Works on the oldest queued run; the id in its message is for the logs only."""
 
     model: type[Run]
+    # Celery's Context takes any attribute.
+    request: Any
 
     def work(self, job: Callable[[Any, Callable[[int], None]], Any]) -> Any:
         """Claim a run and do the job for it. Raises Ignore if none is queued or the run was lost."""

@@ -1,7 +1,7 @@
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import update_wrapper
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from django.conf import settings
 from django.contrib import admin
@@ -9,6 +9,7 @@ from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import BadRequest
 from django.db import DataError, transaction
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
@@ -22,6 +23,8 @@ from devices import storage
 from devices.models import Device
 from users.models import User
 
+View = TypeVar("View", bound=Callable[..., HttpResponseBase])
+
 
 class PlumblineAdminSite(admin.AdminSite):
     site_header = "Plumbline"
@@ -29,11 +32,11 @@ class PlumblineAdminSite(admin.AdminSite):
     index_title = "Administration"
     site_url = "/portal/"
 
-    def admin_view(self, view: Callable, cacheable: bool = False) -> Callable:
+    def admin_view(self, view: View, cacheable: bool = False) -> View:
         """Answer 400 to a filter value in the URL that the database rejects; Django would answer 500."""
         inner = super().admin_view(view, cacheable)
 
-        def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             try:
                 return inner(request, *args, **kwargs)
             except (ValueError, DataError) as error:
@@ -41,7 +44,7 @@ class PlumblineAdminSite(admin.AdminSite):
                     raise BadRequest("Invalid filter.") from error
                 raise
 
-        return update_wrapper(checked, inner)
+        return cast(View, update_wrapper(checked, inner))
 
     def has_permission(self, request: HttpRequest) -> bool:
         return request.user.is_active and request.user.is_staff
@@ -53,10 +56,10 @@ class PlumblineAdminSite(admin.AdminSite):
         response = super().login(request, extra_context)
         # A failed log-in shows the form again, with status 200.
         if request.method == "POST" and response.status_code == 302:
-            PendingEvent.note(request.user.pk, LOGIN)
+            PendingEvent.note(cast(User, request.user).pk, LOGIN)
         return response
 
-    def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+    def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         if request.method == "POST":
             note_logout(request)
         return super().logout(request, extra_context)

@@ -1,7 +1,7 @@
 """The Celery application. Queues and beat's schedule are in `config.settings`."""
 
 import os
-from typing import Any
+from typing import Any, Self
 
 from celery import Celery
 from celery.signals import task_prerun, worker_process_init
@@ -18,8 +18,9 @@ MAX_RETRY_PAUSE_SECONDS = 4
 class Broker(Connection):
     """Reconnects every MAX_RETRY_PAUSE_SECONDS even after a long outage; kombu's pauses grow to 30 s."""
 
-    def ensure_connection(self, *arguments: Any, **options: Any) -> Connection:
-        return super().ensure_connection(*arguments, **options, interval_max=MAX_RETRY_PAUSE_SECONDS)
+    def ensure_connection(self, *arguments: Any, **options: Any) -> Self:
+        options["interval_max"] = MAX_RETRY_PAUSE_SECONDS
+        return super().ensure_connection(*arguments, **options)
 
 
 app = Celery("plumbline")

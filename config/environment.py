@@ -3,7 +3,6 @@
 import os
 import re
 import secrets
-from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -52,7 +51,7 @@ def zone_name(name: str, default: str) -> str:
     return value
 
 
-def database(name: str, url: str) -> dict[str, Any]:
+def database(name: str, url: str) -> dj_database_url.DBConfig:
     """Convert the URL of variable `name` to Django's settings. The URL may hold a password: never show it."""
     try:
         # A thread keeps its connection and checks it before use: a restarted database costs no request.

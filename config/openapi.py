@@ -78,7 +78,7 @@ class PlumblineSchema(AutoSchema):
     def get_summary(self) -> str | None:
         return super().get_summary() or super().get_description().split("\n", 1)[0].rstrip(".")
 
-    def get_description(self) -> str:
+    def get_description(self) -> str:  # type: ignore[override]  # as drf-spectacular overrides it
         return super().get_description().partition("\n")[2].strip()
 
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from itertools import islice
 from math import isfinite
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from rest_framework import exceptions
@@ -25,7 +25,7 @@ class StrictJSONParser(BaseParser):
 
     media_type = "application/json"
 
-    def parse(self, stream: Any, media_type: str | None = None, parser_context: dict | None = None) -> Any:
+    def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
         body = parser_context["request"]._request.body
         try:
             return msgspec.json.decode(body)
@@ -69,7 +69,7 @@ class KeysetPagination(CursorPagination):
     query_parameters = ("cursor", "limit")
     ordering = "id"
 
-    def paginate_queryset(self, queryset: Any, request: Any, view: Any = None) -> list:
+    def paginate_queryset(self, queryset: Any, request: Any, view: Any = None) -> list | None:
         self.total = queryset.count()
         return super().paginate_queryset(queryset, request, view)
 
@@ -79,7 +79,7 @@ class KeysetPagination(CursorPagination):
         except exceptions.NotFound as error:
             raise exceptions.ValidationError({"cursor": INVALID_CURSOR}) from error
         # By `ordering`, a position is a row's id. The library reads most nonsense as an empty cursor.
-        if cursor and not (any(cursor) and ID.fullmatch(cursor.position or "0")):
+        if cursor and not (any(cursor) and ID.fullmatch(str(cursor.position or "0"))):
             raise exceptions.ValidationError({"cursor": INVALID_CURSOR})
         return cursor
 
@@ -92,7 +92,7 @@ class KeysetPagination(CursorPagination):
 
     def get_paginated_response(self, data: list) -> Response:
         links = {
-            "first": remove_query_param(self.base_url, "cursor"),
+            "first": remove_query_param(cast(str, self.base_url), "cursor"),
             "prev": self.get_previous_link(),
             "next": self.get_next_link(),
         }

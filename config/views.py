@@ -1,6 +1,7 @@
 """The start page, and error pages."""
 
 import sys
+from collections.abc import Callable
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
@@ -18,7 +19,7 @@ def start(_: HttpRequest) -> HttpResponse:
     return redirect("devices:device-list")
 
 
-def error_view(status: int, title: str, detail: str):
+def error_view(status: int, title: str, detail: str) -> Callable[..., HttpResponse]:
     """Make a view that shows an error as a page to people and as problem details to programs."""
 
     def view(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:

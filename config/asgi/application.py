@@ -30,6 +30,7 @@ from config.problems import problem_body  # noqa: E402
 from config.processes import die_with_parent  # noqa: E402
 from devices.access import rate_limit  # noqa: E402
 from devices.ingestion import group_commit  # noqa: E402
+from devices.ingestion.asgi import Receive, Send  # noqa: E402
 from devices.ingestion.gate import Gate  # noqa: E402
 
 # Each thread keeps a database connection.
@@ -56,13 +57,13 @@ class Application:
 
     gate: Gate
 
-    async def __call__(self, scope, receive, send) -> None:
+    async def __call__(self, scope: dict, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             await self.gate(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self.lifespan(receive, send)
 
-    async def lifespan(self, receive, send) -> None:
+    async def lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
         loop = asyncio.get_running_loop()
         group_commit.current = group_commit.GroupCommit(loop)

@@ -1,6 +1,5 @@
 """uvicorn's HTTP protocol, which drops silent clients and takes requests with known heads unparsed."""
 
-import asyncio
 import re
 from typing import Any
 
@@ -41,7 +40,7 @@ class PatientProtocol(HttpToolsProtocol):
     # The head that the latest data began with, and the number of body bytes that came with it.
     first_head = b"", 0
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
+    def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self.heard_at = self.loop.time()
         self.timer = self.loop.call_later(self.patience_seconds, self.check_patience)

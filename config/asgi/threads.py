@@ -25,7 +25,7 @@ class OnThreads:
     async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
         loop = asyncio.get_running_loop()
         message = await receive()
-        body = io.BytesIO(message.get("body", b""))
+        body: io.BufferedIOBase = io.BytesIO(message.get("body", b""))
         if message.get("more_body"):
             body = io.BufferedReader(Incoming(loop, message["body"], receive), 65536)
         exchange = Exchange(loop, send)
@@ -75,7 +75,7 @@ class Incoming(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: memoryview) -> int:
+    def readinto(self, buffer: Any) -> int:  # a memoryview
         while not self.received and self.more:
             message = asyncio.run_coroutine_threadsafe(self.receive(), self.loop).result()
             self.received, self.more = message.get("body", b""), message.get("more_body", False)

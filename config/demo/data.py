@@ -71,9 +71,9 @@ def seed(now: datetime) -> None:
     }
     Device.objects.create(owner=User.objects.get(login="admin"), profile=profiles[HOST], name="This computer")
     random = np.random.default_rng(SEED)
-    for login, name, profile, zone, seconds in DEVICES:
+    for login, name, profile_name, zone, seconds in DEVICES:
         device = Device.objects.create(
-            owner=owners[login], profile=profiles[profile], name=name, time_zone=zone
+            owner=owners[login], profile=profiles[profile_name], name=name, time_zone=zone
         )
         if seconds:
             fill(device, now, seconds, random)

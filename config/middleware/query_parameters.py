@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from rest_framework.mixins import ListModelMixin
@@ -28,12 +29,13 @@ class RefuseUnknownQuery:
         )
 
 
-def allowed_parameters(view: type, method: str) -> set[str]:
+def allowed_parameters(view: Any, method: str | None) -> set[str]:
     """The view's own parameters, those for DELETE, and for a list its filters and paging."""
     allowed = set(view.query_parameters)
     if method == "DELETE":
         allowed |= set(getattr(view, "delete_parameters", ()))
-    if method in SAFE_METHODS and issubclass(view, ListModelMixin):
+    is_list = issubclass(view, ListModelMixin)
+    if method in SAFE_METHODS and is_list:
         allowed |= set(view.pagination_class.query_parameters)
         allowed |= set(view.filterset_class.base_filters) if hasattr(view, "filterset_class") else set()
     return allowed

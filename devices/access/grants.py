@@ -6,9 +6,9 @@ once, and a revocation still reaches every process within five seconds.
 
 import math
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -17,7 +17,7 @@ from django.utils import timezone
 from devices.access.credential_cache import CacheEntry, CredentialCache, note_uses
 from devices.access.credential_changes import Subject
 from devices.models import Device, DeviceKey
-from users.models import Credential, Scope, Token
+from users.models import Scope, Token
 
 
 class Target(NamedTuple):
@@ -57,6 +57,8 @@ class Grant(NamedTuple):
 
 # The Authorization header, and the device or, for readings of sensors, None.
 GrantKey = tuple[bytes, UUID | None]
+# A keyword of the header, the model of its credentials, their related rows, and what they allow.
+Kind = tuple[str, type[DeviceKey | Token], tuple[str, ...], Callable[[Any], dict[GrantKey, Grant]]]
 # Grants by GrantKey, and the targets of sensors by (user's id, sensor).
 cache = CredentialCache()
 
@@ -79,16 +81,18 @@ def look_up_grants(grant_keys: Collection[GrantKey]) -> dict[GrantKey, Grant]:
     for grant_key, entry in entries.items():
         cache.put(grant_key, entry, generation)
         grants[grant_key] = entry.value
-    note_uses([entry for grant_key in grant_keys if (entry := cache.entries.get(grant_key))], now)
+    used = [cache.entries.get(grant_key) for grant_key in grant_keys]
+    note_uses([entry for entry in used if entry is not None], now)
     return {grant_key: grant for grant_key, grant in grants.items() if grant is not None}
 
 
 def entries_of(grant_keys: Collection[GrantKey], now: datetime) -> dict[GrantKey, CacheEntry]:
     entries: dict[GrantKey, CacheEntry] = {}
-    for keyword, kind, related, allowed in (
+    kinds: tuple[Kind, ...] = (
         ("device", DeviceKey, (), device_grants),
         ("token", Token, ("user",), token_grants),
-    ):
+    )
+    for keyword, kind, related, allowed in kinds:
         texts = {grant_key: credential_text(grant_key, keyword) for grant_key in grant_keys}
         texts = {grant_key: text for grant_key, text in texts.items() if text}
         credentials = kind.find_all(texts.values(), now, *related) if texts else {}
@@ -149,7 +153,7 @@ def token_grants(tokens: Mapping[GrantKey, Token]) -> dict[GrantKey, Grant]:
     return grants
 
 
-def holder_of(credential: Credential) -> str:
+def holder_of(credential: DeviceKey | Token) -> str:
     """Name the device or user whose Idempotency-Keys and rate all of its credentials share."""
     if isinstance(credential, DeviceKey):
         return f"device:{credential.device_id}"

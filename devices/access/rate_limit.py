@@ -80,8 +80,9 @@ class RateLimiter:
         self.loop = loop
         # A connection that broke while idle is replaced at once; a Redis that hangs is not called twice.
         retry = Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,))
-        timeouts = {"socket_timeout": TIMEOUT_SECONDS, "socket_connect_timeout": TIMEOUT_SECONDS}
-        self.redis = Redis.from_url(redis_url, retry=retry, **timeouts)
+        self.redis = Redis.from_url(
+            redis_url, retry=retry, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS
+        )
         self.script = self.redis.register_script(LEASE)
         self.limit = per_minute
         self.chunk = max(1, per_minute // LEASES_PER_WINDOW)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from django.contrib.auth.models import AnonymousUser
@@ -65,7 +65,7 @@ class RawJSON(BaseParser):
 
     media_type = "application/json"
 
-    def parse(self, stream: Any, media_type: str | None = None, parser_context: dict | None = None) -> bytes:
+    def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
         request = parser_context["request"]
         try:
             # Read from Django's request, which bounds the size.
@@ -84,7 +84,7 @@ class AlwaysJSON(DefaultContentNegotiation):
     """Ignores the Accept header, as the gate does: no reading is refused for it."""
 
     def select_renderer(
-        self, request: Request, renderers: list[BaseRenderer], format_suffix: str | None = None
+        self, request: Request, renderers: Any, format_suffix: str | None = None
     ) -> tuple[BaseRenderer, str]:
         return renderers[0], renderers[0].media_type
 
@@ -136,7 +136,8 @@ class IngestView(APIView):
 
     def store(self, request: Request, take: Callable[[bytes, datetime], Intake]) -> Response:
         """Decode with `take`, store, and answer with the receipt. Raises InvalidItems."""
-        body, deferred = request.data or b"", self.state.deferred
+        body = cast(bytes, request.data or b"")  # from RawJSON
+        deferred = self.state.deferred
         try:
             taken, claim = take(body, timezone.now()), self.claim(request, body)
             if deferred is not None:
@@ -238,22 +239,23 @@ class SensorData(IngestView):
         """
         if isinstance(request.auth, DeviceKey):
             raise PermissionDenied("A device's key is good for its own readings only.")
-        is_grant = isinstance(request.auth, Grant)
-        sensors = OwnSensors(request.auth.user_id if is_grant else request.user.pk)
+        user_id = request.auth.user_id if isinstance(request.auth, Grant) else request.user.pk
+        sensors = OwnSensors(cast(int, user_id))
         return self.store(request, partial(intake.take_sensors, sensors, skip_bad=self.skip_bad(request)))
 
 
 def holder(request: Request) -> str:
     """Name the holder of Idempotency-Keys and rate; in demo mode a user without a credential."""
-    if isinstance(request.auth, Grant):
-        return request.auth.holder
-    return grants.holder_of(request.auth) if request.auth else f"user:{request.user.pk}"
+    auth: Any = request.auth
+    if isinstance(auth, Grant):
+        return auth.holder
+    return grants.holder_of(auth) if auth else f"user:{request.user.pk}"
 
 
 def posting_target(request: Request, uuid: UUID) -> Target:
     """Find the device that this credential may post for; 404 for any other, 403 for an inactive one."""
     if isinstance(request.auth, Grant):
-        return request.auth.target
+        return cast(Target, request.auth.target)
     if isinstance(request.auth, DeviceKey):
         device = get_object_or_404(Device.objects.with_channels(), pk=request.auth.device_id, uuid=uuid)
     else:

@@ -10,7 +10,7 @@ import numpy as np
 from django.conf import settings
 
 from devices.access.grants import Target
-from devices.timeline.instants import unix_microseconds
+from devices.timeline.instants import UnixMicroseconds, unix_microseconds
 from devices.timeline.periods import BadStamp, parse_stamp
 
 MAX_AHEAD = timedelta(minutes=5)
@@ -94,7 +94,7 @@ def out_of_range(target: Target, values: np.ndarray) -> np.ndarray:
     return (values < target.minima) | (values > target.maxima)
 
 
-def require_reading_time(text: Any, target: Target, now: datetime) -> tuple[int, bool]:
+def require_reading_time(text: Any, target: Target, now: datetime) -> tuple[UnixMicroseconds, bool]:
     """Do the same as `parse_reading_time`, but raise InvalidItems, also for a missing timestamp."""
     if text is msgspec.UNSET:
         raise InvalidItems([{"field": "timestamp", "message": "Is missing."}])
@@ -104,7 +104,7 @@ def require_reading_time(text: Any, target: Target, now: datetime) -> tuple[int,
         raise InvalidItems([{"field": "timestamp", "message": str(error)}]) from error
 
 
-def parse_reading_time(text: str, target: Target, now: datetime) -> tuple[int, bool]:
+def parse_reading_time(text: str, target: Target, now: datetime) -> tuple[UnixMicroseconds, bool]:
     """Return microseconds since 1970, and whether the text has no offset and the device's zone was assumed.
 
     Raises BadStamp, also for a time in the future or older than RETENTION_DAYS.
@@ -117,7 +117,7 @@ def parse_reading_time(text: str, target: Target, now: datetime) -> tuple[int, b
     return unix_microseconds(time), is_naive
 
 
-def accepted_times(target: Target, now: datetime) -> tuple[int, int]:
+def accepted_times(target: Target, now: datetime) -> tuple[UnixMicroseconds, UnixMicroseconds]:
     """Return the first and the last time that `parse_reading_time` accepts."""
     days = settings.RETENTION_DAYS
     first = now - timedelta(days=days) if days else datetime.min.replace(tzinfo=UTC)

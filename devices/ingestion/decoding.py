@@ -2,6 +2,7 @@
 
 import json
 from functools import lru_cache
+from types import GenericAlias
 from typing import Any
 
 import msgspec
@@ -32,7 +33,7 @@ def decode_batch(body: bytes, strict: msgspec.json.Decoder) -> list[Any]:
 @lru_cache(maxsize=1024)
 def decoder(names: tuple[str, ...], *, many: bool = False) -> msgspec.json.Decoder:
     item = reading_type(names)
-    return msgspec.json.Decoder(list[item] if many else item)
+    return msgspec.json.Decoder(GenericAlias(list, item) if many else item)
 
 
 @lru_cache(maxsize=1024)

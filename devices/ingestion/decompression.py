@@ -16,7 +16,7 @@ else:
 # RFC 8878 and RFC 1952 allow a series of frames; very many tiny ones would only occupy a thread.
 MAX_FRAMES = 100
 # 8 MiB, the window that RFC 9659 prescribes for HTTP; a frame could demand gigabytes.
-WINDOW = {zstd.DecompressionParameter.window_log_max: 23}
+WINDOW: dict[int, int] = {zstd.DecompressionParameter.window_log_max: 23}
 GZIP = 16 + zlib.MAX_WBITS
 
 # Makers of a decompressor for one frame, by Content-Encoding.

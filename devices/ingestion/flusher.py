@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import psycopg2
 from django.db import DatabaseError, InterfaceError, connection
@@ -34,15 +34,20 @@ class NotStored(Exception):
 Outcome = dict[str, Any] | Exception
 Outcomes = list[Outcome]
 Settle = Callable[[Outcome], None]
+Claim = TypeVar("Claim", bound=IdempotencyClaim | None)
+
+
+def ignore_outcome(_: Outcome) -> None:
+    pass
 
 
 @dataclass(slots=True, eq=False)
-class PendingWrite:
+class PendingWrite(Generic[Claim]):
     """An intake that waits to be stored; `settle` is called with the outcome."""
 
     taken: Intake
-    once: IdempotencyClaim | None
-    settle: Settle | None = field(default=None, repr=False)
+    once: Claim
+    settle: Settle = field(default=ignore_outcome, repr=False)
     # The rows are committed. False if an earlier request had stored them under the same Idempotency-Key.
     is_stored: bool = False
 

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from django.db import DatabaseError, InterfaceError, close_old_connections
@@ -101,7 +101,8 @@ class Gate:
         if grant is None:
             return False
         try:
-            intake = take_readings(post, grant.target, body, datetime.now(UTC))
+            target: Target = grant.target  # type: ignore[assignment]  # a known head is of one device
+            intake = take_readings(post, target, body, datetime.now(UTC))
             rate = self.limiter.spend(grant.holder)
             if rate is None or not intake.rows.payload:
                 return False
@@ -162,13 +163,13 @@ class Gate:
         """Decode and store; returns the receipt. Raises also DatabaseError, of the look-up of sensors."""
         now = datetime.now(UTC)
         if grant.target is None:
-            sensors = OwnSensors(grant.user_id)
+            sensors = OwnSensors(cast(int, grant.user_id))
             intake = await self.in_thread(partial(take_sensors, sensors, body, now, skip_bad=post.is_partial))
         elif len(body) <= SMALL_BYTES:
             intake = take_readings(post, grant.target, body, now)
         else:
             intake = await self.in_thread(take_readings, post, grant.target, body, now)
-        claim = post.key and IdempotencyClaim.of(grant.holder, post.key, post.path, body)
+        claim = IdempotencyClaim.of(grant.holder, post.key, post.path, body) if post.key else None
         return await self.writer.store(intake, claim)
 
     # --- 3. Everything else
@@ -181,7 +182,7 @@ class Gate:
             rate = self.limiter.spend(grant.holder) if grant is not None else None
         except RateExceeded as error:
             return await self.refuse(429, str(error), error.seconds, error.headers, send)
-        if grant is None or rate is None:
+        if sender is None or grant is None or rate is None:
             return await self.behind(scope, receive, send)
         request_state(scope).rate = rate
         body = await read_body(receive)
@@ -197,7 +198,8 @@ class Gate:
 
         False if the request needs a thread after all: nothing was stored and nothing sent.
         """
-        state, deferred, answer = request_state(scope), DeferredStore(), []
+        state, deferred = request_state(scope), DeferredStore()
+        answer: list[dict] = []
         state.grant, state.deferred = grant, deferred
         await self.behind(scope, replay_body(body, receive), partial(collect_message, answer))
         state.deferred = None
@@ -210,7 +212,7 @@ class Gate:
             except (IdempotencyConflict, DatabaseError, InterfaceError):
                 return False
             except NotStored as error:
-                await self.refuse(503, str(error), 1, state.rate, send)
+                await self.refuse(503, str(error), 1, state.rate or [], send)
                 return True
         for message in answer if is_answer else ():
             await send(message)

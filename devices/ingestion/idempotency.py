@@ -1,7 +1,7 @@
 """Idempotency-Keys: the first request of a key is stored, later ones get its receipt."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -10,6 +10,8 @@ from devices import storage
 
 if TYPE_CHECKING:
     from devices.ingestion.flusher import Outcome, Outcomes, PendingWrite
+
+    ClaimedWrite = PendingWrite["IdempotencyClaim"]
 
 MAX_KEY = 255
 
@@ -39,13 +41,13 @@ def is_valid_key(text: str) -> bool:
     return 0 < len(text) <= MAX_KEY and text.isascii() and text.isprintable()
 
 
-def write_claimed(cursor: Any, requests: Sequence["PendingWrite"]) -> tuple["Outcomes", list["PendingWrite"]]:
+def write_claimed(cursor: Any, requests: Sequence["ClaimedWrite"]) -> tuple["Outcomes", list["ClaimedWrite"]]:
     """Store each Idempotency-Key's first use, within a transaction of this cursor of psycopg2's or Django's.
 
     Returns an outcome for each request, and the requests whose rows the transaction stores. Raises
     RepeatTransaction, see `Storage.put`.
     """
-    first: dict[tuple[str, str], PendingWrite] = {}
+    first: dict[tuple[str, str], ClaimedWrite] = {}
     for request in requests:
         first.setdefault(request.once[:2], request)
     new = insert_keys(cursor, first)
@@ -57,7 +59,7 @@ def write_claimed(cursor: Any, requests: Sequence["PendingWrite"]) -> tuple["Out
     return [first_receipt(request.once, *receipts[request.once[:2]]) for request in requests], stored
 
 
-def insert_keys(cursor: Any, first: dict[tuple[str, str], "PendingWrite"]) -> set[tuple[str, str]]:
+def insert_keys(cursor: Any, first: dict[tuple[str, str], "ClaimedWrite"]) -> set[tuple[str, str]]:
     """Return the keys that were new."""
     # In one order everywhere: two groups that wait for each other's keys would be a deadlock.
     rows = [
@@ -72,7 +74,7 @@ def insert_keys(cursor: Any, first: dict[tuple[str, str], "PendingWrite"]) -> se
     return set(cursor.fetchall())
 
 
-def find_receipts(cursor: Any, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], tuple[bytes, bytes]]:
+def find_receipts(cursor: Any, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], tuple[bytes, bytes]]:
     """Digest and receipt of each key."""
     cursor.execute(
         "SELECT holder, key, digest, receipt FROM devices_idempotencykey WHERE (holder, key) IN %s",

@@ -41,7 +41,7 @@ from devices.ingestion.decoding import (
 from devices.ingestion.sensors import NEW_SENSOR, SensorDirectory
 from devices.storage import row_codec
 from devices.storage.interface import Rows
-from devices.timeline.instants import unix_microseconds
+from devices.timeline.instants import UnixMicroseconds, unix_microseconds
 from devices.timeline.periods import BadStamp
 
 
@@ -53,9 +53,9 @@ class Intake(NamedTuple):
 
 
 class CheckedReading(NamedTuple):
-    target: Target | None
+    target: Target
     sensor: str
-    time: int  # microseconds since 1970
+    time: UnixMicroseconds
     is_naive: bool
     values: Sequence[float]
 
@@ -146,10 +146,12 @@ def take_sensor_items(
     names = {sensor_name(item) for item in items}
     known = directory.find({name for name in names if not sensor_fault(name)})
     good, rejected = check_items(items, partial(check_sensor_item, known, now), skip_bad=skip_bad)
-    unknown = {item.sensor for item in good if item.target is None}
+    unknown = {item.sensor for item in good if item.target is NEW_SENSOR}
     if unknown:
         known |= directory.register(unknown)
-        good = [item if item.target else item._replace(target=known[item.sensor]) for item in good]
+        good = [
+            item._replace(target=known[item.sensor]) if item.target is NEW_SENSOR else item for item in good
+        ]
     return intake_of(good, rejected, 1)
 
 
@@ -192,7 +194,7 @@ def check_batch_item(target: Target, now: datetime, item: Any) -> CheckedReading
 
 
 def check_sensor_item(known: dict[str, Target], now: datetime, item: Any) -> CheckedReading:
-    if isinstance(item, msgspec.Struct):
+    if isinstance(item, SensorReading):
         sensor, text, value = item.sensor, item.timestamp, item.value
         message = sensor_fault(sensor)
         if message:
@@ -204,7 +206,7 @@ def check_sensor_item(known: dict[str, Target], now: datetime, item: Any) -> Che
         sensor, text, value = item["sensor"], item["timestamp"], float(item["value"])
     target = known.get(sensor)
     if target is None:
-        return CheckedReading(None, sensor, *require_reading_time(text, NEW_SENSOR, now), (value,))
+        return CheckedReading(NEW_SENSOR, sensor, *require_reading_time(text, NEW_SENSOR, now), (value,))
     if not target.is_active:
         raise InvalidItems([{"field": "sensor", "message": "Is an inactive device."}])
     if len(target.names) != 1:

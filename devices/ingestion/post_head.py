@@ -82,7 +82,8 @@ class PostHead(NamedTuple):
             return None
         uuid = UUID(device) if device else None
         authorization = headers[b"authorization"]
-        return cls(scope["path"], uuid, not is_single, is_partial, authorization, key and key.decode())
+        key_text = None if key is None else key.decode()
+        return cls(scope["path"], uuid, not is_single, is_partial, authorization, key_text)
 
 
 def ordinary_headers(headers: list[tuple[bytes, bytes]]) -> dict[bytes, bytes] | None:

@@ -1,5 +1,5 @@
 import math
-from typing import Protocol
+from typing import Protocol, cast
 from zoneinfo import ZoneInfo
 
 from devices.access.credential_cache import CacheEntry
@@ -21,9 +21,10 @@ class OwnSensors:
         if missing:
             devices = Device.objects.with_channels().filter(owner_id=self.user_id, external_id__in=missing)
             for device in devices:
-                found[device.external_id] = target = Target.of(device)
+                sensor = cast(str, device.external_id)
+                found[sensor] = target = Target.of(device)
                 entry = CacheEntry(target, (("device", device.pk),))
-                cache.put((self.user_id, device.external_id), entry, generation)
+                cache.put((self.user_id, sensor), entry, generation)
         return {sensor: target for sensor, target in found.items() if target is not None}
 
     def register(self, sensors: set[str]) -> dict[str, Target]:

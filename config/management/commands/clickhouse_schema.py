@@ -20,7 +20,8 @@ class Command(BaseCommand):
         )
 
     def handle(self, *, cluster: str, **_: Any) -> None:
-        storages = []
+        # Only ClickHouse's storages have `create_schema`.
+        storages: list[tuple[str, Any]] = []
         if not readings.is_own_table():
             storages.append(("the readings", readings.current()))
         if "activity" not in settings.DATABASES:

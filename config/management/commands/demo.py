@@ -54,7 +54,8 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
 
     def serve(self, supervisor: Supervisor, host: str, port: int, env: Mapping[str, str]) -> None:
-        write_environment(supervisor.logs.parent / "env", env)
+        data = Path(env["DATA"])
+        write_environment(data / "env", env)
         password = secrets.token_urlsafe(12)
         supervisor.run_once(manage("migrate", env))
         supervisor.run_once(manage("seed_demo", {**env, "DEMO_ADMIN_PASSWORD": password}))
@@ -66,7 +67,7 @@ class Command(BaseCommand):
         self.stdout.write(
             f"Plumbline is ready: http://{address(host)}:{port}/\n"
             f"Log in as admin with the password {password} (valid until the next start).\n"
-            f"Data: {supervisor.logs.parent}, logs: {supervisor.logs}. Press Ctrl-C to stop."
+            f"Data: {data}, logs: {supervisor.logs}. Press Ctrl-C to stop."
         )
         self.stdout.flush()
         supervisor.run()
@@ -99,7 +100,7 @@ def write_environment(path: Path, env: Mapping[str, str]) -> None:
 
 
 def manage(name: str, env: Mapping[str, str], *options: str) -> Process:
-    argv = [sys.executable, settings.BASE_DIR / "manage.py", name, *options]
+    argv: list[str | Path] = [sys.executable, settings.BASE_DIR / "manage.py", name, *options]
     return Process(name=name, argv=argv, env=env, folder=settings.BASE_DIR)
 
 

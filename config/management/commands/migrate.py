@@ -20,19 +20,19 @@ class Command(MigrateCommand):
         super().add_arguments(parser)
         parser.set_defaults(database=None)
 
-    def get_check_kwargs(self, options: dict[str, Any]) -> dict[str, Any]:
+    def get_check_kwargs(self, options: dict[str, Any]) -> Any:
         return super().get_check_kwargs(options | {"database": options["database"] or "default"})
 
     def handle(self, *args: Any, database: str | None, **options: Any) -> None:
         if database is not None:
             with locked(database):
-                return super().handle(*args, database=database, **options)
+                super().handle(*args, database=database, **options)
+            return
         with locked("default"):
             super().handle(*args, database="default", **options)
             # A program that checks for unapplied migrations must start without the activity database, too.
             if ACTIVITY in settings.DATABASES and not options["check_unapplied"]:
                 self.migrate_activity(*args, **options)
-        return None
 
     def migrate_activity(self, *args: Any, **options: Any) -> None:
         """Migrate the activity database; only this app has tables there."""

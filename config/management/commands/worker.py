@@ -1,5 +1,6 @@
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -57,7 +58,7 @@ def run_groups() -> None:
 
 
 def worker(queues: str, processes: int) -> Process:
-    argv = [sys.executable, settings.BASE_DIR / "manage.py", "worker"]
+    argv: list[str | Path] = [sys.executable, settings.BASE_DIR / "manage.py", "worker"]
     return Process(
         name=f"worker of {queues}",
         argv=[*argv, f"--queues={queues}", f"--processes={processes}"],
