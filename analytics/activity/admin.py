@@ -7,8 +7,10 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from analytics.activity.models import Blog, EventType, Log, PendingEvent, Post, SpaceType
-from devices.admin import LookedAt, UncountedPaginator
+from devices.admin import LookedAt
+from users.admin import UncountedPaginator
 from users.models import User
+from users.permissions import signed_in
 
 
 class ErasingAdmin(admin.ModelAdmin):
@@ -24,7 +26,7 @@ class ErasingAdmin(admin.ModelAdmin):
     def get_autocomplete_fields(self, request: HttpRequest) -> tuple[str, ...]:
         # Staff may not search users: they get a plain list.
         people = ("owner", "author")
-        return tuple(f for f in self.autocomplete_fields if request.user.is_admin or f not in people)
+        return tuple(f for f in self.autocomplete_fields if signed_in(request).is_admin or f not in people)
 
 
 @admin.register(Blog)

@@ -1,5 +1,5 @@
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from django.db import transaction
 from django.http import HttpResponse
@@ -17,7 +17,7 @@ from analytics.activity import datasets, storage
 from analytics.activity.events import intake
 from analytics.activity.events.intake import is_text
 from analytics.activity.filters import BlogFilter, PostFilter
-from analytics.activity.models import Blog, Post
+from analytics.activity.models import Blog, BlogQuerySet, Post, PostQuerySet
 from analytics.activity.serializers import BlogSerializer, PostSerializer
 from devices.api import DONE_EXAMPLE
 from devices.ingestion.api import AlwaysJSON, RawJSON
@@ -26,8 +26,9 @@ from devices.readings_api import asked_period
 from devices.timeline.periods import Period
 from users.api_errors import TooLarge
 from users.models import User
+from users.permissions import signed_in
 
-DATASET = {
+DATASET: dict[str, Any] = {
     "parameters": [
         OpenApiParameter("login", str, required=True, description="The person's exact login."),
         OpenApiParameter("start", OpenApiTypes.DATE, description="First day, in the portal's time zone."),
@@ -135,7 +136,8 @@ class Activity(APIView):
         after the commit.
         """
         try:
-            taken = intake.take_events(request.data or b"", request.user)
+            body = cast(bytes, request.data or b"")  # from RawJSON
+            taken = intake.take_events(body, signed_in(request))
         except BatchTooLong as error:
             raise TooLarge(str(error)) from error
         storage.current().append(taken.events)
@@ -197,6 +199,7 @@ class OneOf(generics.RetrieveUpdateDestroyAPIView):
 
     http_method_names = ("get", "patch", "delete", "head", "options")
     query_parameters = ()
+    rows: BlogQuerySet | PostQuerySet
 
     def get_queryset(self) -> Any:
         rows = self.rows.visible_to(self.request.user)

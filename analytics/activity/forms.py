@@ -38,20 +38,22 @@ class ActivityForm(forms.Form):
     def clean_login(self) -> str:
         login = self.cleaned_data["login"] or self.asker.login
         users = User.objects.visible_to(self.asker)
-        self.person = users.filter(login=login).first() if is_text(login) else None
-        if self.person is None:
+        person = users.filter(login=login).first() if is_text(login) else None
+        if person is None:
             raise ValidationError("There is no such user.")
+        self.person: User = person
         return login
 
     def clean(self) -> dict[str, Any]:
-        fields = super().clean()
+        super().clean()
+        fields = self.cleaned_data
         days = fields.get("last")
         if days is None:
             self.bounds = {name: fields[name] for name in ("start", "end") if fields.get(name)}
         else:
             self.bounds = {"start": self.days_ago(days - 1)} if days else {}
             # The date fields show the period that the button stands for.
-            self.data = {**self.data.dict(), "start": "", "end": "", **self.bounds}
+            self.data = {**dict(self.data.items()), "start": "", "end": "", **self.bounds}
         try:
             self.period: Period = parse_period(self.bounds, timezone.get_default_timezone())
         except BadPeriod as error:

@@ -50,7 +50,7 @@ class PendingEvent(models.Model):
     def note_all(cls, users_and_objects: Iterable[tuple[int, int | None]], name: str, now: datetime) -> None:
         """Note one event for each (user id, object id); they are delivered soon after the transaction."""
         events = [cls(user_id=user, name=name, at=now, object_id=of) for user, of in users_and_objects]
-        cls.objects.bulk_create(events, batch_size=1000)
+        PendingEvent.objects.bulk_create(events, batch_size=1000)
         # Robust: the event is committed even if the worker cannot be asked.
         transaction.on_commit(outbox.ask_for_delivery, robust=True)
 
@@ -90,7 +90,7 @@ class Blog(models.Model):
         Blog.objects.filter(pk=self.pk).delete()
 
 
-class PostQuerySet(models.QuerySet):
+class PostQuerySet(models.QuerySet["Post"]):
     def visible_to(self, user: Any) -> Self:
         """Return every post for admin and staff, one's own for an owner."""
         if not user.is_authenticated:
@@ -169,6 +169,7 @@ class Log(models.Model):
     event_type = models.ForeignKey(EventType, models.PROTECT, related_name="+", db_index=False)
     at = models.DateTimeField()
     object_id = models.BigIntegerField(null=True, help_text="The post or the blog.")
+    login: str | None  # of the user: the list in Django admin sets it
 
     class Meta:
         ordering = ("-id",)

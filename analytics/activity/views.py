@@ -10,6 +10,7 @@ from django.utils import timezone
 from analytics.activity import datasets, storage
 from analytics.activity.events.event import COMMENT, CREATE_POST, DELETE_POST, LOGIN, LOGOUT
 from analytics.activity.forms import ActivityForm
+from users.permissions import signed_in
 
 PAGE_SIZE = 50
 MAX_POSTS = 20
@@ -27,7 +28,7 @@ SERIES_LABELS = {"logins": "Log-ins", "logouts": "Log-outs", "blog_actions": "Bl
 
 def activity(request: HttpRequest) -> HttpResponse:
     """Show a person's activity: anybody's for staff, their own for an owner."""
-    form = ActivityForm(request.GET, asker=request.user, now=timezone.now())
+    form = ActivityForm(request.GET, asker=signed_in(request), now=timezone.now())
     context: dict[str, Any] = {"form": form, "zone": timezone.get_default_timezone()}
     if form.is_valid():
         context |= results(request, form)

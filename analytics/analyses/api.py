@@ -25,8 +25,9 @@ from devices.models import Device
 from devices.timeline.periods import BadPeriod, parse_period
 from users.api_errors import Conflict
 from users.models import Scope, User
+from users.permissions import signed_in
 
-CELERY_STATUS = {
+CELERY_STATUS: dict[str, str] = {
     Status.QUEUED: "PENDING",
     Status.RUNNING: "STARTED",
     Status.FINISHED: "SUCCESS",
@@ -107,7 +108,7 @@ class QuestionSerializer(serializers.Serializer):
     time_zone = serializers.CharField(required=False)
 
 
-ASK = {
+ASK: dict[str, Any] = {
     "request": QuestionSerializer,
     "responses": {202: TaskSerializer},
     "parameters": [
@@ -147,7 +148,7 @@ class AskView(APIView):
     def ask(self, request: Request, target: Device | User, zone: tzinfo) -> Response:
         try:
             question = parse_question(request.query_params.dict() | body_question(request), zone)
-            analysis = request_analysis(target, question, asked_by=request.user, now=timezone.now())
+            analysis = request_analysis(target, question, asked_by=signed_in(request), now=timezone.now())
         except (BadPeriod, BadQuestion) as error:
             raise ValidationError({error.field: str(error)}) from error
         except TargetErased as error:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 from analytics.analyses.question import Question, buckets, check_size
@@ -39,15 +39,16 @@ def compute_analysis(analysis: Analysis, now: datetime, report: Report) -> Compu
     """
     devices, question = list(analysis.devices.with_channels()), analysis.question
     with statistics.one_state():
-        period = Period(question.period.start, question.period.end or now)
+        end = question.period.end or now
+        period = Period(question.period.start, end)
         first = None if period.start else statistics.first_reading_time([device.pk for device in devices])
         check_size(question, first, now)
-        parts = bucket_periods(question, period, first)
+        parts = bucket_periods(question, first, end)
         if analysis.user is None:
             [device] = devices
             whole, of_parts = device_statistics(device, [period, *parts], question, report)
             each = {device.pk: whole}
-            body = {"device_id": str(device.uuid)}
+            body: dict[str, Any] = {"device_id": str(device.uuid)}
             rest = {"coverage": coverage_result(whole.coverage), **channel_results(whole.channels)}
         else:
             whole, each, of_parts = fleet_statistics(devices, [period, *parts], question, report)
@@ -103,17 +104,18 @@ def fleet_results(whole: Statistics, devices: list[Device], each: dict[int, Stat
     }
 
 
-def bucket_periods(question: Question, period: Period, first: datetime | None) -> list[Period]:
-    start = period.start or first
+def bucket_periods(question: Question, first: datetime | None, end: datetime) -> list[Period]:
+    start = question.period.start or first
     if not question.bucket or start is None:
         return []
     zone = ZoneInfo(question.time_zone)
-    return buckets(start, period.end, question.bucket, zone, starts_whole=period.start is None)
+    return buckets(start, end, question.bucket, zone, starts_whole=question.period.start is None)
 
 
 def bucket_result(period: Period, answer: Statistics) -> dict[str, Any]:
-    seconds = (period.end - period.start).total_seconds()
-    bounds = {"start": utc_text(period.start), "end": utc_text(period.end), "seconds": seconds}
+    start, end = cast(tuple[datetime, datetime], (period.start, period.end))  # no bucket is open
+    seconds = (end - start).total_seconds()
+    bounds = {"start": utc_text(start), "end": utc_text(end), "seconds": seconds}
     return bounds | channel_results(answer.channels)
 
 

@@ -1,6 +1,6 @@
 from dataclasses import replace
 from datetime import datetime, timedelta, tzinfo
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -45,7 +45,8 @@ class QuestionForm(forms.Form):
         self.now = now
 
     def clean(self) -> dict[str, Any]:
-        fields = super().clean()
+        super().clean()
+        fields = self.cleaned_data
         names = ["percentiles", "bucket"]
         names += ["start", "end"] if fields.get("last") is None else []
         try:
@@ -70,4 +71,5 @@ class FleetForm(QuestionForm):
 
     def __init__(self, *args: Any, asker: User, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["user"].queryset = User.objects.visible_to(asker).filter(devices__isnull=False).distinct()
+        self.users = User.objects.visible_to(asker).filter(devices__isnull=False).distinct()
+        cast(forms.ModelChoiceField, self.fields["user"]).queryset = self.users

@@ -43,7 +43,7 @@ def computed_period(result: Result) -> dict[str, datetime | None]:
 
 
 def parse_stamp(stamp: str | None) -> datetime | None:
-    return stamp and datetime.fromisoformat(stamp)
+    return datetime.fromisoformat(stamp) if stamp else None
 
 
 def result_facts(result: Result) -> dict[str, Any]:

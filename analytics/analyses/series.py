@@ -17,18 +17,19 @@ def series_body(device: Device, period: Period, points: int, now: datetime) -> d
     `starts` and `ends` are the stamps of a column's first and last reading. Open bounds are the first reading
     and `now`.
     """
-    period = Period(period.start or statistics.first_reading_time([device.pk]), period.end or now)
+    start = period.start or statistics.first_reading_time([device.pk])
+    end = period.end or now
     names = [channel.name for channel in device.channels]
     body = {
         "device_id": str(device.uuid),
-        "start": utc_text(period.start),
-        "end": utc_text(period.end),
+        "start": utc_text(start),
+        "end": utc_text(end),
         "points": points,
     }
-    if period.start is None or period.start >= period.end:
-        nothing = {"min": [], "mean": [], "max": []}
+    if start is None or start >= end:
+        nothing: dict[str, list[float]] = {"min": [], "mean": [], "max": []}
         return body | {"starts": [], "ends": [], "count": [], "channels": dict.fromkeys(names, nothing)}
-    series = statistics.chart_series(device, period, points)
+    series = statistics.chart_series(device, Period(start, end), points)
     return body | {
         "starts": [utc_text(from_pg_microseconds(time)) for time in series.starts.tolist()],
         "ends": [utc_text(from_pg_microseconds(time)) for time in series.ends.tolist()],

@@ -29,6 +29,7 @@ from analytics.analyses.request import TargetErased, is_stale, request_analysis
 from analytics.models import Analysis
 from devices.models import Device
 from users.models import User
+from users.permissions import signed_in
 
 PAGE_SIZE = 50
 BUCKETS_A_PAGE = 100
@@ -38,7 +39,7 @@ BUCKETS_A_PAGE = 100
 def analysis_list(request: HttpRequest) -> HttpResponse:
     """Analyses, newest first; a POST requests one of all devices of a user."""
     zone = timezone.get_default_timezone()
-    form = FleetForm(request.POST or None, zone=zone, now=timezone.now(), asker=request.user)
+    form = FleetForm(request.POST or None, zone=zone, now=timezone.now(), asker=signed_in(request))
     if request.method == "POST" and form.is_valid():
         response = request_and_redirect(request, form, form.cleaned_data["user"])
         if response is not None:
@@ -47,7 +48,7 @@ def analysis_list(request: HttpRequest) -> HttpResponse:
     context = {
         "page": Paginator(analyses, PAGE_SIZE).get_page(request.GET.get("page")),
         "form": form,
-        "can_ask": form.fields["user"].queryset.exists(),
+        "can_ask": form.users.exists(),
         "zone": zone,
     }
     return render(request, "analytics/analysis_list.html", context)
@@ -64,7 +65,9 @@ def analysis(request: HttpRequest, pk: UUID) -> HttpResponse:
     refusal = ""
     if request.method == "POST":
         try:
-            repeated = request_analysis(analysis.target, analysis.question, asked_by=request.user, now=now)
+            repeated = request_analysis(
+                analysis.target, analysis.question, asked_by=signed_in(request), now=now
+            )
             return redirect("analytics:analysis", pk=repeated.pk)
         except BadQuestion as error:
             refusal = str(error)
@@ -147,7 +150,7 @@ def request_and_redirect(
 ) -> HttpResponse | None:
     """Redirect to the analysis; None if the question is refused, with the reason in the form's errors."""
     try:
-        analysis = request_analysis(target, form.question, asked_by=request.user, now=timezone.now())
+        analysis = request_analysis(target, form.question, asked_by=signed_in(request), now=timezone.now())
     except BadQuestion as error:
         form.add_error(error.field, str(error))
         return None

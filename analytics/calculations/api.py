@@ -1,5 +1,6 @@
 """The API of calculations: list, request, read, cancel, repeat."""
 
+from typing import Any
 from uuid import UUID
 
 from django.http.response import HttpResponseBase
@@ -104,7 +105,7 @@ class AnyFormat(DefaultContentNegotiation):
     """Leaves the parameter `format` to the view; REST framework would take it for its own."""
 
     def select_renderer(
-        self, request: Request, renderers: list[BaseRenderer], format_suffix: str | None = None
+        self, request: Request, renderers: Any, format_suffix: str | None = None
     ) -> tuple[BaseRenderer, str]:
         return renderers[0], renderers[0].media_type
 

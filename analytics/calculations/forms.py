@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from rest_framework.exceptions import ValidationError
@@ -27,7 +27,8 @@ class CalculationForm(forms.Form):
                 self.initial[parameter.name] = parameter.shown_default
 
     def clean(self) -> dict[str, Any]:
-        fields = super().clean()
+        super().clean()
+        fields = self.cleaned_data
         body = {name: value for name, value in fields.items() if value not in (None, "")}
         if not self.errors:
             self.validate_body(body | {"kernel": self.kernel.name})
@@ -37,6 +38,6 @@ class CalculationForm(forms.Form):
         try:
             self.calculation: Calculation = calculation_from(body, self.asker)
         except ValidationError as error:
-            for name, messages in error.detail.items():
+            for name, messages in cast(dict[str, Any], error.detail).items():
                 for message in messages if isinstance(messages, list) else [messages]:
                     self.add_error(name if name in self.fields else None, str(message))

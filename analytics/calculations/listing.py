@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+from django.core.paginator import Page
 from django_filters import rest_framework as filters
 from rest_framework.exceptions import ValidationError
 from rest_framework.pagination import PageNumberPagination
@@ -39,6 +40,8 @@ class NumberedPages(PageNumberPagination):
 
     page_size = 10
     query_parameters = ("page",)
+    page: Page  # paginate_queryset sets both
+    request: Request
 
     def get_page_number(self, request: Request, paginator: Any) -> int:
         text = request.query_params.get("page", "1")
@@ -57,7 +60,7 @@ class NumberedPages(PageNumberPagination):
 
     def link(self, number: int) -> str:
         query = self.request.query_params.copy()
-        query["page"] = number
+        query["page"] = str(number)
         return self.request.build_absolute_uri(f"{self.request.path}?{query.urlencode()}")
 
     def get_paginated_response_schema(self, schema: dict) -> dict:

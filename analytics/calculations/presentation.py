@@ -54,4 +54,4 @@ def difference_cells(pair: Pair, columns: Sequence[Column]) -> tuple[str, list[t
     first, second = pair
     head, *rest = columns
     values = [((first or {}).get(column.name), (second or {}).get(column.name)) for column in rest]
-    return (first or second)[head.name], [(one, other, one != other) for one, other in values]
+    return (first or second or {})[head.name], [(one, other, one != other) for one, other in values]

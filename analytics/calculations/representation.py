@@ -49,7 +49,7 @@ ALWAYS = ("id", "started_at", "status", "result")
 
 
 def stamp(time: datetime | None) -> str | None:
-    return time and Stamp().to_representation(time)
+    return Stamp().to_representation(time) if time else None
 
 
 class CreatedSerializer(serializers.Serializer):
@@ -128,7 +128,7 @@ class DetailSerializer(ListedSerializer):
         fields = (*ALWAYS, *OPTIONAL)
 
 
-def detail_response(calculation: Calculation, fields: list[str], now: datetime) -> HttpResponse:
+def detail_response(calculation: Calculation, fields: list[str], now: datetime) -> HttpResponseBase:
     """ALWAYS and the optional `fields`; many rows are streamed."""
     body = {"id": str(calculation.pk), "started_at": stamp(calculation.started_at)}
     body |= {"status": calculation.status, "result": None}

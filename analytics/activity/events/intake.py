@@ -22,7 +22,7 @@ MAX_ID_LENGTH = 255
 EXACT_LIMIT = 2**53
 INVALID_ID = f"Must be a text of 1 to {MAX_ID_LENGTH} characters, or a whole number below 2^53."
 BATCH_ZONE = "UTC"
-MODELS = {"blog": Blog, "post": Post}
+MODELS: dict[str, type[Blog] | type[Post]] = {"blog": Blog, "post": Post}
 
 
 class PostedEvent(msgspec.Struct, forbid_unknown_fields=True):
@@ -61,12 +61,12 @@ class KnownObjects:
         self.objects = {space: self.visible_ids(space, items) for space in MODELS}
 
     def visible_ids(self, space: str, items: Sequence[PostedEvent]) -> set[int]:
-        named = {
+        numbers = (
             item.object_id
             for item in items
             if item.event in EVENT_KINDS and EVENT_KINDS[item.event].space == space
-        }
-        named = {number for number in named if number is not None and 0 < number < EXACT_LIMIT}
+        )
+        named = {number for number in numbers if number is not None and 0 < number < EXACT_LIMIT}
         rows = MODELS[space].objects
         visible = rows.visible_to(self.asker) if self.asker else rows.all()
         return set(visible.filter(pk__in=named).values_list("pk", flat=True))
@@ -97,6 +97,8 @@ def take_event_items(
     events, rejected, is_naive = [], [], False
     for index, item in enumerate(read):
         try:
+            if isinstance(item, list):
+                raise InvalidItems(item)
             at, assumed = check_event(item, known)
         except InvalidItems as error:
             rejected.append({"index": index, "message": describe_faults(error.errors)})
@@ -146,10 +148,8 @@ def is_whole_or_null(value: Any) -> bool:
     return is_number and abs(value) < EXACT_LIMIT and value % 1 == 0
 
 
-def check_event(item: PostedEvent | list[Fault], known: KnownObjects) -> tuple[datetime, bool]:
+def check_event(item: PostedEvent, known: KnownObjects) -> tuple[datetime, bool]:
     """Return the time of an event, and whether its zone was assumed. Raises InvalidItems with every fault."""
-    if isinstance(item, list):
-        raise InvalidItems(item)
     faults = []
     if item.login not in known.users:
         faults.append({"field": "login", "message": "There is no such user."})

@@ -102,7 +102,7 @@ def schema(cluster: str) -> list[str]:
     return [local, DISTRIBUTED.format(cluster=cluster)]
 
 
-def user_parameters(user_id: int, period: Period) -> dict[str, int]:
+def user_parameters(user_id: int, period: Period) -> dict[str, Any]:
     """Return parameters of USER_LOGS, with bounds that DateTime64 can hold."""
     start = max(period.start or EARLIEST, EARLIEST)
     end = min(period.end or LATEST, LATEST)
