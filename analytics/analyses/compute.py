@@ -1,6 +1,6 @@
 """The job behind an analysis: turns figures from `devices.statistics` into a result of plain JSON."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -54,20 +54,25 @@ def compute_analysis(analysis: Analysis, now: datetime, report: Report) -> Compu
             whole, each, of_parts = fleet_statistics(devices, [period, *parts], question, report)
             body = {"user_id": analysis.user.pk}
             rest = fleet_results(whole, devices, each)
-    answers = [whole, *of_parts]
     result = {
         **body,
         "start": utc_text(period.start or first),
         "end": utc_text(period.end),
         **extent(whole),
-        "rows_read": sum(answer.rows_read for answer in answers),
-        "segments_used": sum(answer.segments_used for answer in answers),
+        **work_done([whole, *of_parts]),
         **rest,
     }
     if question.bucket:
         result["buckets"] = [bucket_result(*pair) for pair in zip(parts, of_parts, strict=True)]
     counts = {str(pk): answer.readings + answer.excluded for pk, answer in each.items()}
     return ComputedAnalysis(result, whole.readings, whole.snapshot, counts)
+
+
+def work_done(answers: Sequence[Statistics]) -> dict[str, int]:
+    return {
+        "rows_read": sum(answer.rows_read for answer in answers),
+        "segments_used": sum(answer.segments_used for answer in answers),
+    }
 
 
 def device_statistics(

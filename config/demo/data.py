@@ -20,7 +20,7 @@ from devices.access.grants import Target
 from devices.ingestion import intake
 from devices.ingestion.group_commit import store_now
 from devices.models import Device, DeviceKey, DeviceProfile
-from devices.timeline.instants import unix_microseconds
+from devices.timeline.instants import UnixTimes, unix_microseconds
 from users.models import Role, User
 
 SEED = 20_261_121
@@ -103,7 +103,7 @@ def fill(device: Device, now: datetime, seconds: int, random: np.random.Generato
     if "gaps" in device.name:
         stored[count // 3 : count // 3 + count // 20] = False
     times = unix_microseconds(now) - 1_000_000 * seconds * np.arange(count - 1, -1, -1)
-    store_now(intake.take_values(Target.of(device), times[stored], channels[stored]))
+    store_now(intake.take_values(Target.of(device), UnixTimes(times[stored]), channels[stored]))
 
 
 def plausible_values(channel: str, count: int, random: np.random.Generator) -> np.ndarray:

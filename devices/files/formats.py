@@ -80,9 +80,10 @@ class Csv:
         for row in rows:
             if len(row) != width:
                 raise BadLine(f"Has {len(row)} columns instead of {width}.")
-        if self.device_column is None:
+        if self.device is not None:
             return [(self.device, row) for row in rows]
-        return [(row[self.device_column], row) for row in rows]
+        device_column = self.columns.index("device")
+        return [(row[device_column], row) for row in rows]
 
     def items(self, kind: type[msgspec.Struct], contents: Sequence[Any]) -> list[Any]:
         is_number = json_keys(kind)

@@ -28,10 +28,11 @@ from devices.ingestion.intake import Intake
 from devices.ingestion.sensors import OwnSensors, SensorDirectory
 from devices.models import Device, DeviceProfile, Import
 from devices.storage.interface import Rows
+from devices.timeline.instants import UnixTimes
 from users.models import User
 
 FORMATS = {".csv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson"}
-NO_ROWS = Rows(b"", np.empty(0, np.int64))
+NO_ROWS = Rows(b"", UnixTimes(np.empty(0, np.int64)))
 
 
 @dataclass(frozen=True)
@@ -177,7 +178,7 @@ class ReadingImporter:
 
     def check(self) -> ImportOutcome:
         outcome = ImportOutcome(stored=self.progress.stored)
-        directory = self.job.owner and UnregisteredSensors(self.job.owner.pk)
+        directory = UnregisteredSensors(self.job.owner.pk) if self.job.owner else None
         for chunk in self.chunks(directory):
             outcome.add(chunk)
             self.report("Checking", chunk.position, self.source.size)
@@ -187,7 +188,7 @@ class ReadingImporter:
         if self.progress.pk is None:
             self.begin()
         outcome = ImportOutcome(stored=self.progress.stored)
-        directory = self.job.owner and OwnSensors(self.job.owner.pk)
+        directory = OwnSensors(self.job.owner.pk) if self.job.owner else None
         for chunk in self.chunks(directory):
             outcome.add(chunk)
             if chunk.faults and not skip_bad:
@@ -260,4 +261,5 @@ def reject_all(contents: Sequence[Any], message: str) -> Intake:
 
 def join_rows(parts: Sequence[Rows]) -> Rows:
     parts = [NO_ROWS, *parts]
-    return Rows(b"".join(part.payload for part in parts), np.concatenate([part.times for part in parts]))
+    times = UnixTimes(np.concatenate([part.times for part in parts]))
+    return Rows(b"".join(part.payload for part in parts), times)

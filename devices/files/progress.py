@@ -37,5 +37,7 @@ class ProgressBar:
 
     def draw(self, text: str) -> None:
         # \x1b[K erases the rest of the line (ECMA-48, EL).
+        if self.stream is None:
+            return
         self.stream.write(f"\r{text}\x1b[K", ending="", style_func=str)
         self.stream.flush()

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from devices.timeline.instants import MICROSECONDS_PER_SECOND, UnixTimes
+
 # The form that nearly all senders use; 0 stands for a digit. A Z follows, or an offset such as +02:00.
 FORM = np.frombuffer(b"0000-00-00T00:00:00.000000", np.uint8)
 OFFSET = np.frombuffer(b"00:00", np.uint8)
@@ -12,7 +14,7 @@ SECONDS = len("0000-00-00T00:00:00")
 FIRST, LAST = np.datetime64("0002-01-01"), np.datetime64("9999-01-01")
 
 
-def parse_batch_stamps(texts: Sequence[str]) -> np.ndarray | None:
+def parse_batch_stamps(texts: Sequence[str]) -> UnixTimes | None:
     """Parse timestamps that all have the same usual form to int64 microseconds since 1970.
 
     None if they must be parsed one by one, with `periods.parse_stamp`; both give the same times.
@@ -28,7 +30,9 @@ def parse_batch_stamps(texts: Sequence[str]) -> np.ndarray | None:
         return None
     times = since_1970(stem)
     behind = 0 if offset is None else offset_seconds(offset)
-    return None if times is None or behind is None else times - behind * 1_000_000
+    if times is None or behind is None:
+        return None
+    return UnixTimes(times - behind * MICROSECONDS_PER_SECOND)
 
 
 def has_form(table: np.ndarray, form: np.ndarray) -> bool:

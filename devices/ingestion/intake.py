@@ -41,7 +41,7 @@ from devices.ingestion.decoding import (
 from devices.ingestion.sensors import NEW_SENSOR, SensorDirectory
 from devices.storage import row_codec
 from devices.storage.interface import Rows
-from devices.timeline.instants import UnixMicroseconds, unix_microseconds
+from devices.timeline.instants import UnixMicroseconds, UnixTimes, unix_microseconds
 from devices.timeline.periods import BadStamp
 
 
@@ -117,8 +117,8 @@ def take_uniform_batch(target: Target, items: Sequence[Any], now: datetime) -> I
     return Intake(row_codec.encode_rows(target.device_id, times, values), receipt)
 
 
-def take_values(target: Target, times: np.ndarray, values: np.ndarray) -> Intake:
-    """Take finite numbers: times in int64 microseconds since 1970, values of shape (readings, channels).
+def take_values(target: Target, times: UnixTimes, values: np.ndarray) -> Intake:
+    """Take finite numbers; `values` has shape (readings, channels).
 
     Raises InvalidItems, which names the first reading that is out of range.
     """
@@ -219,9 +219,9 @@ def check_sensor_item(known: dict[str, Target], now: datetime, item: Any) -> Che
 
 def intake_of(items: list[CheckedReading], rejected: list[Fault], channels: int) -> Intake:
     count = len(items)
-    times = np.fromiter((item.time for item in items), np.int64, count)
+    times = UnixTimes(np.fromiter((item.time for item in items), np.int64, count))
     values = np.array([item.values for item in items], np.float64).reshape(count, channels)
-    devices = np.fromiter((item.target.device_id for item in items), np.int32, count)
+    devices = np.fromiter((item.target.device_id for item in items), np.int64, count)
     zones = sorted({item.target.zone.key for item in items if item.is_naive})
     receipt = {"accepted": count, "rejected": rejected}
     receipt |= {"assumed_timezone": ", ".join(zones)} if zones else {}

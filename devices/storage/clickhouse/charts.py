@@ -1,6 +1,8 @@
 """Columns of a chart, and means by hour."""
 
+from collections.abc import Sequence
 from datetime import datetime
+from typing import cast
 
 import numpy as np
 
@@ -11,7 +13,7 @@ from devices.storage.clickhouse.answers import sum_of_mantissas
 from devices.storage.clickhouse.parameters import period_bounds, statement_parameters
 from devices.storage.clickhouse.readings_server import ReadingsServer
 from devices.storage.interface import ChartSeries, FiguresQuery
-from devices.timeline.instants import from_unix_microseconds, unix_to_pg
+from devices.timeline.instants import UnixTimes, from_unix_microseconds, unix_to_pg
 from devices.timeline.periods import Period
 from devices.timeline.spans import Span
 
@@ -27,7 +29,9 @@ def series(server: ReadingsServer, device_id: int, channels: int, period: Period
     firsts, lasts, counts, lows, highs, means = columns
     if lows.shape[1:] != (channels,):
         raise row_codec.wrong_count(channels)
-    return ChartSeries(unix_to_pg(firsts), unix_to_pg(lasts), counts, lows.T, means.T, highs.T)
+    return ChartSeries(
+        unix_to_pg(UnixTimes(firsts)), unix_to_pg(UnixTimes(lasts)), counts, lows.T, means.T, highs.T
+    )
 
 
 def column_starts(length: int, points: int) -> np.ndarray:
@@ -48,7 +52,9 @@ def hourly_means(
 ) -> list[tuple[datetime, float]]:
     parameters = statement_parameters([FiguresQuery(Span.of(device_id, period), 0, None)])
     rows = server.query(server.on_shards(sql.HOURS), **parameters, channel=channel + 1)
-    return [
-        (from_unix_microseconds(hour), rounded(sum_of_mantissas(sums), sum(n for _, n, _, _ in sums)))
-        for hour, sums in sorted(rows)
-    ]
+    return [(from_unix_microseconds(hour), mean_of_mantissas(sums)) for hour, sums in sorted(rows)]
+
+
+def mean_of_mantissas(sums: Sequence[tuple[int, int, int, int]]) -> float:
+    # The mean of doubles is never beyond the largest double, for which `rounded` gives None.
+    return cast(float, rounded(sum_of_mantissas(sums), sum(count for _, count, _, _ in sums)))

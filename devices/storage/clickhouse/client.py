@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable
 from functools import cached_property
+from operator import methodcaller
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -73,7 +74,7 @@ class Server:
     def run(self, statements: Iterable[str], **settings: Any) -> None:
         """Execute statements that return nothing. Raises StorageUnavailable."""
         for statement in statements:
-            self.call(lambda client, text=statement: client.command(text, settings=settings))
+            self.call(methodcaller("command", statement, settings=settings))
 
     def query(self, statement: str, *, is_patient: bool = False, **parameters: Any) -> list[tuple]:
         """Return the rows of a query. Raises StorageUnavailable."""

@@ -72,7 +72,7 @@ def rule_parameters(rules: Sequence[Rule]) -> dict[str, list]:
     return {
         **{f"rule_{name}": [rule[i] for rule in whole] for i, name in enumerate(columns)},
         **{f"single_{name}": [rule[i] for rule in single] for i, name in enumerate(columns)},
-        "single_values": [bits(rule[3]) for rule in single],
+        "single_values": [bits(rule[3] or ()) for rule in single],
     }
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from devices.storage import row_codec
 from devices.storage.interface import Rows
-from devices.timeline.instants import pg_to_unix
+from devices.timeline.instants import PgTimes, UnixTimes, pg_to_unix
 
 
 def to_row_binary(payload: bytes) -> bytes:
@@ -16,7 +16,7 @@ def to_row_binary(payload: bytes) -> bytes:
         width = rows["items"].shape[1]
         block = np.empty(len(rows), row_type(width))
         block["device"] = rows["device"]
-        block["time"] = pg_to_unix(rows["time"].astype(np.int64))
+        block["time"] = pg_to_unix(PgTimes(rows["time"].astype(np.int64)))
         block["size"] = np.frombuffer(varint(width), np.uint8)
         block["values"] = rows["items"]["value"]
         blocks.append(block.tobytes())
@@ -27,7 +27,7 @@ def from_row_binary(data: bytes, device_id: int, width: int) -> Rows:
     """Convert rows of (time, values) of one device, each with `width` values."""
     table = np.frombuffer(data, row_type(width, with_device=False))
     return row_codec.encode_rows(
-        device_id, table["time"].astype(np.int64), table["values"].astype(np.float64)
+        device_id, UnixTimes(table["time"].astype(np.int64)), table["values"].astype(np.float64)
     )
 
 

@@ -3,13 +3,15 @@
 import heapq
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from operator import methodcaller
+from typing import Any
 
 from devices.storage.clickhouse import queries as sql
 from devices.storage.clickhouse.parameters import period_bounds, span_bounds
 from devices.storage.clickhouse.readings_server import DEVICES_AT_ONCE, ReadingsServer
 from devices.storage.clickhouse.row_binary import bits, from_row_binary
 from devices.storage.interface import Position, Rows, StoredReading
-from devices.timeline.instants import INFINITY, from_unix_microseconds, unix_microseconds
+from devices.timeline.instants import INFINITY, UnixMicroseconds, from_unix_microseconds, unix_microseconds
 from devices.timeline.periods import Period
 from devices.timeline.spans import Span
 
@@ -21,11 +23,11 @@ def page(
     server: ReadingsServer, device_ids: Sequence[int], period: Period, *, limit: int, after: Position | None
 ) -> list[StoredReading]:
     low, high = period_bounds(period)
-    position: dict[str, int] = {"time": INFINITY, "device": 0}
+    position: dict[str, Any] = {"time": INFINITY, "device": 0}
     found: list[tuple] = []
     if after is not None:
         position = {"time": unix_microseconds(after.time), "device": after.device_id}
-        high = min(high, position["time"] + 1)
+        high = min(high, UnixMicroseconds(position["time"] + 1))
         if after.device_id in device_ids and low <= position["time"] < high:
             found = server.query(sql.REST_OF_STAMP, **position, seen=int(after.place), limit=limit)
     for start in search_starts(low, high):
@@ -58,8 +60,9 @@ def with_places(rows: Sequence[tuple], after: Position | None) -> list[StoredRea
     last = after
     for device_id, at, values in rows:
         time = from_unix_microseconds(at)
-        is_same = last is not None and (last.time, last.device_id) == (time, device_id)
-        seen = int(last.place) + 1 if is_same else 1
+        seen = 1
+        if last is not None and (last.time, last.device_id) == (time, device_id):
+            seen += int(last.place)
         readings.append(StoredReading(device_id, time, list(values), str(seen)))
         last = readings[-1].position
     return readings
@@ -102,10 +105,10 @@ def counts(server: ReadingsServer, device_ids: Sequence[int], period: Period) ->
 
 def rows_of(server: ReadingsServer, span: Span) -> Rows:
     start, end = span_bounds(span)
-    parameters = {"devices": [span.device_id], "start": start, "end": end}
+    parameters: dict[str, Any] = {"devices": [span.device_id], "start": start, "end": end}
     parts = []
     for (width,) in server.query(sql.WIDTHS, **parameters):
         of_width = parameters | {"width": width}
-        data = server.call(lambda client, p=of_width: client.raw_query(sql.ROWS_OF_WIDTH, p, fmt="RowBinary"))
+        data = server.call(methodcaller("raw_query", sql.ROWS_OF_WIDTH, of_width, fmt="RowBinary"))
         parts.append(from_row_binary(data, span.device_id, width))
     return Rows(b"".join(part.payload for part in parts), [t for part in parts for t in part.times])

@@ -18,7 +18,7 @@ BASE, UPPER = 0, 1
 
 
 @dataclass
-class Segment:
+class BuiltSegment:
     """The contents of a segment. Without readings, times are INFINITY or MINUS_INFINITY.
 
     `low` and `high` are the first and the last time of all readings, `first` and `last` those of the readings
@@ -53,7 +53,7 @@ def run_type(channels: int) -> np.dtype:
 
 def base_segment(
     counted: CountedReadings, low: PgMicroseconds, high: PgMicroseconds, run_size: int
-) -> Segment:
+) -> BuiltSegment:
     """Make a segment of readings; `low` and `high` bound the excluded ones too."""
     times, values, excluded = counted
     steps = np.diff(times)
@@ -63,7 +63,7 @@ def base_segment(
         struct.pack("<dd", channel.min(), channel.max()) + pack_sum(exact_sum(channel))
         for channel in (values if len(times) else ())
     )
-    return Segment(
+    return BuiltSegment(
         level=BASE,
         count=len(times),
         excluded=excluded,
@@ -159,7 +159,7 @@ class StoredContents(NamedTuple):
     runs: npt.NDArray[Any]  # of run_type
 
 
-def upper_segment(parts: Sequence[StoredContents], channels: int, run_fan: int) -> Segment:
+def upper_segment(parts: Sequence[StoredContents], channels: int, run_fan: int) -> BuiltSegment:
     """Merge base segments that follow each other; `run_fan` of their runs become one."""
     numbers = np.array([part.numbers for part in parts], NUMBERS)
     filled = numbers[numbers["count"] > 0]
@@ -169,7 +169,7 @@ def upper_segment(parts: Sequence[StoredContents], channels: int, run_fan: int) 
     sorted_parts = [sorted_columns(part, channels) for part in parts]
     columns = [np.sort(np.concatenate(arrays)) for arrays in zip(*sorted_parts, strict=True)]
     intervals = np.sort(np.concatenate((columns.pop(), between[between > 0].astype(np.uint64))))
-    return Segment(
+    return BuiltSegment(
         level=UPPER,
         count=int(numbers["count"].sum()),
         excluded=int(numbers["excluded"].sum()),

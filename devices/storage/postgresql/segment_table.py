@@ -10,7 +10,7 @@ from django.db import connection
 from devices.storage import row_codec
 from devices.storage.postgresql import copy
 from devices.storage.postgresql.quantiles import SegmentReplaced
-from devices.storage.postgresql.segment_contents import NUMBERS, Segment, StoredContents, run_type
+from devices.storage.postgresql.segment_contents import NUMBERS, BuiltSegment, StoredContents, run_type
 from devices.storage.postgresql.segment_lookup import VALID
 from devices.timeline.instants import PgMicroseconds, pg_from_bytes, pg_literal
 
@@ -93,7 +93,7 @@ def read_contents(ids: Sequence[int], channels: int) -> list[StoredContents]:
 class PlacedSegment(NamedTuple):
     """A segment and its stretch of the time line."""
 
-    segment: Segment
+    segment: BuiltSegment
     start: PgMicroseconds
     end: PgMicroseconds
 
@@ -117,7 +117,7 @@ def delete_touching(cursor: Any, device_id: int, start: PgMicroseconds, end: PgM
     )
 
 
-def copy_row(device_id: int, segment: Segment, start: PgMicroseconds, end: PgMicroseconds) -> bytes:
+def copy_row(device_id: int, segment: BuiltSegment, start: PgMicroseconds, end: PgMicroseconds) -> bytes:
     """Write a segment as a row of binary COPY."""
     numbers = (
         *((4, device_id), (2, segment.level), (8, start), (8, end)),
