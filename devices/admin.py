@@ -15,8 +15,6 @@ from users.admin import CredentialAdmin, HolderAdmin, ReadOnlyAdmin, UncountedPa
 from users.permissions import signed_in
 
 OVERLAP = timedelta(days=1)
-# The old name, still imported by analytics.activity.admin.
-LookedAt = ReadOnlyAdmin
 
 
 class ChannelInline(admin.TabularInline):

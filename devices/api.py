@@ -14,6 +14,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from devices import storage
+from devices.authentication import visible_device
 from devices.filters import DeviceFilter
 from devices.models import Device, DeviceKey
 from devices.serializers import DeviceKeySerializer, DeviceSerializer
@@ -138,17 +139,6 @@ class KeyDetail(APIView):
         """Revoke a key immediately."""
         get_object_or_404(visible_device(request, uuid).keys, prefix=prefix).revoke(timezone.now())
         return Response(status=204)
-
-
-def visible_device(request: Request, uuid: UUID, *, lock: bool = False) -> Device:
-    """Return a device that the user may see, else raise Http404.
-
-    `lock` locks its row until the end of the transaction, so that nobody changes or erases it meanwhile.
-    """
-    devices = Device.objects.visible_to(request.user).with_channels()
-    if lock:
-        devices = devices.select_for_update(of=("self",))
-    return get_object_or_404(devices, uuid=uuid)
 
 
 def save_or_conflict(serializer: DeviceSerializer) -> None:

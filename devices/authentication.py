@@ -1,11 +1,15 @@
+"""Who may post readings, and which device a request may see."""
+
 from typing import Any
+from uuid import UUID
 
 from django.contrib.auth.models import AnonymousUser
+from django.shortcuts import get_object_or_404
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from devices.access.grants import Grant
-from devices.models import DeviceKey
+from devices.models import Device, DeviceKey
 from users.authentication import CredentialAuthentication
 from users.models import Scope
 from users.permissions import ScopeAllows
@@ -32,3 +36,14 @@ class PostsReadings(BasePermission):
             return True
         view.scope = Scope.INGEST
         return ScopeAllows().has_permission(request, view)
+
+
+def visible_device(request: Request, uuid: UUID, *, lock: bool = False) -> Device:
+    """Return a device that the user may see, else raise Http404.
+
+    `lock` locks its row until the end of the transaction, so that nobody changes or erases it meanwhile.
+    """
+    devices = Device.objects.visible_to(request.user).with_channels()
+    if lock:
+        devices = devices.select_for_update(of=("self",))
+    return get_object_or_404(devices, uuid=uuid)

@@ -15,7 +15,8 @@ from rest_framework.utils.urls import remove_query_param, replace_query_param
 from rest_framework.views import APIView
 
 from devices import statistics, storage
-from devices.api import DONE_EXAMPLE, visible_device
+from devices.api import DONE_EXAMPLE
+from devices.authentication import visible_device
 from devices.models import Device, DeviceQuerySet
 from devices.serializers import listed_reading, stamp_text
 from devices.storage.interface import Position

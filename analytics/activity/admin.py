@@ -7,8 +7,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from analytics.activity.models import Blog, EventType, Log, PendingEvent, Post, SpaceType
-from devices.admin import LookedAt
-from users.admin import UncountedPaginator
+from users.admin import ReadOnlyAdmin, UncountedPaginator
 from users.models import User
 from users.permissions import signed_in
 
@@ -56,7 +55,7 @@ class PostAdmin(ErasingAdmin):
 
 
 @admin.register(PendingEvent)
-class PendingEventAdmin(LookedAt):
+class PendingEventAdmin(ReadOnlyAdmin):
     """Events that wait for the activity database: normally none."""
 
     list_display = ("at", "name", "user_id", "object_id")
@@ -73,7 +72,7 @@ class LogList(ChangeList):
             log.login = logins.get(log.user_id)
 
 
-class LogAdmin(LookedAt):
+class LogAdmin(ReadOnlyAdmin):
     """Logs, newest first, searched by login. Counting the table would scan it, so nothing does."""
 
     list_display = ("at", "login", "event_type", "object_id")
@@ -101,7 +100,7 @@ class LogAdmin(LookedAt):
         return log.login
 
 
-class TypeAdmin(LookedAt):
+class TypeAdmin(ReadOnlyAdmin):
     list_display = ("name", "id")
 
 

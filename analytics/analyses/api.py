@@ -20,7 +20,7 @@ from analytics.analyses.question import BUCKETS, MOST_PERCENTILES, OPTIONS, BadQ
 from analytics.analyses.request import TargetErased, is_stale, request_analysis
 from analytics.analyses.series import series_body
 from analytics.models import Analysis, Status
-from devices.api import visible_device
+from devices.authentication import visible_device
 from devices.models import Device
 from devices.timeline.periods import BadPeriod, parse_period
 from users.api_errors import Conflict

@@ -12,7 +12,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from devices import exclusions
-from devices.api import visible_device
+from devices.authentication import visible_device
 from devices.exclusions.serializers import ExclusionSerializer
 from devices.filters import ExclusionFilter
 from devices.models import Device, Exclusion

@@ -23,11 +23,11 @@ from rest_framework.views import APIView
 
 from devices.access import grants, rate_limit
 from devices.access.grants import Grant, Target
-from devices.api import visible_device
-from devices.authentication import PostsReadings
+from devices.authentication import PostsReadings, visible_device
 from devices.ingestion import decoding, decompression, intake
 from devices.ingestion.asgi import RequestState, request_state
-from devices.ingestion.group_commit import NotStored, store_now
+from devices.ingestion.flusher import NotStored
+from devices.ingestion.group_commit import store_now
 from devices.ingestion.idempotency import IdempotencyClaim, IdempotencyConflict, is_valid_key
 from devices.ingestion.intake import Intake
 from devices.ingestion.sensors import OwnSensors

@@ -16,12 +16,10 @@ from django.db import connection, transaction
 
 from devices import storage
 from devices.ingestion import stored
-from devices.ingestion.flusher import Flusher, NotStored, Outcome, Outcomes, PendingWrite, Settle
+from devices.ingestion.flusher import Flusher, NotStored, Outcome, PendingWrite, Settle
 from devices.ingestion.idempotency import IdempotencyClaim, write_claimed
 from devices.ingestion.intake import Intake
 from devices.storage.interface import RepeatTransaction
-
-__all__ = ["Flusher", "GroupCommit", "NotStored", "Outcomes", "PendingWrite", "store_now", "write_claimed"]
 
 # Rows that may wait in one process; beyond that a request is answered 503 at once.
 MAX_WAITING_BYTES = 32 * 1024 * 1024

@@ -19,12 +19,12 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from devices import statistics, storage
+from devices import statistics, storage, transfer
 from devices.access.grants import Target
 from devices.ingestion import group_commit
 from devices.ingestion.intake import take_one
 from devices.models import Device
-from devices.storage import row_codec, transfer
+from devices.storage import row_codec
 from devices.storage.interface import Storage
 from devices.storage.postgresql import segment_schedule
 from devices.timeline.instants import unix_microseconds

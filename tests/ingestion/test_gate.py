@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from devices.access.grants import Target
 from devices.ingestion import group_commit
+from devices.ingestion.flusher import NotStored
 from devices.ingestion.intake import take_one
 from devices.storage.postgresql import readings_table
 from devices.timeline.periods import Period
@@ -684,7 +685,7 @@ def test_a_full_queue_refuses_at_once_and_what_waits_is_stored(monkeypatch) -> N
                 await asyncio.sleep(0)
             waiting = [asyncio.ensure_future(queue.store(taken, None)) for _ in range(1000 // size)]
             await asyncio.sleep(0)
-            with pytest.raises(group_commit.NotStored):
+            with pytest.raises(NotStored):
                 await queue.store(taken, None)
         answers = await asyncio.gather(first, *waiting)
         await queue.close()

@@ -11,7 +11,7 @@ from django.db import connection
 from devices import storage
 from devices.ingestion import flusher as flusher_module
 from devices.ingestion import group_commit
-from devices.ingestion.group_commit import Flusher, NotStored, PendingWrite
+from devices.ingestion.flusher import Flusher, NotStored, PendingWrite
 from devices.ingestion.idempotency import IdempotencyClaim
 from devices.ingestion.intake import Intake
 from devices.models import Device

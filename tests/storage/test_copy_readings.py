@@ -10,10 +10,10 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.utils import timezone
 
-from devices import statistics, storage
+from devices import statistics, storage, transfer
 from devices.locks import AdvisoryLock
 from devices.models import Device, Segment
-from devices.storage import interface, row_codec, transfer
+from devices.storage import interface, row_codec
 from devices.storage.interface import Storage
 from devices.storage.postgresql import readings_table, segment_schedule
 from devices.timeline.instants import unix_microseconds

@@ -22,6 +22,7 @@ from devices import exclusions, maintenance, statistics
 from devices.access.grants import Target
 from devices.exclusions import Extent
 from devices.ingestion import group_commit, idempotency, intake
+from devices.ingestion.flusher import Flusher, PendingWrite
 from devices.models import Device, Exclusion
 from devices.statistics import Coverage, Statistics
 from devices.storage import row_codec
@@ -56,7 +57,7 @@ class Interleaving:
         self.sizes = sizes
         self.devices = devices
         self.start = timezone.now() - timedelta(seconds=WINDOW_SECONDS)
-        self.flusher = group_commit.Flusher()
+        self.flusher = Flusher()
         self.past_answers: list[PastAnswer] = []
         self.counts: dict[str, int] = {}
         self.segments_used = self.rows_read = 0
@@ -145,7 +146,7 @@ class Interleaving:
         requests = []
         for _ in range(self.random.randrange(1, 4)):
             key = idempotency.IdempotencyClaim("t", str(self.random.random()), b"")
-            requests.append(group_commit.PendingWrite(self.taken(), self.random.choice((None, key)), None))
+            requests.append(PendingWrite(self.taken(), self.random.choice((None, key)), None))
         outcomes = self.flusher.flush(requests)
         assert all(isinstance(outcome, dict) for outcome in outcomes), outcomes
 

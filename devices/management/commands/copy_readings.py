@@ -8,13 +8,12 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import InterfaceError, OperationalError
 
-from devices import storage
+from devices import storage, transfer
 from devices.files.progress import RESUME_HINT, ProgressBar
 from devices.locks import AdvisoryLock, single_run
 from devices.models import Device
-from devices.storage import transfer
 from devices.storage.interface import Storage, StorageUnavailable
-from devices.storage.transfer import Difference, Surplus
+from devices.transfer import Difference, Surplus
 
 OWN = "postgresql"
 # Differences that are listed one by one.

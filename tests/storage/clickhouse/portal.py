@@ -10,8 +10,7 @@ from analytics.models import Analysis, Status
 from analytics.tasks import run_analysis
 from devices import storage
 from devices.access.grants import Target
-from devices.ingestion import group_commit
-from devices.ingestion.group_commit import Flusher, PendingWrite
+from devices.ingestion.flusher import Flusher, Outcomes, PendingWrite
 from devices.ingestion.idempotency import IdempotencyClaim
 from devices.ingestion.intake import take_one
 from devices.models import Device
@@ -48,7 +47,7 @@ def requests_of(device: Device, *keys: str | None) -> list[PendingWrite]:
     ]
 
 
-def flushed(requests: list[PendingWrite]) -> group_commit.Outcomes:
+def flushed(requests: list[PendingWrite]) -> Outcomes:
     flusher = Flusher()
     try:
         return flusher.flush(requests)

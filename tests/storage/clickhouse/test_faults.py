@@ -13,7 +13,7 @@ from django.test import Client
 
 from analytics.models import Analysis, Status
 from analytics.tasks import run_analysis
-from devices.ingestion import group_commit
+from devices.ingestion.flusher import NotStored
 from devices.models import IdempotencyKey
 from devices.storage import row_codec
 from devices.storage.clickhouse.engine import ClickHouse
@@ -48,7 +48,7 @@ def test_while_it_is_down_nothing_is_acknowledged_and_every_endpoint_answers_503
         assert answer["Content-Type"] == "application/problem+json"
         assert "hush" not in answer.content.decode()
     assert not IdempotencyKey.objects.exists()
-    assert {type(found) for found in flushed(requests_of(device, None, "k"))} == {group_commit.NotStored}
+    assert {type(found) for found in flushed(requests_of(device, None, "k"))} == {NotStored}
     assert not IdempotencyKey.objects.exists()
 
 

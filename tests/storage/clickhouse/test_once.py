@@ -15,8 +15,8 @@ from django.utils import timezone
 from devices import statistics
 from devices.files import importer
 from devices.files.importer import ImportJob
-from devices.ingestion import group_commit
-from devices.ingestion.group_commit import Flusher, PendingWrite
+from devices.ingestion import group_commit, idempotency
+from devices.ingestion.flusher import Flusher, PendingWrite
 from devices.ingestion.idempotency import IdempotencyConflict
 from devices.models import IdempotencyKey
 from devices.storage import row_codec
@@ -60,7 +60,7 @@ def test_a_key_whose_receipt_was_lost_after_the_insert_is_stored_once(device):
     flusher.connect()
     flusher.connection.autocommit = False
     with flusher.connection.cursor() as cursor:
-        group_commit.write_claimed(cursor, requests)
+        idempotency.write_claimed(cursor, requests)
     flusher.disconnect()
     assert (number_of(device), IdempotencyKey.objects.count()) == (2, 0)
     assert flushed(requests) == [{"status": "ok"}] * 2
