@@ -66,7 +66,7 @@ class RunLost(Exception):
 
 def enqueue(run: Run, task: Task) -> None:
     """Write the run's row and send its task once the row is committed."""
-    # Set in advance, as nobody sees the row before commit: `send` writes only if it fails.
+    # `send` runs after the commit. Setting sent_at now saves an UPDATE: `send` clears it if it fails.
     run.sent_at = run.asked_at
     run.save(force_insert=True)
     transaction.on_commit(partial(send, run, task))

@@ -17,8 +17,9 @@ from rest_framework.views import APIView
 
 from analytics import runs
 from analytics.analyses.question import BUCKETS, MOST_PERCENTILES, OPTIONS, BadQuestion, parse_question
-from analytics.analyses.request import TargetErased, is_stale, request_analysis
+from analytics.analyses.request import TargetErased, request_analysis
 from analytics.analyses.series import series_body
+from analytics.analyses.staleness import is_stale
 from analytics.models import Analysis, Status
 from devices.authentication import visible_device
 from devices.models import Device

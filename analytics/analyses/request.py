@@ -1,9 +1,4 @@
-"""Requests for analyses, and when a result is stale.
-
-The same question about unchanged data gets the analysis that exists. A result is stale (`is_stale`) once
-readings of its period have been added, deleted or corrected since, or a fleet has other devices
-(`is_outdated`).
-"""
+"""Requests for analyses: the same question about unchanged data gets the analysis that exists."""
 
 from datetime import datetime
 
@@ -11,6 +6,7 @@ from django.db import transaction
 
 from analytics import runs
 from analytics.analyses.question import Question, check_size
+from analytics.analyses.staleness import device_ids, have_data_changed, reading_counts
 from analytics.models import Analysis, Status
 from analytics.tasks import run_analysis
 from devices import statistics
@@ -52,7 +48,7 @@ def request_analysis(
     existing = latest_equal(analysis)
     if existing is not None and is_current(existing, now):
         return existing
-    # If it is requested again while it runs: its result will be about this state, or a later one.
+    # `is_current` compares with these until the run replaces them with its own, later state.
     analysis.snapshot = statistics.snapshot()
     analysis.counts = reading_counts(ids, analysis, now)
     runs.enqueue(analysis, run_analysis)
@@ -73,29 +69,4 @@ def is_current(analysis: Analysis, now: datetime) -> bool:
         return True
     if analysis.status == Status.FINISHED and analysis.result is None:
         return False
-    return not is_outdated(analysis, now)
-
-
-def is_stale(analysis: Analysis, now: datetime) -> bool:
-    """There is a result, and the data have changed since."""
-    return analysis.status == Status.FINISHED and is_outdated(analysis, now)
-
-
-def is_outdated(analysis: Analysis, now: datetime) -> bool:
-    """Readings of its period were added, deleted or corrected since, or the fleet has other devices.
-
-    Fresh readings change their number; every other change is in the change log.
-    """
-    ids = device_ids(analysis)
-    if reading_counts(ids, analysis, now) != analysis.counts:
-        return True
-    return bool(statistics.changed_since(ids, analysis.period(now), analysis.snapshot))
-
-
-def device_ids(analysis: Analysis) -> list[int]:
-    return list(analysis.devices.values_list("pk", flat=True))
-
-
-def reading_counts(ids: list[int], analysis: Analysis, now: datetime) -> dict[str, int]:
-    """Number of readings by device id, which is text: it is stored as a key of JSON."""
-    return {str(pk): count for pk, count in statistics.count(ids, analysis.period(now)).items()}
+    return not have_data_changed(analysis, now)

@@ -25,7 +25,8 @@ from analytics.analyses.presentation import (
     statistics_groups,
 )
 from analytics.analyses.question import BadQuestion
-from analytics.analyses.request import TargetErased, is_stale, request_analysis
+from analytics.analyses.request import TargetErased, request_analysis
+from analytics.analyses.staleness import is_stale
 from analytics.models import Analysis
 from devices.models import Device
 from users.models import User

@@ -1,4 +1,4 @@
-"""The table of kernels. A new kernel is a file here and a line below; see declaration.py."""
+"""The table of kernels. A new kernel is a file in this folder, imported here and added to KERNELS."""
 
 from analytics.kernels import forecast, well
 from analytics.kernels.declaration import Kernel

@@ -1,3 +1,5 @@
+"""The gate's way to `grants`, which checks device keys and tokens: from the cache, or on a thread."""
+
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any

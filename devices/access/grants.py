@@ -1,7 +1,8 @@
-"""Grants: what a credential may post to, cached until something changes that the grant depends on.
+"""Grants: what a device key or token may post to, cached until something changes that the grant depends on.
 
-Every few seconds one query asks the database for changes, for the whole cache. So each device is looked up
-once, and a revocation still reaches every process within five seconds.
+One query every CHECK_SECONDS asks the database for changes, for the whole cache, and no grant is trusted for
+longer than TRUSTED_SECONDS after it. So each device is looked up once, and a revocation still reaches every
+process within five seconds.
 """
 
 import math
@@ -72,7 +73,8 @@ def find_grant(grant_key: GrantKey) -> Grant | None:
 def look_up_grants(grant_keys: Collection[GrantKey]) -> dict[GrantKey, Grant]:
     """Look up and cache grants: many cost no more queries than one. Raises DatabaseError.
 
-    Only plain cases are found here. REST framework's authentication decides the others with the same models.
+    Active devices with a valid key, and active users with a valid token, have a grant. For all other requests
+    REST framework's authentication finds the error.
     """
     cache.confirm()
     generation, now = cache.begin(), timezone.now()

@@ -82,9 +82,9 @@ class SortedUnion:
     def bounds(self, low: int, high: int, *, is_certain: bool) -> tuple[int, int]:
         """Return keys between which the values at the places `low` to `high` are, or probably are.
 
-        If s samples are below v, at most BLOCK·s values of the arrays are below v. If s samples are up to v,
-        at least BLOCK·s − (BLOCK − 1)·m values of m arrays are up to v. A guess, which is not certain, takes
-        the middle between the two, ± 4 standard deviations.
+        If s samples are < v, at most BLOCK·s values of the arrays are < v. If s samples are ≤ v, at least
+        BLOCK·s − (BLOCK − 1)·m values of the m arrays are ≤ v. A guess takes the middle between these two
+        bounds, ± 4 standard deviations.
         """
         arrays = len(self.counts)
         above, below = 0.0, float(arrays * (BLOCK - 1))

@@ -5,12 +5,13 @@ An ingestion POST takes one of three ways:
 1. A known head. The protocol finds the request's head in `Gate.heads` and calls `Gate.take_known`: no parser,
    no task. The answer goes straight to the connection.
 2. An ordinary POST. `Gate.take_ordinary` checks credential and rate, decodes, stores and answers.
-3. Everything else. `Gate.pass_to_view` leaves it to the REST view of the same path, which runs on the event
-   loop (`Gate.run_view`) if it has nothing to wait for, else on a thread.
+3. Everything else. `Gate.pass_to_view` passes it to the REST view of the same path. The gate runs the view on
+   the event loop (`Gate.run_view`) if the view will not wait for anything, else on a thread.
 
-The gate itself answers only what it accepts, and refuses what is too much (429, 503). A request of the first
-two ways that has a fault (an unknown credential, a bad body) goes on to the view, body and all, so that every
-error is described in one place.
+`devices/access/grants.py` checks device keys and tokens, for all three ways.
+
+The gate answers accepted requests (201), and requests beyond a limit (429, 503). It passes all other faults,
+such as an unknown credential or a bad body, to the view with the whole body: every error has one place.
 """
 
 from collections.abc import Callable

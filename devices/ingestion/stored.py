@@ -20,9 +20,10 @@ from devices.storage.interface import Rows
 
 logger = logging.getLogger(__name__)
 
-# Each is called with what one commit stored; `row_codec.devices_and_times` decodes a payload.
+# To be told of readings, append a function when an app starts (`AppConfig.ready`). It gets the rows of one
+# commit; `row_codec.devices_and_times` decodes a payload.
 LISTENERS: list[Callable[[Sequence[Rows]], None]] = []
-# Rows that wait for slow listeners; what comes beyond that is stored and not told.
+# Limit of rows that wait for slow listeners. Rows beyond it are stored, but no listener gets them.
 MAX_WAITING_BYTES = 32 * 1024 * 1024
 
 

@@ -42,7 +42,7 @@ MAX_WIDE = 100
 CLOCK_SECONDS = 60
 
 # A condition on a row `s` with device_id, start_time and end_time: every change of this span is visible in
-# the snapshot. Each subquery is an index scan; as a join it would not be.
+# the snapshot. The planner answers each subquery by an index scan; it would not do so for a join.
 UNCHANGED = """
     (
         SELECT true FROM devices_change AS c
@@ -148,10 +148,10 @@ def is_wide(span: TouchedSpan) -> bool:
 
 @contextmanager
 def repeatable_read() -> Iterator[None]:
-    """Show all statements within it the same state of the portal's database.
+    """Show all statements in this block the same state of the portal's database.
 
-    Within a transaction that is open already they see what that one sees, which may change from one statement
-    to the next.
+    In a transaction that is open already nothing changes: if it reads committed data, as is the default, two
+    statements may see two states.
     """
     if connection.in_atomic_block:
         yield
@@ -170,7 +170,9 @@ def snapshot() -> str:
 
 
 def settled_before(settled_seconds: float) -> PgMicroseconds:
-    """Return a time before which all readings that leave no entry here are committed.
+    """Return a time before which no fresh reading will be stored any more.
+
+    Fresh readings leave no entry in the change log, so segments may only be built of readings before it.
 
     Fresh readings are stored within LATE_AFTER_SECONDS of their time and the duration of a transaction. So
     the time is `settled_seconds` ago, or earlier if the oldest open transaction began long ago.

@@ -14,7 +14,8 @@ from django_celery_results.models import TaskResult
 from analytics import runs
 from analytics.analyses import compute
 from analytics.analyses.question import BadQuestion, Question
-from analytics.analyses.request import is_stale, request_analysis
+from analytics.analyses.request import request_analysis
+from analytics.analyses.staleness import is_stale
 from analytics.models import Analysis, Status
 from devices import exclusions
 from devices.models import Device

@@ -22,8 +22,8 @@ from devices.timeline.instants import MICROSECONDS_PER_DAY, UNIX_EPOCH, UnixMicr
 
 TABLE = "devices_reading"
 MONTHS_AHEAD = 3
-# Each partition makes each query about all devices a little slower, and anybody who posts old times makes
-# some. So there are months only since the product exists, years before, and one partition at either end.
+# Each partition makes each query about all devices a little slower, and anybody may post readings with old
+# times. Hence months from FIRST_MONTH on, years before it, and one partition at either end of time.
 FIRST_YEAR = datetime(2000, 1, 1, tzinfo=UTC)
 FIRST_MONTH = datetime(2026, 1, 1, tzinfo=UTC)
 END_OF_MONTHS = datetime(2100, 1, 1, tzinfo=UTC)
