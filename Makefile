@@ -8,15 +8,20 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	--no-header --no-annotate --no-emit-index-url
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement
 
-.PHONY: demo test faults long bench lint lock clean browser wrk
+.PHONY: demo test coverage faults long bench lint lock clean browser wrk
 
 # exec: signals reach the supervisor itself. --parent: it also stops when make is killed.
 demo: $(VENV)/demo.stamp
 	@exec $(BIN)/python manage.py demo --parent $$PPID
 
 test: $(VENV)/dev.stamp browser
+	$(BIN)/python -m pytest
+
+# Branch coverage of the tests, in the test process and in those that it starts.
+coverage: $(VENV)/dev.stamp browser
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
 # 20 rounds of kill -9 under load, and 20 of calculations; a lost or doubled reading or run fails it.
