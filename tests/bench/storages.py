@@ -114,7 +114,7 @@ def test_storing_and_asking(values: Callable, far: Storage, settings: Any) -> No
     ask(device)
 
     say("Copying")
-    timed("all", lambda: transfer.copy(own, far, [device], lambda *_: None, is_live=False), 1)
+    timed("all", lambda: transfer.copy(own, far, [device], lambda *_: None, transfer.Surplus.DIFFERS), 1)
     timed("comparing", lambda: transfer.compare(own, far, [device], lambda *_: None), 1)
 
     say("ClickHouse")
