@@ -34,14 +34,19 @@ class AdvisoryLock(enum.IntEnum):
 
 
 @contextmanager
-def single_run(lock: AdvisoryLock) -> Iterator[bool]:
-    """Try to take the advisory lock; yield False if another process holds it and does the job already."""
+def single_run(lock: AdvisoryLock, *part: int) -> Iterator[bool]:
+    """Try to take the advisory lock; yield False if another process holds it and does the job already.
+
+    A `part` is a second key of 32 bits, such as a device's id: then the job is single for that part only.
+    """
+    keys = [lock, *part]
+    arguments = ", ".join(["%s"] * len(keys))
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s)", [lock])
+        cursor.execute(f"SELECT pg_try_advisory_lock({arguments})", keys)
         is_ours = cursor.fetchone()[0]
     try:
         yield is_ours
     finally:
         if is_ours:
             with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_unlock(%s)", [lock])
+                cursor.execute(f"SELECT pg_advisory_unlock({arguments})", keys)

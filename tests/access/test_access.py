@@ -6,7 +6,7 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
-from django.db import connection, connections
+from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -16,6 +16,7 @@ from devices.access.grants import Grant, GrantKey
 from devices.ingestion.sensors import OwnSensors
 from devices.models import Device, DeviceKey
 from tests.support import factories
+from tests.support.concurrency import another_connection
 from users.models import Token, User
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -155,25 +156,13 @@ def test_a_look_up_that_a_change_overtook_is_not_cached(device, cache) -> None:
 def test_a_change_counts_when_it_is_committed_not_when_it_is_made(device) -> None:
     question = by_key(device)
     grants.look_up_grants([question])
-    made, may_end = threading.Event(), threading.Event()
-
-    def change() -> None:
-        with connection.cursor() as cursor:
-            cursor.execute("BEGIN")
-            cursor.execute("UPDATE devices_device SET is_active = false WHERE id = %s", [device.pk])
-            made.set()
-            may_end.wait(20)
-            cursor.execute("COMMIT")
-        connections.close_all()
-
-    thread = threading.Thread(target=change)
-    thread.start()
-    assert made.wait(20)
-    # Numbers are given in the order of beginning: this one is later, and seen first.
-    query("UPDATE devices_device SET is_active = false WHERE id = %s", factories.device().pk)
-    assert cached_now(question) is not None
-    may_end.set()
-    thread.join(20)
+    with another_connection() as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute("UPDATE devices_device SET is_active = false WHERE id = %s", [device.pk])
+        # Numbers are given in the order of beginning: this one is later, and seen first.
+        query("UPDATE devices_device SET is_active = false WHERE id = %s", factories.device().pk)
+        assert cached_now(question) is not None
+        cursor.execute("COMMIT")
     assert cached_now(question) is None
 
 
@@ -224,29 +213,15 @@ def test_what_was_made_long_before_its_commit_is_kept_until_all_could_see_it(dev
 
 def test_a_credential_that_somebody_is_changing_holds_up_nobody(device) -> None:
     question, others = by_key(device), by_key(factories.device())
-    made, may_end = threading.Event(), threading.Event()
-
-    def change() -> None:
-        with connection.cursor() as cursor:
-            cursor.execute("BEGIN")
-            cursor.execute(
-                "UPDATE devices_devicekey SET expires_at = now() WHERE device_id = %s", [device.pk]
-            )
-            made.set()
-            may_end.wait(20)
-            cursor.execute("COMMIT")
-        connections.close_all()
-
-    thread = threading.Thread(target=change)
-    thread.start()
-    assert made.wait(20)
-    query("SET statement_timeout = '5s'")
-    try:
-        assert len(grants.look_up_grants([question, others])) == 2
-    finally:
-        query("RESET statement_timeout")
-        may_end.set()
-        thread.join(20)
+    with another_connection() as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute("UPDATE devices_devicekey SET expires_at = now() WHERE device_id = %s", [device.pk])
+        query("SET statement_timeout = '5s'")
+        try:
+            assert len(grants.look_up_grants([question, others])) == 2
+        finally:
+            query("RESET statement_timeout")
+        cursor.execute("COMMIT")
     assert cached_now(question) is None
 
 

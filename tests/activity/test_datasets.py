@@ -27,11 +27,6 @@ def _logs(logs: ActivityStorage) -> None:
 
 
 @pytest.fixture
-def ada() -> User:
-    return factories.owner(login="ada")
-
-
-@pytest.fixture
 def grace() -> User:
     return factories.owner(login="grace")
 

@@ -22,11 +22,6 @@ def _event_types() -> None:
 
 
 @pytest.fixture
-def ada() -> User:
-    return factories.owner(login="ada")
-
-
-@pytest.fixture
 def write(tmp_path: Path):
     def write(*lines: str, head: str = HEAD, name: str = "events.csv") -> Path:
         path = tmp_path / name

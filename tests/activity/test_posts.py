@@ -27,11 +27,6 @@ def _event_types() -> None:
 
 
 @pytest.fixture
-def ada() -> User:
-    return factories.owner(login="ada")
-
-
-@pytest.fixture
 def staff() -> User:
     return factories.colleague()
 

@@ -8,15 +8,11 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from tests.support.portal import Person, Portal, Sender
+from tests.support.rows import stamp
 
 BERLIN = ZoneInfo("Europe/Berlin")
 LONG_AGO = datetime(1999, 3, 28, tzinfo=BERLIN).astimezone(UTC)  # clocks went forward on this day
 SECOND = timedelta(seconds=1)
-
-
-@pytest.fixture
-def owner(portal: Portal) -> Person:
-    return portal.new_user()
 
 
 @pytest.fixture
@@ -26,10 +22,6 @@ def sensor(portal: Portal, owner: Person) -> Sender:
 
 def path(sensor: Sender, rest: str = "analytics/") -> str:
     return f"/devices/{sensor.id}/{rest}"
-
-
-def stamp(time: datetime) -> str:
-    return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def load(portal: Portal, sensor: Sender, values: Sequence[float], start: datetime = LONG_AGO) -> None:

@@ -31,6 +31,7 @@ from analytics.models import Calculation, CalculationRows, Status
 from analytics.runs import claim
 from analytics.tasks import run_calculation
 from tests.support import factories
+from tests.support.queues import emptied_queue
 from users.models import User
 
 pytestmark = pytest.mark.django_db
@@ -41,10 +42,8 @@ SECOND = timedelta(seconds=1)
 
 @pytest.fixture(autouse=True)
 def broker() -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(settings.REDIS_URL) as client:
-        client.delete(QUEUE)
+    with emptied_queue(QUEUE) as client:
         yield client
-        client.delete(QUEUE)
 
 
 class Caller:

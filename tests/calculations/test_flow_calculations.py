@@ -35,11 +35,6 @@ def _all_alive_again(portal: Portal) -> Iterator[None]:
     portal.start_all()
 
 
-@pytest.fixture
-def owner(portal: Portal) -> Person:
-    return portal.new_user()
-
-
 def ask(portal: Portal, owner: Person, **fields: Any) -> str:
     return portal.made("/calculations/", owner.token, YEAR | fields)["id"]
 

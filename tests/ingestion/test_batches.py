@@ -29,16 +29,6 @@ READING = {"timestamp": STAMP, "x": 1, "y": 2.5, "z": -3}
 doors = pytest.mark.parametrize("content_type", ["application/json", UNUSUAL_JSON], ids=["gate", "rest"])
 
 
-@pytest.fixture
-def owner(portal: Portal) -> Person:
-    return portal.new_user()
-
-
-@pytest.fixture
-def device(portal: Portal, owner: Person) -> Sender:
-    return portal.new_device(owner)
-
-
 Post = Callable[..., Answer]
 
 

@@ -84,11 +84,6 @@ def count(portal: Portal, device: Sender) -> int:
     return found
 
 
-@pytest.fixture
-def device(portal: Portal) -> Sender:
-    return portal.new_device(portal.new_user())
-
-
 def batch(size: int) -> bytes:
     items = [{"timestamp": "2026-11-01T00:00:00Z", "x": i, "y": 0, "z": 0.5} for i in range(size)]
     return json.dumps(items).encode()

@@ -26,11 +26,6 @@ doors = pytest.mark.parametrize("content_type", ["application/json", UNUSUAL_JSO
 
 
 @pytest.fixture
-def owner(portal: Portal) -> Person:
-    return portal.new_user()
-
-
-@pytest.fixture
 def connection(portal: Portal) -> Iterator[Connection]:
     with Connection(portal) as connection:
         yield connection

@@ -1,39 +1,9 @@
 """Devices and users over HTTP: filters, keys, deletion."""
 
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
-
-import pytest
-
 from tests.support.portal import Person, Portal, Sender, eventually
+from tests.support.rows import LONG_AGO, XYZ, post_rows
 
-XYZ = ("x", "y", "z")
-NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-LONG_AGO = datetime(1999, 5, 17, 8, tzinfo=UTC)
 ERASE_SECONDS = 30
-
-
-@pytest.fixture
-def owner(portal: Portal) -> Person:
-    return portal.new_user()
-
-
-@pytest.fixture
-def device(portal: Portal, owner: Person) -> Sender:
-    return portal.new_device(owner)
-
-
-def stamp(time: datetime) -> str:
-    return time.isoformat().replace("+00:00", "Z")
-
-
-def post_rows(
-    portal: Portal, device: Sender, rows: Iterable[Sequence[float]], start: datetime = NOON
-) -> None:
-    """Post a reading for each second."""
-    for second, row in enumerate(rows):
-        time = stamp(start + timedelta(seconds=second))
-        portal.post_reading(device, **dict(zip(XYZ, row, strict=True)), timestamp=time)
 
 
 def test_device_shows_its_last_reading_and_whether_it_is_online(

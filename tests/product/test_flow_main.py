@@ -11,25 +11,7 @@ from random import Random
 import pytest
 
 from tests.support.portal import Person, Portal, Sender
-
-XYZ = ("x", "y", "z")
-NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-LONG_AGO = datetime(1999, 5, 17, 8, tzinfo=UTC)
-ERASE_SECONDS = 30
-
-
-@pytest.fixture
-def owner(portal: Portal) -> Person:
-    return portal.new_user()
-
-
-@pytest.fixture
-def device(portal: Portal, owner: Person) -> Sender:
-    return portal.new_device(owner)
-
-
-def stamp(time: datetime) -> str:
-    return time.isoformat().replace("+00:00", "Z")
+from tests.support.rows import NOON, XYZ, post_rows, stamp
 
 
 def summary(portal: Portal, values: Sequence[float]) -> dict[str, float]:
@@ -52,15 +34,6 @@ def summaries(portal: Portal, rows: Iterable[Sequence[float]]) -> dict[str, dict
 def random_rows(count: int, seed: int) -> list[tuple[float, float, float]]:
     random = Random(seed)
     return [(random.gauss(0, 1), random.uniform(-1e9, 1e9), random.expovariate(1e6)) for _ in range(count)]
-
-
-def post_rows(
-    portal: Portal, device: Sender, rows: Iterable[Sequence[float]], start: datetime = NOON
-) -> None:
-    """Post a reading for each second."""
-    for second, row in enumerate(rows):
-        time = stamp(start + timedelta(seconds=second))
-        portal.post_reading(device, **dict(zip(XYZ, row, strict=True)), timestamp=time)
 
 
 def test_device_is_registered_posts_and_its_statistics_are_exact(portal: Portal) -> None:

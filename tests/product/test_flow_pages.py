@@ -1,40 +1,10 @@
 """Lists of readings, devices and users: pages lose and repeat nothing, over HTTP."""
 
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-import pytest
-
 from tests.support.portal import Person, Portal, Sender
-
-XYZ = ("x", "y", "z")
-NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-LONG_AGO = datetime(1999, 5, 17, 8, tzinfo=UTC)
-ERASE_SECONDS = 30
-
-
-@pytest.fixture
-def owner(portal: Portal) -> Person:
-    return portal.new_user()
-
-
-@pytest.fixture
-def device(portal: Portal, owner: Person) -> Sender:
-    return portal.new_device(owner)
-
-
-def stamp(time: datetime) -> str:
-    return time.isoformat().replace("+00:00", "Z")
-
-
-def post_rows(
-    portal: Portal, device: Sender, rows: Iterable[Sequence[float]], start: datetime = NOON
-) -> None:
-    """Post a reading for each second."""
-    for second, row in enumerate(rows):
-        time = stamp(start + timedelta(seconds=second))
-        portal.post_reading(device, **dict(zip(XYZ, row, strict=True)), timestamp=time)
+from tests.support.rows import LONG_AGO, post_rows, stamp
 
 
 def pages(portal: Portal, path: str, token: str, **params: Any) -> list[list[dict]]:

@@ -1,40 +1,11 @@
 """Readings come back as they were posted, over HTTP: timestamps, time zones, numbers."""
 
 import math
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 
 from tests.support.portal import Person, Portal, Sender
-
-XYZ = ("x", "y", "z")
-NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-LONG_AGO = datetime(1999, 5, 17, 8, tzinfo=UTC)
-ERASE_SECONDS = 30
-
-
-@pytest.fixture
-def owner(portal: Portal) -> Person:
-    return portal.new_user()
-
-
-@pytest.fixture
-def device(portal: Portal, owner: Person) -> Sender:
-    return portal.new_device(owner)
-
-
-def stamp(time: datetime) -> str:
-    return time.isoformat().replace("+00:00", "Z")
-
-
-def post_rows(
-    portal: Portal, device: Sender, rows: Iterable[Sequence[float]], start: datetime = NOON
-) -> None:
-    """Post a reading for each second."""
-    for second, row in enumerate(rows):
-        time = stamp(start + timedelta(seconds=second))
-        portal.post_reading(device, **dict(zip(XYZ, row, strict=True)), timestamp=time)
 
 
 @pytest.mark.parametrize(

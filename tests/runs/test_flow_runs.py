@@ -27,11 +27,6 @@ def _all_alive_again(portal: Portal) -> Iterator[None]:
 
 
 @pytest.fixture
-def owner(portal: Portal) -> Person:
-    return portal.new_user()
-
-
-@pytest.fixture
 def device(portal: Portal, owner: Person) -> Sender:
     device = portal.new_device(owner)
     portal.post_reading(device, x=1, y=2, z=4)

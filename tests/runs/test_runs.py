@@ -13,7 +13,6 @@ from uuid import uuid4
 import pytest
 import redis
 from celery.app.trace import build_tracer
-from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 
@@ -39,6 +38,7 @@ from devices.timeline.periods import Period
 from tests.support import factories
 from tests.support.concurrency import another_connection, at_the_same_time, held_by_another
 from tests.support.portal import eventually
+from tests.support.queues import emptied_queue
 
 pytestmark = pytest.mark.django_db
 QUEUE = "analyses"
@@ -50,10 +50,8 @@ SLACK_SECONDS = 3
 
 @pytest.fixture(autouse=True)
 def broker() -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(settings.REDIS_URL) as client:
-        client.delete(QUEUE)
+    with emptied_queue(QUEUE) as client:
         yield client
-        client.delete(QUEUE)
 
 
 def sent(broker: redis.Redis) -> list[str]:

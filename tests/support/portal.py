@@ -1,4 +1,4 @@
-"""Pytest plugin (see conftest.py) with the fixture `portal`: a portal as its users have it.
+"""Pytest plugin (see conftest.py) with `portal`, a portal as users have it, and `owner` and `device` on it.
 
 It runs the product's own commands as processes, with its own PostgreSQL and Redis, and is used over HTTP. It
 shares nothing with Django's test database.
@@ -329,6 +329,16 @@ def portal() -> Iterator[Portal]:
     with portal_with_servers() as portal:
         portal.install()
         yield portal
+
+
+@pytest.fixture
+def owner(portal: Portal) -> Person:
+    return portal.new_user()
+
+
+@pytest.fixture
+def device(portal: Portal, owner: Person) -> Sender:
+    return portal.new_device(owner)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -7,12 +7,11 @@ it is derived from readings: segments that are wrong or were dropped are built a
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from django.db import IntegrityError, OperationalError, connection, transaction
 
-from devices.locks import AdvisoryLock
+from devices.locks import AdvisoryLock, single_run
 from devices.storage.postgresql.quantiles import SegmentReplaced
 from devices.storage.postgresql.segment_builder import (
     LATEST_SECONDS,
@@ -71,7 +70,7 @@ def build(
 
     Errors that come from data changing meanwhile are logged and left to the next visit.
     """
-    with device_lock(device_id) as is_ours:
+    with single_run(AdvisoryLock.BUILD_SEGMENTS, device_id) as is_ours:
         if not is_ours:
             return BuildProgress(0, False, 0.0)
         builder = SegmentBuilder(device_id, channels, sizes=sizes, settled_seconds=settled_seconds)
@@ -88,20 +87,6 @@ def build(
             logger.warning("Device %d cannot have segments: %s", device_id, error)
             note_visit(device_id, current_snapshot(), LATEST_SECONDS)
         return BuildProgress(builder.readings, False, 0.0)
-
-
-@contextmanager
-def device_lock(device_id: int) -> Iterator[bool]:
-    """Yield whether this process got the lock of the device."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [AdvisoryLock.BUILD_SEGMENTS, device_id])
-        is_ours = cursor.fetchone()[0]
-    try:
-        yield is_ours
-    finally:
-        if is_ours:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [AdvisoryLock.BUILD_SEGMENTS, device_id])
 
 
 # --- Noting visits

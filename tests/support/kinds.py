@@ -1,0 +1,43 @@
+"""Pytest plugin (see conftest.py): each test is of one kind, and the summary counts the kinds.
+
+A mark in the test's module decides. Without one: tests with a portal are end to end, tests with a database or
+a broker are integration tests, and the others are unit tests.
+"""
+
+from collections import Counter
+
+import pytest
+
+KINDS = {"unit": "unit", "integration": "integration", "e2e": "end to end"}
+FIXTURES = {
+    "e2e": {"portal", "first_start"},
+    "integration": {"db", "transactional_db", "broker", "chdb", "other", "server", "servers"},
+}
+OUTCOMES = ("passed", "failed", "error", "skipped")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if not any(item.get_closest_marker(kind) for kind in KINDS):
+            item.add_marker(kind_of(item))
+
+
+def kind_of(item: pytest.Item) -> str:
+    fixtures = set(getattr(item, "fixturenames", ()))
+    for kind, names in FIXTURES.items():
+        if fixtures & names:
+            return kind
+    return "integration" if item.get_closest_marker("django_db") else "unit"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    terminalreporter.section("kinds of tests")
+    for kind, name in KINDS.items():
+        counts = Counter(
+            outcome
+            for outcome in OUTCOMES
+            for report in terminalreporter.stats.get(outcome, ())
+            if kind in report.keywords
+        )
+        told = ", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES if counts[outcome])
+        terminalreporter.line(f"{name:12} {told or 'none'}")
