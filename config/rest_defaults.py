@@ -15,6 +15,8 @@ from rest_framework.parsers import BaseParser
 from rest_framework.response import Response
 from rest_framework.utils.urls import remove_query_param
 
+from users.redis_cache import cached_count
+
 MAX_NOT_FINITE = 100
 INVALID_CURSOR = "Not a cursor of this list."
 ID = re.compile(r"[0-9]{1,18}")
@@ -61,7 +63,7 @@ class JSONInAnyCase(DefaultContentNegotiation):
 
 
 class KeysetPagination(CursorPagination):
-    """Pages as plain arrays with `Link` and `X-Total-Count`; counting is cheap in these tables."""
+    """Pages as plain arrays with `Link` and `X-Total-Count`."""
 
     page_size = 100
     max_page_size = 1000
@@ -70,7 +72,7 @@ class KeysetPagination(CursorPagination):
     ordering = "id"
 
     def paginate_queryset(self, queryset: Any, request: Any, view: Any = None) -> list | None:
-        self.total = queryset.count()
+        self.total = cached_count(queryset)
         return super().paginate_queryset(queryset, request, view)
 
     def decode_cursor(self, request: Any) -> Any:

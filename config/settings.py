@@ -6,6 +6,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from config.environment import (
     database,
@@ -135,7 +137,19 @@ if not REDIS_URL.startswith(("redis://", "rediss://", "unix://")):
 
 # Database 0 is the broker's and 1 the cache's, whatever number REDIS_URL carries.
 CACHE_URL = redis_database(REDIS_URL, 1)
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": CACHE_URL}}
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": CACHE_URL,
+        "OPTIONS": {
+            "serializer": "users.redis_cache.JSONSerializer",
+            # A request must not wait for a Redis that hangs.
+            "socket_connect_timeout": 1,
+            "socket_timeout": 1,
+            "retry": Retry(NoBackoff(), 0),
+        },
+    }
+}
 
 AUTH_USER_MODEL = "users.User"
 AUTHENTICATION_BACKENDS = ["users.backends.ThrottledBackend"]

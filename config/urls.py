@@ -3,6 +3,7 @@ from django.urls import include, path
 from drf_spectacular.views import SpectacularJSONAPIView, SpectacularRedocView, SpectacularSwaggerSplitView
 
 from config import views
+from config.openapi_document import CachedSchemaGenerator
 
 handler400 = views.bad_request
 handler403 = views.forbidden
@@ -18,7 +19,7 @@ urlpatterns = [
     path("", include("users.urls")),
     path("", include("analytics.urls")),
     path("", include("analytics.activity.urls")),
-    path("schema/", SpectacularJSONAPIView.as_view(), name="schema"),
+    path("schema/", SpectacularJSONAPIView.as_view(generator_class=CachedSchemaGenerator), name="schema"),
     path("docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
     path("redoc", SpectacularRedocView.as_view(url_name="schema"), name="redoc"),
 ]

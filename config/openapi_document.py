@@ -1,0 +1,34 @@
+"""The OpenAPI document as it is served: made once for a state of the code, and cached."""
+
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings
+from drf_spectacular.generators import SchemaGenerator
+
+from users.redis_cache import cached
+
+CACHE_SECONDS = 86400
+
+
+class CachedSchemaGenerator(SchemaGenerator):
+    """The document is the same for everybody, whatever the request."""
+
+    def get_schema(self, request: Any = None, public: bool = False) -> dict:
+        generate = super().get_schema
+        return cached(f"openapi-{code_mark()}", CACHE_SECONDS, lambda: generate(None, public))
+
+
+@cache
+def code_mark() -> str:
+    """Digest of the names, sizes and times of the code that the document is made from.
+
+    During an upgrade processes of two versions run, so the version's number alone is not enough.
+    """
+    folders = {Path(app.path) for app in apps.get_app_configs()}
+    files = sorted({file for folder in folders for file in folder.rglob("*.py")})
+    stats = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    return hashlib.sha256(repr((settings.VERSION, stats)).encode()).hexdigest()
