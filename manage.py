@@ -6,8 +6,8 @@ from django.core.management import execute_from_command_line
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-    # Settings are read before any command runs, and only this command may run without secrets.
-    if sys.argv[1:2] == ["demo"]:
+    # Settings are read before any command runs, and only these commands may run without secrets.
+    if sys.argv[1:2] in (["demo"], ["draw_secrets"]):
         os.environ["PLUMBLINE_DEMO"] = "1"
     execute_from_command_line(sys.argv)
 

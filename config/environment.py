@@ -3,6 +3,7 @@
 import os
 import re
 import secrets
+from pathlib import Path
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -26,9 +27,22 @@ def whole_number(name: str, default: int, *, at_least: int, at_most: int) -> int
     return int(value)
 
 
+def confidential(name: str) -> str:
+    """The variable or, where it is empty, the file of that name in the folder SECRETS; empty without both."""
+    value, folder = os.environ.get(name, ""), os.environ.get("SECRETS", "")
+    if value or not folder:
+        return value
+    try:
+        return Path(folder, name).read_text().strip()
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError) as error:
+        raise ImproperlyConfigured(f"{name} cannot be read from the folder SECRETS ({error}).") from error
+
+
 def required(name: str, demo_default: str) -> str:
     """Refuse to start without `name`; only demo mode has a default."""
-    value = os.environ.get(name) or (demo_default if flag("PLUMBLINE_DEMO", "0") else "")
+    value = confidential(name) or (demo_default if flag("PLUMBLINE_DEMO", "0") else "")
     if not value:
         raise ImproperlyConfigured(f"Set {name} in the environment: it is required outside demo mode.")
     return value

@@ -10,6 +10,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from config.environment import (
+    confidential,
     database,
     flag,
     is_clickhouse,
@@ -27,6 +28,8 @@ VERSION = tomllib.loads((BASE_DIR / "pyproject.toml").read_text())["project"]["v
 DEMO = flag("PLUMBLINE_DEMO", "0")
 DEBUG = False
 
+# A folder of files, each named as the setting that it holds.
+SECRETS = os.environ.get("SECRETS", "")
 SECRET_KEY = secret("SECRET_KEY")
 # Tokens and device keys are stored as hashes keyed with this: a copy of the database alone opens nothing.
 TOKEN_PEPPER = secret("TOKEN_PEPPER")
@@ -113,7 +116,7 @@ DATABASES = {"default": database("DATABASE_URL", DATABASE_URL)}
 DATABASE_ROUTERS = ["config.routers.ActivityRouter"]
 
 # The logs of people's activity. Without a URL they live in a second database on the same server.
-ACTIVITY_URL = os.environ.get("ACTIVITY_URL", "")
+ACTIVITY_URL = confidential("ACTIVITY_URL")
 if not ACTIVITY_URL:
     DATABASES["activity"] = DATABASES["default"] | {"NAME": f"{DATABASES['default']['NAME']}_activity"}
 elif ACTIVITY_URL.startswith(("postgresql://", "postgres://", "pgsql://")):
@@ -125,7 +128,7 @@ elif not is_clickhouse(ACTIVITY_URL):
     )
 
 # The readings. Without a URL they live in the portal's database.
-READINGS_URL = os.environ.get("READINGS_URL", "")
+READINGS_URL = confidential("READINGS_URL")
 if READINGS_URL not in ("", "postgresql") and not is_clickhouse(READINGS_URL):
     raise ImproperlyConfigured(
         "READINGS_URL must be of the form clickhouse://user:password@host:port/database, or postgresql."

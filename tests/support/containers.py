@@ -6,6 +6,7 @@ import os
 import re
 import runpy
 import shlex
+import tempfile
 import tomllib
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -14,6 +15,11 @@ import jsonschema
 import pytest
 import yaml
 
+from config.installation.cluster import PORTAL as PORTAL_SECRET
+from config.installation.cluster import STORES as STORES_SECRET
+from config.installation.drawing import FOR_PORTAL, FOR_STORES, for_portal
+from config.installation.folder import draw_into
+
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE_TEXT = (ROOT / "docker-compose.yml").read_text()
 KUBERNETES_TEXT = (ROOT / "deploy/kubernetes.yaml").read_text()
@@ -21,10 +27,13 @@ OBJECTS = list(yaml.safe_load_all(KUBERNETES_TEXT))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 OURS = ("web", "worker", "beat", "migrate")
 STORES = ("postgres", "redis")
+# Draws the secrets, with the product's image.
+SECRETS = "secrets"
 SAMPLE = "0123456789abcdef" * 4
 # Read by the shell and by Python. The settings must read every other variable of our containers.
 FOREIGN = {"PATH", "PYTHONUNBUFFERED"}
-IS_SECRET = re.compile(r"SECRET|PEPPER|PASSWORD|TOKEN|AUTH|_KEY$|_URL$")
+# SECRETS and …_FILE name a place.
+IS_SECRET = re.compile(r"^(?!SECRETS$|.*_FILE$).*(SECRET|PEPPER|PASSWORD|TOKEN|AUTH|_KEY$|_URL$)")
 
 
 # --- Dockerfile and .dockerignore
@@ -74,12 +83,8 @@ def is_sent(path: str) -> bool:
 # --- docker-compose.yml
 
 
-class MissingVariable(Exception):
-    pass
-
-
 def interpolated(node: Any, environment: dict[str, str]) -> Any:
-    """Interpolate $$, ${NAME:-default} and ${NAME:?message} as compose does. Raises MissingVariable."""
+    """Interpolate $$ and ${NAME:-default} as compose does."""
     if isinstance(node, dict):
         return {key: interpolated(value, environment) for key, value in node.items()}
     if isinstance(node, list):
@@ -90,16 +95,14 @@ def interpolated(node: Any, environment: dict[str, str]) -> Any:
     def value(match: re.Match[str]) -> str:
         if match[0] == "$$":
             return "$"
-        if match["operator"] == ":?" and not environment.get(match["name"]):
-            raise MissingVariable(match["name"])
         return environment.get(match["name"]) or match["rest"]
 
-    return re.sub(r"\$\$|\$\{(?P<name>\w+)(?P<operator>:[-?])(?P<rest>[^}]*)\}", value, node)
+    return re.sub(r"\$\$|\$\{(?P<name>\w+):-(?P<rest>[^}]*)\}", value, node)
 
 
 RAW_COMPOSE = yaml.safe_load(COMPOSE_TEXT)
-COMPOSE_SECRETS = dict.fromkeys(re.findall(r"\$\{(\w+):\?", COMPOSE_TEXT), SAMPLE)
-COMPOSE = interpolated(RAW_COMPOSE, COMPOSE_SECRETS)
+# Without an .env.
+COMPOSE = interpolated(RAW_COMPOSE, {})
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 
 
@@ -134,49 +137,44 @@ def selected(labels: dict[str, str]) -> set[str]:
     return {name for name, own in LABELS.items() if labels.items() <= own.items()}
 
 
-def promised_secrets() -> dict[str, dict[str, str]]:
-    """{secret: {key: value}} as the commands in the manifest's head create them."""
-    head = re.sub(r"^# *", "", KUBERNETES_TEXT.split("\napiVersion")[0], flags=re.MULTILINE)
-    script = re.sub(r"\$\(openssl rand -hex 32\)|\$postgres|\$redis", SAMPLE, head.replace("\\\n", " "))
-    secrets = {}
-    for line in script.splitlines():
-        if "create secret generic" in line:
-            words = shlex.split(line)
-            literals = [
-                word.removeprefix("--from-literal=") for word in words if word.startswith("--from-literal=")
-            ]
-            secrets[words[words.index("generic") + 1]] = dict(literal.split("=", 1) for literal in literals)
-    return secrets
+# {secret: {key: value}} as the job draws them.
+DRAWN = {
+    STORES_SECRET: dict.fromkeys(FOR_STORES, SAMPLE),
+    PORTAL_SECRET: for_portal(dict.fromkeys(FOR_STORES, SAMPLE), dict.fromkeys(FOR_PORTAL, SAMPLE)),
+}
 
 
 def container_environment(container: dict[str, Any]) -> dict[str, str]:
-    secrets = promised_secrets()
     environment: dict[str, str] = {}
     for source in container.get("envFrom", []):
         if "secretRef" in source:
-            environment |= secrets[source["secretRef"]["name"]]
+            environment |= DRAWN[source["secretRef"]["name"]]
         else:
             environment |= objects("ConfigMap")[source["configMapRef"]["name"]]["data"]
-    for entry in container.get("env", []):
-        reference = entry.get("valueFrom", {}).get("secretKeyRef")
-        environment[entry["name"]] = (
-            secrets[reference["name"]][reference["key"]] if reference else entry["value"]
-        )
-    return environment
+    return environment | {entry["name"]: entry["value"] for entry in container.get("env", [])}
 
 
 # --- The starts of the program
 
 
 def starts() -> dict[str, tuple[dict[str, str], list[str]]]:
-    """{where: (environment, command)} for each container of ours outside demo mode."""
-    found = {f"compose-{n}": (SERVICES[n]["environment"], SERVICES[n]["command"]) for n in OURS}
+    """{where: (environment, command)} for each container of ours that needs the secrets."""
+    found = {f"compose-{n}": (with_secrets(SERVICES[n]["environment"]), SERVICES[n]["command"]) for n in OURS}
     for name, (workload, container) in CONTAINERS.items():
         if workload in OURS:
             found[f"kubernetes-{name}"] = (container_environment(container), container["args"])
     return found
 
 
+def with_secrets(environment: dict[str, str]) -> dict[str, str]:
+    """The environment, with the drawn secrets in another folder than it names."""
+    assert environment["SECRETS"] == MOUNTED
+    return environment | {"SECRETS": FOLDER.name}
+
+
+MOUNTED = "/secrets"
+FOLDER = tempfile.TemporaryDirectory()
+draw_into(Path(FOLDER.name), dict.fromkeys((*FOR_PORTAL, *FOR_STORES), SAMPLE))
 STARTS = starts()
 
 

@@ -2,17 +2,24 @@
 
 import copy
 import re
+import subprocess
 from typing import Any
 
 import kubernetes_validate
 import pytest
+import yaml
 
 from tests.support.containers import (
     CONTAINERS,
+    DRAWN,
+    KUBERNETES_TEXT,
+    MOUNTED,
     OBJECTS,
     OURS,
     PODS,
+    PROJECT,
     ROOT,
+    SECRETS,
     SERVICES,
     STORES,
     WORKLOADS,
@@ -20,6 +27,7 @@ from tests.support.containers import (
     in_image,
     objects,
     selected,
+    settings_under,
 )
 
 
@@ -45,10 +53,12 @@ def test_pods_keep_to_the_restricted_profile(name: str) -> None:
     workload, container = CONTAINERS[name]
     pod = PODS[workload]
     user = pod["securityContext"]["runAsUser"]
+    ours = workload in (*OURS, SECRETS)
     assert pod["securityContext"]["runAsNonRoot"]
-    assert user == int(in_image("USER").split(":")[0]) if workload in OURS else user > 0
+    assert user == int(in_image("USER").split(":")[0]) if ours else user > 0
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-    assert pod["automountServiceAccountToken"] is pod["enableServiceLinks"] is False
+    assert pod["automountServiceAccountToken"] is (workload == SECRETS)
+    assert pod["enableServiceLinks"] is False
     assert container["securityContext"] == {
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,
@@ -96,7 +106,7 @@ def test_only_our_pods_reach_the_stores() -> None:
     assert allowed["postgres"] == {5432: set(OURS)}
     assert allowed["redis"] == {6379: set(OURS)}
     assert allowed["web"] == {8080: {"anybody", *WORKLOADS}}
-    assert allowed["worker"] == allowed["beat"] == allowed["migrate"] == {}
+    assert allowed["worker"] == allowed["beat"] == allowed["migrate"] == allowed[SECRETS] == {}
 
 
 def test_an_absent_database_takes_web_out_of_service_but_does_not_restart_it() -> None:
@@ -104,7 +114,7 @@ def test_an_absent_database_takes_web_out_of_service_but_does_not_restart_it() -
     health = {"path": "/healthz", "port": "http"}
     assert web["ports"] == [{"name": "http", "containerPort": int(in_image("EXPOSE"))}]
     assert web["startupProbe"]["httpGet"] == web["readinessProbe"]["httpGet"] == health
-    assert web["livenessProbe"]["tcpSocket"] == {"port": "http"}
+    assert web["livenessProbe"]["httpGet"] == health | {"path": "/livez"}
     for name in ("worker", "beat", *STORES):
         assert "livenessProbe" not in PODS[name]["containers"][0]
 
@@ -119,3 +129,61 @@ def test_stopping_waits_longer_than_the_programs_do() -> None:
     assert PODS["web"]["terminationGracePeriodSeconds"] > server + leaving
     assert int(SERVICES["web"]["stop_grace_period"].removesuffix("s")) > server
     assert SERVICES["worker"]["stop_grace_period"] == f"{PODS['worker']['terminationGracePeriodSeconds']}s"
+
+
+def test_the_job_may_create_secrets_and_read_its_own_and_nothing_else() -> None:
+    account = PODS[SECRETS]["serviceAccountName"]
+    assert not objects("ServiceAccount")[account]["automountServiceAccountToken"]
+    [binding] = objects("RoleBinding").values()
+    [role] = objects("Role").values()
+    assert objects("ClusterRole", "ClusterRoleBinding") == {}
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    assert [(subject["kind"], subject["name"]) for subject in binding["subjects"]] == [
+        ("ServiceAccount", account)
+    ]
+    create, read = role["rules"]
+    assert create == {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]}
+    assert read == create | {"verbs": ["get"], "resourceNames": sorted(DRAWN)}
+    others = {name: pod.get("serviceAccountName") for name, pod in PODS.items() if name != SECRETS}
+    assert set(others.values()) == {None}
+
+
+def test_the_stores_read_their_passwords_from_the_drawn_secret() -> None:
+    for name, key in (("postgres", "POSTGRES_PASSWORD"), ("redis", "REDIS_PASSWORD")):
+        [volume] = [volume for volume in PODS[name]["volumes"] if "secret" in volume]
+        assert key in DRAWN[volume["secret"]["secretName"]]
+        assert volume["secret"]["items"] == [{"key": key, "path": key}]
+        [container] = PODS[name]["containers"]
+        assert {"name": volume["name"], "mountPath": MOUNTED, "readOnly": True} in container["volumeMounts"]
+        assert f"{MOUNTED}/{key}" in str(container)
+
+
+def test_port_forward_is_answered_over_plain_http() -> None:
+    """`kubectl port-forward service/web 8080`: the same port here and there, and cookies that come back."""
+    [port] = objects("Service")["web"]["spec"]["ports"]
+    assert port["port"] == 8080
+    environment = objects("ConfigMap")["plumbline"]["data"] | DRAWN["plumbline"]
+    settings, _ = settings_under(environment)
+    assert {"localhost", "127.0.0.1"} <= set(settings["ALLOWED_HOSTS"])
+    assert not settings["SESSION_COOKIE_SECURE"]
+    assert not settings["CSRF_COOKIE_SECURE"]
+
+
+def test_the_image_is_renamed_by_the_one_command_of_the_head() -> None:
+    [command] = re.findall(
+        r"^#   (sed .*) deploy/kubernetes.yaml \| kubectl apply", KUBERNETES_TEXT, re.MULTILINE
+    )
+    renamed = subprocess.run(
+        ["bash", "-c", command], input=KUBERNETES_TEXT, capture_output=True, text=True, check=True
+    ).stdout
+    ours = f"{PROJECT['name']}:{PROJECT['version']}"
+
+    def moved(node: Any) -> Any:
+        if isinstance(node, dict):
+            return {
+                key: f"registry.example.com/{ours}" if key == "image" and value == ours else moved(value)
+                for key, value in node.items()
+            }
+        return [moved(value) for value in node] if isinstance(node, list) else node
+
+    assert list(yaml.safe_load_all(renamed)) == moved(OBJECTS)
