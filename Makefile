@@ -24,7 +24,7 @@ dev: $(VENV)/demo.stamp
 
 # The last commit, with docs/install.md on top as INSTALL.md, its links made to fit. Equal commits make equal bytes.
 archive:
-	@test "$$(git rev-parse --show-prefix)x" = x || { \
+	@above=$$(git rev-parse --show-prefix) && test -z "$$above" || { \
 		echo "make archive packs the last commit, so it needs a git checkout, and this folder is none." >&2; \
 		exit 1; }
 	@mkdir -p "$(DIST)"
