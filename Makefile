@@ -1,18 +1,38 @@
-# Set-up happens by itself: `make demo`, `make test`. Variables: PYTHON, PORT, DATA, HOST, CHROMIUM;
-# of `make bench`: ROUNDS, SECONDS, GROWTH, MODE, SIZES; of `make long`: STEPS.
+# Set-up happens by itself: `make demo` starts the product, `make test` tests it, `make dev` starts it again with
+# each change of a file, `make archive` packs it. Variables: PYTHON, PORT, DATA, HOST, CHROMIUM;
+# of `make archive`: DIST; of `make bench`: ROUNDS, SECONDS, GROWTH, MODE, SIZES; of `make long`: STEPS.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 BENCH := .venv-bench
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	--no-header --no-annotate --no-emit-index-url
+# Named for the version, which only pyproject.toml holds.
+DIST ?= dist
+RELEASE = plumbline-$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement
 
-.PHONY: demo test coverage faults long bench lint lock clean browser wrk
+.PHONY: demo dev archive test coverage faults long bench lint lock clean browser wrk
 
 # exec: signals reach the supervisor itself. --parent: it also stops when make is killed.
 demo: $(VENV)/demo.stamp
 	@exec $(BIN)/python manage.py demo --parent $$PPID
+
+# The demo with .env as its settings and data of its own in .dev; changed files restart it.
+dev: $(VENV)/demo.stamp
+	@exec $(BIN)/python manage.py demo --reload --parent $$PPID
+
+# The last commit, with docs/install.md on top as INSTALL.md, its links made to fit. Equal commits make equal bytes.
+archive:
+	@above=$$(git rev-parse --show-prefix) && test -z "$$above" || { \
+		echo "make archive packs the last commit, so it needs a git checkout, and this folder is none." >&2; \
+		exit 1; }
+	@mkdir -p "$(DIST)"
+	@git show HEAD:docs/install.md | sed -e 's|](\([^)]\)|](docs/\1|g' -e 's|](docs/\.\./|](|g' >"$(DIST)/INSTALL.md"
+	@git -c tar.umask=0022 archive --format=tar.gz --prefix=$(RELEASE)/ --add-file="$(DIST)/INSTALL.md" \
+		--output="$(DIST)/$(RELEASE).tar.gz" HEAD
+	@rm "$(DIST)/INSTALL.md"
+	@echo "$(DIST)/$(RELEASE).tar.gz"
 
 test: $(VENV)/dev.stamp browser
 	$(BIN)/python -m pytest
@@ -47,9 +67,9 @@ lock: $(VENV)/dev.stamp
 	$(COMPILE) --extra demo --extra clickhouse --group dev pyproject.toml -o requirements-dev.lock -c requirements.lock
 	$(COMPILE) tests/bench/requirements.in -o tests/bench/requirements.lock
 
-# The demo's data (.demo) stay.
+# The data of the demo (.demo) and of the development server (.dev) stay.
 clean:
-	rm -rf $(VENV) $(BENCH) .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache staticfiles
+	rm -rf $(VENV) $(BENCH) dist .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache staticfiles
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # umask: run by root, PostgreSQL runs as another user, who must be able to read its programs.

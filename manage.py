@@ -1,7 +1,10 @@
 import os
 import sys
+from pathlib import Path
 
 from django.core.management import execute_from_command_line
+
+from config.demo import development
 
 
 def main() -> None:
@@ -9,6 +12,8 @@ def main() -> None:
     # Settings are read before any command runs, and only these commands may run without secrets.
     if sys.argv[1:2] in (["demo"], ["draw_secrets"]):
         os.environ["PLUMBLINE_DEMO"] = "1"
+        if "--reload" in sys.argv:
+            development.prepare(Path(__file__).resolve().parent)
     execute_from_command_line(sys.argv)
 
 

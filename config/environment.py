@@ -10,6 +10,27 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
+# NAME=value, NAME="value", NAME='value'; then perhaps a comment.
+ASSIGNMENT = re.compile(r"""(\w+)\s*=\s*(?:"([^"]*)"|'([^']*)'|(.*?))(?:\s+#.*)?""")
+
+
+def assignments(text: str) -> dict[str, str]:
+    """Read an .env file's text as docker compose does, but without substitutions; leave out empty values.
+
+    Raises ImproperlyConfigured for any other line, by its number: it may hold a secret.
+    """
+    found = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        stripped = line.strip()
+        if not stripped or stripped.startswith("#"):
+            continue
+        match = ASSIGNMENT.fullmatch(stripped.removeprefix("export "))
+        if match is None:
+            raise ImproperlyConfigured(f".env: line {number} is not of the form NAME=value.")
+        name, *quoted_or_plain = match.groups()
+        found[name] = next((value for value in quoted_or_plain if value), "")
+    return {name: value for name, value in found.items() if value}
+
 
 def flag(name: str, default: str) -> bool:
     value = os.environ.get(name, default)

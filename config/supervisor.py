@@ -1,6 +1,7 @@
 """A supervisor of child processes: restarts those that end, and stops all of them in order."""
 
 import logging
+import math
 import os
 import signal
 import subprocess
@@ -16,7 +17,6 @@ logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.05
 FIRST_PAUSE_SECONDS = 0.25
-# A child that ends DEATHS_ALLOWED times within DEATHS_WINDOW_SECONDS is given up.
 DEATHS_ALLOWED, DEATHS_WINDOW_SECONDS = 5, 30
 LOG_BYTES = 5 * 1024 * 1024
 
@@ -46,12 +46,16 @@ class Supervisor:
     Commands are stopped together, except that those with `serves_others` are stopped last.
     `logs`: folder of the log files, one for each command; with None the commands print to our own output.
     `parent`: process id; the supervisor also stops when this process is no longer its parent.
+    `deaths_allowed`: a child that ends so often within DEATHS_WINDOW_SECONDS is given up.
     Use it from the main thread only: a child gets its death signal when the thread that forked it ends.
     """
 
-    def __init__(self, logs: Path | None, *, parent: int | None = None) -> None:
+    def __init__(
+        self, logs: Path | None, *, parent: int | None = None, deaths_allowed: int = DEATHS_ALLOWED
+    ) -> None:
         self.logs = logs
         self.parent = parent
+        self.deaths_allowed = deaths_allowed
         self.children: list[Child] = []
         self.stop_requested = False
 
@@ -74,8 +78,9 @@ class Supervisor:
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
             signal.signal(signal.SIGHUP, request_stop)
 
-    def add(self, command: Command) -> None:
-        self.children.append(Child(command, self.fresh_log(command.name)))
+    def add(self, command: Command, *, shown: bool = False) -> None:
+        """Start a command and keep it running. `shown`: it prints to our own output instead of a log."""
+        self.children.append(Child(command, None if shown else self.fresh_log(command.name)))
         self.tend()
 
     def run_once(self, command: Command) -> None:
@@ -118,6 +123,13 @@ class Supervisor:
         if os.getpid() == 1:
             self.reap_orphans()
 
+    def restart(self) -> None:
+        """Stop the children without `serves_others`; `tend` starts them again, those given up as well."""
+        chosen = [child for child in self.children if not child.command.serves_others]
+        stop_together([(child.process, child.command) for child in chosen if child.process is not None])
+        for child in chosen:
+            child.process, child.due, child.deaths = None, 0, []
+
     def start(self, child: Child) -> None:
         try:
             child.process = child.command.start(child.log)
@@ -130,8 +142,9 @@ class Supervisor:
         name, story = child.command.name, describe_exit(exit_code)
         child.process = None
         child.deaths = [death for death in child.deaths if now - death < DEATHS_WINDOW_SECONDS] + [now]
-        if len(child.deaths) >= DEATHS_ALLOWED:
-            count = f"{DEATHS_ALLOWED} times within {DEATHS_WINDOW_SECONDS} s"
+        if len(child.deaths) >= self.deaths_allowed:
+            child.due = math.inf
+            count = f"{self.deaths_allowed} times within {DEATHS_WINDOW_SECONDS} s"
             raise GaveUp(f"{name} ended {count}, the last time it {story}.\n{last_lines(child.log)}")
         logger.warning("%s %s; starting it again%s", name, story, f" (log: {child.log})" if child.log else "")
         child.due = now + FIRST_PAUSE_SECONDS * 2 ** (len(child.deaths) - 1)

@@ -1,22 +1,31 @@
-"""Load test of a running portal: devices post readings, and owners ask for statistics.
+"""Load test of a running portal. In the folder of this file, with the page at http://127.0.0.1:8090:
 
-    locust -f locust/locustfile.py --host http://127.0.0.1:8080
+    locust -f locustfile.py --web-port 8090
 
-`Owner` does everything. `Writer` only posts two readings a second, however long the answers take: 500 writers
-offer 1,000 readings a second. Without a name, locust runs both kinds.
+or without the page, for the kinds of users that are named, or for all of them:
 
-    locust -f locust/locustfile.py Writer --headless --users 500 --spawn-rate 25 --run-time 2m --reset-stats
+    locust -f locustfile.py Writer --headless --users 500 --spawn-rate 25 --run-time 2m --reset-stats
+
+| of 10 users | kind | does |
+|---|---|---|
+| 4 | `Owner` | has devices that post readings, singly and in batches; looks at them; asks for statistics |
+| 4 | `Writer` | posts two readings a second, however long the answers take: 500 offer 1,000 a second |
+| 1 | `Calculator` | runs calculations, one after another, and waits for each table |
+| 1 | `Author` | posts events of log-ins and comments, and asks for the two datasets of them |
+
+`--host` names another portal than http://127.0.0.1:8080, and `--class-picker` lets the page choose kinds.
 
 Outside demo mode set PLUMBLINE_TOKEN to an admin's token (`manage.py create_token LOGIN`). The users that a
 run registers stay; they are called load-…, and `DELETE /users/{id}/?purge=true` erases one with all its data.
-Every unexpected answer is a failure; a headless run then ends with code 1.
+So do the calculations, which are the admin's. Every unexpected answer and every wrong figure is a failure; a
+headless run then ends with code 1.
 """
 
 import os
 import random
 import time
 import uuid
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from locust import FastHttpUser, between, constant_throughput, task
@@ -26,32 +35,81 @@ TOKEN = os.environ.get("PLUMBLINE_TOKEN", "")
 AS_ADMIN = {"Authorization": f"Token {TOKEN}"} if TOKEN else {}
 DEVICES = 3
 BATCH = 100
-TASK_SECONDS = 60
+RUN_SECONDS = 60
 POLL_SECONDS = 0.2
+# States of an analysis, then of a calculation.
+UNFINISHED = {"PENDING", "STARTED", "queued", "running"}
 
 
 class Unexpected(Exception):
-    """The portal's result does not match the readings posted."""
+    """The portal's result is not what follows from the requests sent."""
 
 
-class Owner(FastHttpUser):
+class Visitor(FastHttpUser):
+    """A user of the portal; counts every answer other than the expected one as a failure."""
+
+    abstract = True
+    host = "http://127.0.0.1:8080"
+
+    def register(self) -> dict:
+        """Register a person and return its JSON."""
+        name = f"load-{uuid.uuid4().hex[:12]}"
+        return self.ask("POST", "/users/", 201, {"name": name, "email": f"{name}@example.com"})
+
+    def ask(self, method: str, path: str, expected: int, body: Any = None, **options: Any) -> Any:
+        """Send a request and return the answer's JSON. Another status is a failure and ends this user."""
+        options = {"headers": AS_ADMIN, **options}
+        with self.client.request(method, path, json=body, catch_response=True, **options) as response:
+            if response.status_code == expected:
+                return response.json()
+            response.failure(f"{response.status_code} instead of {expected}: {response.text or ''}")
+        raise StopUser
+
+    def wait_for(self, what: str, path: str, *, name: str, success: str) -> Any:
+        """Wait until a background run is over and return its result; the whole time is recorded as `what`."""
+        started = time.perf_counter()
+        run = self.ask("GET", path, 200, name=name)
+        while run["status"] in UNFINISHED and time.perf_counter() < started + RUN_SECONDS:
+            time.sleep(POLL_SECONDS)
+            run = self.ask("GET", path, 200, name=name)
+        fault = None if run["status"] == success else Unexpected(str(run))
+        self.record(what, time.perf_counter() - started, fault)
+        return run["result"]
+
+    def check(self, what: str, found: object, expected: object) -> None:
+        fault = None if found == expected else Unexpected(f"{found} instead of {expected}")
+        self.record(what, 0, fault)
+
+    def record(self, name: str, seconds: float, fault: Exception | None) -> None:
+        """Add a line to locust's tables; a fault ends this user."""
+        self.environment.events.request.fire(
+            request_type="CHECK",
+            name=name,
+            response_time=seconds * 1000,
+            response_length=0,
+            exception=fault,
+            context={},
+        )
+        if fault is not None:
+            raise StopUser
+
+
+class Owner(Visitor):
     """An owner whose DEVICES devices each post about a reading a second; sometimes asks for statistics."""
 
-    host = "http://127.0.0.1:8080"
+    weight = 4
     wait_time = between(0.5 / DEVICES, 1.5 / DEVICES)
 
     def on_start(self) -> None:
-        self.register()
+        self.register_devices()
         # Even a short run posts and analyses once.
         self.post_reading()
         self.analyse_all_devices()
 
-    def register(self) -> None:
-        name = f"load-{uuid.uuid4().hex[:12]}"
-        user = self.ask("POST", "/users/", 201, {"name": name, "email": f"{name}@example.com"})
-        self.user_id = user["id"]
+    def register_devices(self) -> None:
+        self.user_id = self.register()["id"]
         self.devices = [
-            self.ask("POST", "/devices/", 201, {"user_id": self.user_id, "name": f"{name} {number}"})
+            self.ask("POST", "/devices/", 201, {"user_id": self.user_id, "name": f"Load {number}"})
             for number in range(DEVICES)
         ]
         self.posted = {device["id"]: 0 for device in self.devices}
@@ -87,54 +145,22 @@ class Owner(FastHttpUser):
     def analyse_a_device(self) -> None:
         device = self.any_device()["id"]
         result = self.analyse(f"/devices/{device}/analytics/", "/devices/[id]/analytics/")
-        self.check_count(result["x"]["count"], self.posted[device])
+        self.check("every reading counted", result["x"]["count"], self.posted[device])
 
     @task(1)
     def analyse_all_devices(self) -> None:
         result = self.analyse(f"/users/{self.user_id}/analytics/", "/users/[id]/analytics/")
-        self.check_count(result["aggregate"]["x"]["count"], sum(self.posted.values()))
+        self.check("every reading counted", result["aggregate"]["x"]["count"], sum(self.posted.values()))
 
     def any_device(self) -> dict:
         return random.choice(self.devices)  # noqa: S311  not a secret
 
     def analyse(self, path: str, name: str) -> dict:
-        """Ask for an analysis, wait for its result and return it; the whole time is recorded separately."""
-        started = time.perf_counter()
-        run = self.ask("POST", path, 202, {}, name=name)
-        task_path = f"/tasks/{run['task_id']}/"
-        while run["status"] in ("PENDING", "STARTED") and time.perf_counter() < started + TASK_SECONDS:
-            time.sleep(POLL_SECONDS)
-            run = self.ask("GET", task_path, 200, name="/tasks/[id]/")
-        fault = None if run["status"] == "SUCCESS" else Unexpected(str(run))
-        self.record("until the result", time.perf_counter() - started, fault)
-        return run["result"]
-
-    def check_count(self, found: int, posted: int) -> None:
-        """Record a failure unless the result has every acknowledged reading; nobody else posts for them."""
-        fault = None if found == posted else Unexpected(f"{found} readings in the result, {posted} posted")
-        self.record("every reading counted", 0, fault)
-
-    def ask(self, method: str, path: str, expected: int, body: Any = None, **options: Any) -> Any:
-        """Send a request and return the answer's JSON. Another status is a failure and ends this user."""
-        options = {"headers": AS_ADMIN, **options}
-        with self.client.request(method, path, json=body, catch_response=True, **options) as response:
-            if response.status_code == expected:
-                return response.json()
-            response.failure(f"{response.status_code} instead of {expected}: {response.text or ''}")
-        raise StopUser
-
-    def record(self, name: str, seconds: float, fault: Exception | None) -> None:
-        """Add a line to locust's tables; a fault ends this user."""
-        self.environment.events.request.fire(
-            request_type="CHECK",
-            name=name,
-            response_time=seconds * 1000,
-            response_length=0,
-            exception=fault,
-            context={},
+        """Ask for an analysis, wait for its result and return it."""
+        task_id = self.ask("POST", path, 202, {}, name=name)["task_id"]
+        return self.wait_for(
+            "until the statistics", f"/tasks/{task_id}/", name="/tasks/[id]/", success="SUCCESS"
         )
-        if fault is not None:
-            raise StopUser
 
 
 class Writer(Owner):
@@ -143,8 +169,67 @@ class Writer(Owner):
     wait_time = constant_throughput(2)
 
     def on_start(self) -> None:
-        self.register()
+        self.register_devices()
 
 
 # Set outside the class: inside, locust would add them to those of Owner.
 Writer.tasks = [Owner.post_reading]
+
+
+class Calculator(Visitor):
+    """Somebody who runs calculations, one after another, and waits for each table."""
+
+    weight = 1
+    wait_time = between(5, 15)
+
+    def on_start(self) -> None:
+        self.calculate()
+
+    @task
+    def calculate(self) -> None:
+        start, days, lag = date(2020, 1, 1), random.randint(0, 3650), random.randint(1, 30)  # noqa: S311
+        dates = {"date_start": str(start), "date_fin": str(start + timedelta(days=days)), "lag": lag}
+        run_id = self.ask("POST", "/calculations/", 201, dates)["id"]
+        path, name = f"/calculations/{run_id}/", "/calculations/[id]/"
+        rows = self.wait_for("until the table", path, name=name, success="finished")
+        self.check("every row calculated", len(rows), days // lag + 1)
+
+
+class Author(Visitor):
+    """Somebody with a blog who logs in, comments on the own post and logs out, and asks for the datasets."""
+
+    weight = 1
+    wait_time = between(1, 3)
+
+    def on_start(self) -> None:
+        self.login = self.register()["login"]
+        blog = {"name": "Load", "description": "", "owner": self.login}
+        post = {"blog": self.ask("POST", "/api/blogs/", 201, blog)["id"], "author": self.login}
+        self.post_id = self.ask("POST", "/api/posts/", 201, {**post, "header": "Load", "text": ""})["id"]
+        self.visits = 0
+        self.visit()
+        self.ask_for_comments()
+        self.ask_for_days()
+
+    @task(3)
+    def visit(self) -> None:
+        event = {"login": self.login, "at": datetime.now(UTC).isoformat()}
+        kinds = ({"event": "login"}, {"event": "comment", "object_id": self.post_id}, {"event": "logout"})
+        receipt = self.ask("POST", "/api/activity/", 201, [event | kind for kind in kinds])
+        self.check("every event accepted", receipt["accepted"], len(kinds))
+        self.visits += 1
+
+    @task
+    def ask_for_comments(self) -> None:
+        [row] = self.dataset("comments")
+        self.check("every comment counted", row["total_comments"], self.visits)
+
+    @task
+    def ask_for_days(self) -> None:
+        days = self.dataset("general")
+        counts = [sum(day[column] for day in days) for column in ("logins", "logouts", "blog_actions")]
+        self.check("every visit counted", counts, [self.visits, self.visits, 1])
+
+    def dataset(self, name: str) -> list[dict]:
+        answer = self.ask("GET", f"/api/{name}/?login={self.login}", 200, name=f"/api/{name}/")
+        return answer["data"]

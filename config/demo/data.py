@@ -1,6 +1,7 @@
 """The demo's data: this computer, twelve devices of three owners, and their readings of DAYS days.
 
-The owners' activity on the portal covers ACTIVE_DAYS: log-ins, blogs, posts and comments.
+The activity on the portal, of the owners and of a writer without devices, covers ACTIVE_DAYS: log-ins, blogs,
+posts and comments.
 """
 
 import json
@@ -31,6 +32,7 @@ PROFILES = {
     "climate": ("Climate of a room.", [("temperature", "°C"), ("humidity", "%"), ("pressure", "hPa")]),
 }
 OWNERS = {"ada": "Ada Lovelace", "grace": "Grace Hopper", "emmy": "Emmy Noether"}
+PEOPLE = {**OWNERS, "vladimir": "Vladimir Kotelnikov"}
 # Owner, name, profile, time zone, seconds between readings (0: no readings).
 DEVICES = (
     ("ada", "Greenhouse north", "climate", "Europe/Berlin", 60),
@@ -50,6 +52,7 @@ DEVICES = (
 BLOGS = (
     ("ada", "Greenhouse diary", ("First frost", "Why the south house is warmer", "A new pump")),
     ("grace", "Turbine notes", ("Bearing A runs hot", "Bearing B does not", "Silo levels in winter")),
+    ("vladimir", "On sampling", ("How often is often enough", "Noise is not a signal")),
     ("emmy", "Bridges and rivers", ("Pier 2 has gaps", "High water", "High water")),
 )
 ACTIVE_DAYS = 120
@@ -65,15 +68,15 @@ def seed(now: datetime) -> None:
         for position, (channel, unit) in enumerate(channels):
             profile.channels.create(position=position, name=channel, unit=unit)
     profiles = {profile.name: profile for profile in DeviceProfile.objects.all()}
-    owners = {
+    people = {
         login: User.objects.create_user(login, f"{login}@example.com", name=name)
-        for login, name in OWNERS.items()
+        for login, name in PEOPLE.items()
     }
     Device.objects.create(owner=User.objects.get(login="admin"), profile=profiles[HOST], name="This computer")
     random = np.random.default_rng(SEED)
     for login, name, profile_name, zone, seconds in DEVICES:
         device = Device.objects.create(
-            owner=owners[login], profile=profiles[profile_name], name=name, time_zone=zone
+            owner=people[login], profile=profiles[profile_name], name=name, time_zone=zone
         )
         if seconds:
             fill(device, now, seconds, random)
@@ -121,9 +124,9 @@ def plausible_values(channel: str, count: int, random: np.random.Generator) -> n
 
 @transaction.atomic
 def seed_activity(now: datetime) -> None:
-    """Create blogs, posts and events; do nothing if there are blogs or if the demo's owners are missing."""
-    people = list(User.objects.filter(login__in=OWNERS).order_by("pk"))
-    if Blog.objects.exists() or len(people) < len(OWNERS):
+    """Create blogs, posts and events; do nothing if there are blogs or if any of PEOPLE is missing."""
+    people = list(User.objects.filter(login__in=PEOPLE).order_by("pk"))
+    if Blog.objects.exists() or len(people) < len(PEOPLE):
         return
     random = np.random.default_rng(SEED)
     posts = [

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from config.demo.data_folder import socket_path
-from tests.support.demo import MANAGE, PROCESSES, REQUIRED, STOP_SECONDS, Demo, demo, environment
+from tests.support.demo import MANAGE, PROCESSES, REQUIRED, STOP_SECONDS, Demo, client, demo, environment
 from tests.support.portal import free_port
 from tests.support.servers import make_open_folder
 
@@ -77,6 +77,35 @@ def test_demo_prints_address_and_password(first_start: FirstStart, port: int, le
     assert running.output.endswith("Stopped.\n")
     assert left_behind() == []
     assert not socket_path(first_start.data).exists()
+
+
+def test_activity_of_vladimir_is_there(first_start: FirstStart, port: int) -> None:
+    with demo(first_start.data, port) as running, client() as session:
+        of_vladimir = "?login=vladimir"
+        comments = session.get(f"{running.url}/api/comments/{of_vladimir}", timeout=10).json()
+        general = session.get(f"{running.url}/api/general/{of_vladimir}", timeout=10).json()
+        files = [
+            session.get(f"{running.url}/api/{dataset}/{of_vladimir}&format=csv", timeout=10).text.splitlines()
+            for dataset in ("comments", "general")
+        ]
+    assert comments.keys() == general.keys() == {"status", "data"}
+    assert comments["status"] == general["status"] == "ok"
+    posts, days = comments["data"], general["data"]
+    fields = ("user_login", "post_header", "post_author_login", "total_comments")
+    assert {tuple(row) for row in posts} == {fields}
+    assert {row["user_login"] for row in posts} == {"vladimir"}
+    assert {row["post_author_login"] for row in posts} > {"vladimir", "ada"}
+    assert all(row["total_comments"] > 0 for row in posts)
+    assert {tuple(row) for row in days} == {("date", "logins", "logouts", "blog_actions")}
+    assert [row["date"] for row in days] == sorted({row["date"] for row in days})
+    totals = [sum(row[name] for row in days) for name in ("logins", "logouts", "blog_actions")]
+    assert all(totals)
+    assert totals[2] == 2
+    heads = [",".join(posts[0]), ",".join(days[0])]
+    assert [(lines[0], len(lines)) for lines in files] == [
+        (heads[0], 1 + len(posts)),
+        (heads[1], 1 + len(days)),
+    ]
 
 
 def test_its_file_lets_commands_reach_it(first_start: FirstStart, port: int) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 import requests
 from django.conf import settings
@@ -14,16 +15,22 @@ from django.conf import settings
 from config.processes import die_with_parent
 from tests.support.portal import Portal, eventually, free_port
 
-LOCUST = [sys.executable, "-m", "locust", "-f", "locust/locustfile.py"]
-USERS, SECONDS = 3, 5
-PAGE_SECONDS = 40
+FOLDER = settings.BASE_DIR / "locust"
+LOCUST = [str(Path(sys.executable).with_name("locust")), "-f", "locustfile.py"]
+# Ten users are some of each kind.
+USERS, SECONDS = 10, 5
+PAGE_SECONDS = 60
+CHECKS = {
+    *("every reading counted", "every row calculated", "every event accepted", "every comment counted"),
+    *("every visit counted", "until the statistics", "until the table"),
+}
 
 
 @contextmanager
 def load(portal: Portal, token: str, *options: str) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
         [*LOCUST, "--host", portal.url, *options],
-        cwd=settings.BASE_DIR,
+        cwd=FOLDER,
         env={**portal.env, "PLUMBLINE_TOKEN": token},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -43,7 +50,7 @@ def run(portal: Portal, token: str, *kinds: str) -> tuple[int, str]:
     # On a busy machine a user finishes what it is doing: it analyses at least once.
     patient = ("--stop-timeout", str(PAGE_SECONDS))
     with load(portal, token, *kinds, *options, *patient, "--only-summary") as process:
-        output, _ = process.communicate(timeout=90)
+        output, _ = process.communicate(timeout=120)
         return process.returncode, output
 
 
@@ -55,7 +62,7 @@ def test_run_without_a_page_has_no_failure(portal: Portal) -> None:
     before = reading_count(portal)
     code, output = run(portal, portal.admin_token)
     assert code == 0, output
-    assert "every reading counted" in output
+    assert {check for check in CHECKS if check in output} == CHECKS
     assert reading_count(portal) > before
 
 
@@ -77,21 +84,35 @@ def test_unexpected_answer_makes_the_run_fail(portal: Portal) -> None:
 
 
 def test_run_from_the_page_has_no_failure(portal: Portal) -> None:
+    """The page is on loopback alone, as locust.conf says."""
     before, port = reading_count(portal), free_port()
     page = f"http://127.0.0.1:{port}"
-    with load(portal, portal.admin_token, "--web-host", "127.0.0.1", "--web-port", str(port)) as process:
+    with load(portal, portal.admin_token, "--web-port", str(port)) as process:
         with requests.Session() as browser:
             browser.trust_env = False
             eventually(lambda: is_up(browser, page), seconds=PAGE_SECONDS)
+            assert listening(process.pid) == [("127.0.0.1", port)]
             swarm = {"user_count": USERS, "spawn_rate": USERS, "host": portal.url}
             assert browser.post(f"{page}/swarm", swarm, timeout=30).json()["success"]
-            eventually(lambda: reading_count(portal) > before + USERS, seconds=PAGE_SECONDS)
+            eventually(lambda: seen(browser, page) >= CHECKS, seconds=PAGE_SECONDS)
             browser.get(f"{page}/stop", timeout=30)
             stats = browser.get(f"{page}/stats/requests", timeout=30).json()
         assert stats["errors"] == []
+        assert reading_count(portal) > before
         process.send_signal(signal.SIGTERM)
         output, _ = process.communicate(timeout=60)
         assert process.returncode == 0, output
+
+
+def seen(browser: requests.Session, page: str) -> set[str]:
+    """Names of the requests and checks that the page has counted."""
+    stats = browser.get(f"{page}/stats/requests", timeout=30).json()
+    return {row["name"] for row in stats["stats"]}
+
+
+def listening(pid: int) -> list[tuple[str, int]]:
+    connections = psutil.Process(pid).net_connections("inet")
+    return [tuple(found.laddr) for found in connections if found.status == psutil.CONN_LISTEN]
 
 
 def is_up(browser: requests.Session, page: str) -> bool:

@@ -16,10 +16,11 @@ PACKAGES = ("analytics", "config", "devices", "users")
 FOLDERS = {*PACKAGES, "deploy", "docs", "locust", "templates", "tests"}
 FILES = {
     *("CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md"),
+    "INSTALL.md",  # in an archive, made from docs/install.md
     *("Dockerfile", "Makefile", "docker-compose.yml", "manage.py"),
     *("pyproject.toml", "requirements-dev.lock", "requirements.lock"),
 }
-MADE_BY_TOOLS = {"staticfiles", "__pycache__"}
+MADE_BY_TOOLS = {"__pycache__", "dist", "staticfiles"}
 VAGUE = {"utils.py", "helpers.py", "services.py", "managers.py"}
 
 MAX_MODULES = 15

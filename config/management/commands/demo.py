@@ -12,10 +12,11 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from config.demo import development
 from config.demo.data_folder import ServersError, locked, stored_secrets
 from config.demo.embedded import servers
 from config.processes import Command as Process
-from config.supervisor import GaveUp, Stopped, Supervisor
+from config.supervisor import DEATHS_ALLOWED, GaveUp, Stopped, Supervisor
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 READY_SECONDS = 60
@@ -38,39 +39,53 @@ class Command(BaseCommand):
         parser.add_argument(
             "--parent", type=int, metavar="PID", help="process id of the parent: also stop when it ends"
         )
+        parser.add_argument(
+            "--reload", action="store_true", help="for development: read .env, restart when a file changes"
+        )
 
-    def handle(self, *, host: str, port: int, data: Path, parent: int | None, **_: Any) -> None:
+    def handle(self, *, host: str, port: int, data: Path, parent: int | None, reload: bool, **_: Any) -> None:
+        if reload and host not in LOOPBACK:
+            raise CommandError(f"A development server listens on this computer only: HOST is {host}.")
         data = data.absolute()
-        supervisor = Supervisor(data / "logs", parent=parent)
+        # Broken code fails again at once: twice is enough to wait for its author.
+        deaths_allowed = 2 if reload else DEATHS_ALLOWED
+        supervisor = Supervisor(data / "logs", parent=parent, deaths_allowed=deaths_allowed)
         supervisor.catch_signals()
         try:
             with locked(data):
                 refuse_taken_port(host, port)
                 with servers(data, supervisor) as urls:
-                    self.serve(supervisor, host, port, environment(data, host, port, urls))
+                    self.serve(supervisor, environment(data, host, port, urls), reload=reload)
         except Stopped:
             self.stdout.write("Stopped.")
         except (ServersError, GaveUp) as error:
             raise CommandError(str(error)) from error
 
-    def serve(self, supervisor: Supervisor, host: str, port: int, env: Mapping[str, str]) -> None:
-        data = Path(env["DATA"])
+    def serve(self, supervisor: Supervisor, env: Mapping[str, str], *, reload: bool) -> None:
+        data, host, port = Path(env["DATA"]), env["HOST"], int(env["PORT"])
         write_environment(data / "env", env)
         password = secrets.token_urlsafe(12)
         supervisor.run_once(manage("migrate", env))
         supervisor.run_once(manage("seed_demo", {**env, "DEMO_ADMIN_PASSWORD": password}))
         for name in ("web", "worker", "beat"):
-            supervisor.add(manage(name, env))
+            # A developer sees the faults of requests at once.
+            supervisor.add(manage(name, env), shown=reload and name == "web")
         supervisor.add(manage("agent", env, "--url", f"http://{address(host)}:{port}"))
         supervisor.wait_until(partial(is_ready, host, port), seconds=READY_SECONDS, name="web")
         self.stdout.write(self.style.WARNING(BANNER))
-        self.stdout.write(
+        self.tell(
             f"Plumbline is ready: http://{address(host)}:{port}/\n"
             f"Log in as admin with the password {password} (valid until the next start).\n"
             f"Data: {data}, logs: {supervisor.logs}. Press Ctrl-C to stop."
         )
+        if reload:
+            development.run(supervisor, settings.BASE_DIR, self.tell)
+        else:
+            supervisor.run()
+
+    def tell(self, text: str) -> None:
+        self.stdout.write(text)
         self.stdout.flush()
-        supervisor.run()
 
 
 def environment(data: Path, host: str, port: int, urls: Mapping[str, str]) -> dict[str, str]:
