@@ -249,7 +249,7 @@ class TaskDetail(APIView):
 
 class TaskCancel(APIView):
     query_parameters = ()
-    conflicts = "It is over."
+    conflicts = {"POST": "It is over."}
 
     @extend_schema(
         operation_id="task_cancel",

@@ -347,7 +347,9 @@ def test_credential_in_the_url_is_refused(portal: Portal, path: str) -> None:
     assert portal.request("GET", path.format(portal.admin_token)).status_code in (400, 401)
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/schema/", "/docs", "/redoc", "/portal/login/"])
+@pytest.mark.parametrize(
+    "path", ["/healthz", "/livez", "/livez?details", "/schema/", "/docs", "/redoc", "/portal/login/"]
+)
 def test_public_pages_need_no_credential(portal: Portal, path: str) -> None:
     assert portal.request("GET", path).status_code in (200, 204)
 
