@@ -42,7 +42,10 @@ class ProfileList(generics.ListCreateAPIView):
 
     @extend_schema(operation_id="profile_create")
     def post(self, request: Request) -> Response:
-        """Add a profile (staff only)."""
+        """Add a profile (staff only).
+
+        The order of `channels` is the order of a reading's stored values.
+        """
         require_staff(request)
         serializer = ProfileSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
