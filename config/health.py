@@ -40,7 +40,7 @@ def healthz(_: HttpRequest) -> HttpResponse:
     except DatabaseError as error:
         logger.warning("Not ready: %s", error)
         fault = "The database does not answer."
-    return not_ready(fault) if fault else HttpResponse(status=204)
+    return not_ready(fault) if fault else no_content()
 
 
 def livez(request: HttpRequest) -> HttpResponse:
@@ -51,7 +51,7 @@ def livez(request: HttpRequest) -> HttpResponse:
             400, errors=[{"field": name, "message": "Unknown query parameter."} for name in unknown]
         )
     if "details" not in request.GET:
-        return HttpResponse(status=204)
+        return no_content()
     checks = {"database": database_is_ready, "broker": broker.ping, "cache": cache.ping}
     return JsonResponse({name: state(check) for name, check in checks.items()})
 
@@ -76,6 +76,12 @@ def database_fault() -> str:
     if is_read_only == "on":
         return "The database cannot be written to."
     return "" if Migrations.check() else "Migrations are not applied."
+
+
+def no_content() -> HttpResponse:
+    response = HttpResponse(status=204)
+    del response["Content-Type"]
+    return response
 
 
 def not_ready(detail: str) -> HttpResponse:

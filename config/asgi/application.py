@@ -35,7 +35,7 @@ from devices.ingestion.gate import Gate  # noqa: E402
 
 # Each thread keeps a database connection.
 THREADS = 8
-LIVE_PATHS = ("/livez", "/livez/")
+LIVENESS = {(method, path, b"") for method in ("GET", "HEAD") for path in ("/livez", "/livez/")}
 
 # When uvicorn's first process is killed, the others must not live on and hold the port.
 first_process = multiprocessing.parent_process()
@@ -66,8 +66,10 @@ class Application:
     async def __call__(self, scope: dict, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             # Django would answer the same, but on a thread, and all of these may wait for a database.
-            is_alive_only = scope["path"] in LIVE_PATHS and not scope["query_string"]
-            await (answer_alive(send) if is_alive_only else self.gate(scope, receive, send))
+            if (scope["method"], scope["path"], scope["query_string"]) in LIVENESS:
+                await answer_alive(send)
+            else:
+                await self.gate(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self.lifespan(receive, send)
 

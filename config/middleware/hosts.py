@@ -19,7 +19,14 @@ def health(get_response: GetResponse) -> GetResponse:
     """Answer /healthz and /livez before the host check: an orchestrator probes by address."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        return PROBES.get(request.path_info.rstrip("/"), get_response)(request)
+        probe = PROBES.get(request.path_info.rstrip("/"))
+        if probe is None:
+            return get_response(request)
+        if request.method in ("GET", "HEAD"):
+            return probe(request)
+        response = problem(405)
+        response["Allow"] = "GET, HEAD"
+        return response
 
     return middleware
 

@@ -26,6 +26,14 @@ def test_a_probe_is_204_and_empty_for_any_host(portal: Portal, path: str) -> Non
     response = portal.request("GET", path, headers={"Host": "10.1.2.3"})
     assert (response.status_code, response.content) == (204, b"")
     assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert "Content-Type" not in response.headers
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/livez", "/livez?details"])
+def test_a_probe_is_only_read(portal: Portal, path: str) -> None:
+    response = portal.request("POST", path)
+    assert (response.status_code, response.headers["Allow"]) == (405, "GET, HEAD")
+    assert response.headers["Content-Type"] == "application/problem+json"
 
 
 def test_details_are_words(portal: Portal) -> None:
