@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Self
 
 from django.conf import settings
@@ -56,6 +56,13 @@ class Run(models.Model):
     @property
     def is_open(self) -> bool:
         return self.status in (Status.QUEUED, Status.RUNNING)
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """When `runs.expire` may delete it; None if never, or if it is not over."""
+        if self.is_open or self.finished_at is None or not settings.RESULT_DAYS:
+            return None
+        return self.finished_at + timedelta(days=settings.RESULT_DAYS)
 
 
 class AnalysisQuerySet(models.QuerySet):

@@ -19,9 +19,11 @@ from uuid import UUID
 from celery import Task, current_app
 from celery.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
 from celery.utils.serialization import UnpickleableExceptionWrapper
+from django.conf import settings
 from django.db import DatabaseError, connection, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
+from django_celery_results.models import TaskResult
 from kombu.exceptions import OperationalError as BrokerError
 from kombu.pools import producers
 from redis.exceptions import RedisError
@@ -37,6 +39,8 @@ LOST_AFTER = timedelta(seconds=10)
 # A run younger than SENT_AFTER may still be being sent.
 SENT_AFTER = timedelta(seconds=3)
 RESEND_BATCH = 500
+EXPIRE_BATCH = 100
+OVER = (Status.FINISHED, Status.FAILED, Status.CANCELLED)
 # The worker's own time limits apply, not the sender's.
 UNLIMITED: dict[str, Any] = {"time_limit": None, "soft_time_limit": None}
 # A request waits half a second for a broker that hangs, and tries a dead one once.
@@ -185,6 +189,34 @@ def cancel(run: Run) -> bool:
     """End a run that is not over; returns False if it was. Its worker stops within two seconds."""
     open_runs = type(run).objects.filter(pk=run.pk, status__in=(Status.QUEUED, Status.RUNNING))
     return settle(open_runs, Status.CANCELLED)
+
+
+def discard(runs: QuerySet[Run]) -> int:
+    """Delete those of these runs that are over, with what Celery has stored of them; return their number."""
+    with transaction.atomic():
+        over = runs.filter(status__in=OVER).select_for_update(of=("self",))
+        found = list(over.values_list("pk", "claimed_by", "task_result_id"))
+        runs.model._base_manager.filter(pk__in=[pk for pk, _, _ in found]).delete()
+        # Of a failure Celery stores a result, too, to which no run points.
+        task_ids = [task_id for _, task_id, _ in found if task_id]
+        results = TaskResult.objects.filter(Q(pk__in=[pk for _, _, pk in found]) | Q(task_id__in=task_ids))
+        # Without their texts, which are large.
+        results.only("pk").delete()
+    return len(found)
+
+
+def expire(model: type[Run], now: datetime) -> int:
+    """Delete runs that ended more than RESULT_DAYS ago; return their number."""
+    if not settings.RESULT_DAYS:
+        return 0
+    total, before = 0, now - timedelta(days=settings.RESULT_DAYS)
+    while True:
+        expired = model.objects.filter(status__in=OVER, finished_at__lte=before).order_by("finished_at")
+        batch = list(expired.values_list("pk", flat=True)[:EXPIRE_BATCH])
+        count = discard(model.objects.filter(pk__in=batch))
+        total += count
+        if count < EXPIRE_BATCH:
+            return total
 
 
 def positions(model: type[Run]) -> dict[UUID, int]:

@@ -14,7 +14,7 @@ from analytics.analyses.question import BadQuestion
 from analytics.calculations.compute import compute_calculation
 from analytics.kernels.declaration import InvalidParameters, NoResult
 from analytics.models import Analysis, Calculation, Run
-from analytics.runs import RunLost, claim, claimed_run, fail, finish, heartbeat, reconcile
+from analytics.runs import RunLost, claim, claimed_run, expire, fail, finish, heartbeat, reconcile
 from devices.locks import AdvisoryLock, single_run
 from devices.storage.interface import StorageUnavailable
 
@@ -101,3 +101,10 @@ def reconcile_runs() -> int:
         now = timezone.now()
         runs = ((Analysis, run_analysis), (Calculation, run_calculation))
         return sum(reconcile(model, task, now) for model, task in runs)
+
+
+@shared_task(ignore_result=True)
+def expire_results() -> int:
+    """Delete analyses whose results have expired. Calculations stay: they are records, to be repeated."""
+    with single_run(AdvisoryLock.EXPIRE_RESULTS) as is_ours:
+        return expire(Analysis, timezone.now()) if is_ours else 0

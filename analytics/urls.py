@@ -1,7 +1,7 @@
 from django.urls import path
 
 from analytics.analyses import api as analyses_api
-from analytics.analyses import device_views
+from analytics.analyses import device_views, task_api
 from analytics.analyses import views as analyses_pages
 from analytics.calculations import api as calculations_api
 from analytics.calculations import views as calculations_pages
@@ -11,8 +11,10 @@ urlpatterns = [
     path("devices/<uuid:uuid>/analytics/", analyses_api.DeviceAnalysis.as_view(), name="api-device-analysis"),
     path("devices/<uuid:uuid>/series/", analyses_api.DeviceSeries.as_view(), name="api-device-series"),
     path("users/<int:pk>/analytics/", analyses_api.UserAnalysis.as_view(), name="api-user-analysis"),
-    path("tasks/<uuid:pk>/", analyses_api.TaskDetail.as_view(), name="api-task"),
-    path("tasks/<uuid:pk>/cancel/", analyses_api.TaskCancel.as_view(), name="api-task-cancel"),
+    path("tasks/", task_api.TaskList.as_view(), name="api-task-list"),
+    path("tasks/<uuid:pk>/", task_api.TaskDetail.as_view(), name="api-task"),
+    path("tasks/<uuid:pk>/cancel/", task_api.TaskCancel.as_view(), name="api-task-cancel"),
+    path("tasks/<uuid:pk>/devices/", task_api.TaskDevices.as_view(), name="api-task-devices"),
     path("calculations/", calculations_api.CalculationList.as_view(), name="api-calculation-list"),
     path("calculations/<uuid:pk>/", calculations_api.CalculationDetail.as_view(), name="api-calculation"),
     path(

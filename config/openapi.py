@@ -18,7 +18,7 @@ ERRORS = {
     "413": "The body is too large.",
     "415": "The body is not JSON.",
     "429": "Too many requests within a minute; see `Retry-After`.",
-    "503": "The database or the broker does not answer; see `Retry-After`.",
+    "503": "The database does not answer; see `Retry-After`.",
 }
 PROBLEM = {
     "type": "object",
@@ -48,13 +48,44 @@ PROBLEM = {
 # Carries a view's text from get_operation to add_errors, which removes it.
 CONFLICTS = "x-conflicts"
 UUID_EXAMPLE = "0b5f9c1e-6f53-4d3e-9d0e-1d1f6c2b7a10"
-HEALTH = {
-    "operationId": "healthz",
-    "summary": "Check readiness",
-    "description": "204 if the database and the broker answer and all migrations are applied, else 503.",
-    "tags": ["healthz"],
-    "security": [],
-    "responses": {"204": {"description": "Ready."}},
+STATES = {
+    "type": "object",
+    "additionalProperties": {"type": "string", "enum": ["ok", "not ready", "away"]},
+    "example": {"database": "ok", "broker": "away", "cache": "away"},
+}
+PROBES = {
+    "/healthz": {
+        "operationId": "healthz",
+        "summary": "Check readiness",
+        "description": "204 if readings can be stored: the database answers, can be written to, and has all "
+        "migrations; else 503. The broker and the cache do not matter.",
+        "tags": ["probes"],
+        "security": [],
+        "responses": {"204": {"description": "Ready."}},
+    },
+    "/livez": {
+        "operationId": "livez",
+        "summary": "Check liveness",
+        "description": "204 while the process works, whatever else is away.",
+        "parameters": [
+            {
+                "name": "details",
+                "in": "query",
+                "allowEmptyValue": True,
+                "schema": {"type": "string"},
+                "description": "Answer 200 with the state of database, broker and cache.",
+            }
+        ],
+        "tags": ["probes"],
+        "security": [],
+        "responses": {
+            "200": {
+                "description": "Alive, with details.",
+                "content": {"application/json": {"schema": STATES, "example": STATES["example"]}},
+            },
+            "204": {"description": "Alive."},
+        },
+    },
 }
 
 
@@ -69,10 +100,11 @@ class PlumblineSchema(AutoSchema):
         return [scheme for scheme in schemes if "device" not in scheme]
 
     def get_operation(self, *arguments: Any) -> dict | None:
-        """Pass a view's `conflicts`, the description of its 409, on to `add_errors`."""
+        """Pass a view's `conflicts`, the description of its 409 by method, on to `add_errors`."""
         operation = super().get_operation(*arguments)
-        if operation is not None and hasattr(self.view, "conflicts"):
-            operation[CONFLICTS] = self.view.conflicts
+        conflict = getattr(self.view, "conflicts", {}).get(self.method)
+        if operation is not None and conflict:
+            operation[CONFLICTS] = conflict
         return operation
 
     def get_summary(self) -> str | None:
@@ -83,9 +115,9 @@ class PlumblineSchema(AutoSchema):
 
 
 def complete(result: dict, **_: object) -> dict:
-    """Postprocess the document (a hook of drf-spectacular): add errors, path examples and /healthz."""
+    """Postprocess the document (a hook of drf-spectacular): add errors, path examples and the probes."""
     result["components"]["schemas"]["Problem"] = PROBLEM
-    result["paths"]["/healthz"] = {"get": deepcopy(HEALTH)}
+    result["paths"] |= {path: {"get": deepcopy(operation)} for path, operation in PROBES.items()}
     for path, item in result["paths"].items():
         for operation in item.values():
             for parameter in operation.get("parameters", ()):
@@ -98,7 +130,9 @@ def complete(result: dict, **_: object) -> dict:
 def path_example(parameter: dict) -> str | int:
     if parameter["schema"]["type"] == "integer":
         return 7
-    return UUID_EXAMPLE if parameter["schema"].get("format") == "uuid" else "pld_77c1e0ab"
+    if parameter["schema"].get("format") == "uuid":
+        return UUID_EXAMPLE
+    return "pump" if parameter["name"] == "name" else "pld_77c1e0ab"
 
 
 def add_errors(operation: dict, *, has_id: bool) -> None:
@@ -109,7 +143,8 @@ def add_errors(operation: dict, *, has_id: bool) -> None:
     if not any("device" in scheme for scheme in operation["security"]):
         absent |= {"429"} if conflict else {"409", "429"}
     if not operation["security"]:
-        absent |= {"400", "401", "403"}
+        absent |= {"401", "403"} if "parameters" in operation else {"400", "401", "403"}
+        absent |= {"503"} if operation["operationId"] == "livez" else set()
     for status, description in ERRORS.items():
         if status not in absent:
             described = conflict if conflict and status == "409" else description

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from itertools import islice
 from math import isfinite
 from typing import Any, cast
@@ -63,25 +64,41 @@ class JSONInAnyCase(DefaultContentNegotiation):
 
 
 class KeysetPagination(CursorPagination):
-    """Pages as plain arrays with `Link` and `X-Total-Count`."""
+    """Pages as plain arrays with `Link` and `X-Total-Count`.
+
+    They are in the order of the view's `keyset`: by id, unless it names a time and then the id.
+    """
 
     page_size = 100
     max_page_size = 1000
     page_size_query_param = "limit"
     query_parameters = ("cursor", "limit")
-    ordering = "id"
 
     def paginate_queryset(self, queryset: Any, request: Any, view: Any = None) -> list | None:
         self.total = cached_count(queryset)
         return super().paginate_queryset(queryset, request, view)
+
+    def get_ordering(self, request: Any, queryset: Any, view: Any) -> tuple[str, ...]:
+        return getattr(view, "keyset", ("id",))
+
+    def is_position(self, text: str) -> bool:
+        """Tell whether the first field of the order can have this value, which a cursor brings."""
+        if self.ordering[0].lstrip("-") == "id":
+            return bool(ID.fullmatch(text))
+        try:
+            return datetime.fromisoformat(text).tzinfo is not None
+        except ValueError:
+            return False
 
     def decode_cursor(self, request: Any) -> Any:
         try:
             cursor = super().decode_cursor(request)
         except exceptions.NotFound as error:
             raise exceptions.ValidationError({"cursor": INVALID_CURSOR}) from error
-        # By `ordering`, a position is a row's id. The library reads most nonsense as an empty cursor.
-        if cursor and not (any(cursor) and ID.fullmatch(str(cursor.position or "0"))):
+        # The library reads most nonsense as an empty cursor.
+        position = None if cursor is None else cursor.position
+        is_strange = position is not None and not self.is_position(str(position))
+        if cursor and (is_strange or not any(cursor)):
             raise exceptions.ValidationError({"cursor": INVALID_CURSOR})
         return cursor
 

@@ -54,6 +54,8 @@ if LOG_LEVEL not in ("DEBUG", "INFO", "WARNING", "ERROR"):
 DEVICE_ONLINE_SECONDS = whole_number("DEVICE_ONLINE_SECONDS", 300, at_least=1, at_most=365 * 86400)
 # Readings older than RETENTION_DAYS are refused; 0 accepts every age.
 RETENTION_DAYS = whole_number("RETENTION_DAYS", 0, at_least=0, at_most=100 * 365)
+# An analysis is deleted RESULT_DAYS after it ended; 0 keeps it.
+RESULT_DAYS = whole_number("RESULT_DAYS", 0, at_least=0, at_most=100 * 365)
 # Requests with readings per minute and sender: a device, or all tokens of a user together. 0 is no limit.
 INGEST_RATE_PER_MINUTE = whole_number("INGEST_RATE_PER_MINUTE", 1_200_000, at_least=0, at_most=10**9)
 
@@ -240,7 +242,7 @@ CELERY_BROKER_URL = (
     else redis_database(REDIS_URL, 0)
 )
 CELERY_RESULT_BACKEND = "django-db"
-# A result lives as long as the analysis that points to it. Celery's default would delete it after a day.
+# A result lives as long as its analysis, see RESULT_DAYS. Celery's default would delete it after a day.
 CELERY_RESULT_EXPIRES = None
 CELERY_RESULT_EXTENDED = True
 CELERY_TASK_DEFAULT_QUEUE = "maintenance"
@@ -285,6 +287,7 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expires": 60},
     },
     "tidy-rollups": {"task": "devices.tasks.tidy_rollups", "schedule": timedelta(hours=1)},
+    "expire-results": {"task": "analytics.tasks.expire_results", "schedule": timedelta(hours=1)},
     "reconcile-runs": {
         "task": "analytics.tasks.reconcile_runs",
         "schedule": timedelta(seconds=5),

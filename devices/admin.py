@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 
-from devices import exclusions, storage
+from devices import exclusions, profiles, storage
 from devices.models import Channel, Device, DeviceKey, DeviceProfile, Exclusion, Import, Reading
 from users.admin import CredentialAdmin, HolderAdmin, ReadOnlyAdmin, UncountedPaginator
 from users.permissions import signed_in
@@ -18,7 +18,7 @@ OVERLAP = timedelta(days=1)
 
 
 class ChannelInline(admin.TabularInline):
-    """Channels of a profile. Those in use are fixed: only their order tells stored values apart."""
+    """Channels of a profile; `devices.profiles` says when they are fixed."""
 
     model = Channel
     extra = 1
@@ -29,13 +29,13 @@ class ChannelInline(admin.TabularInline):
         return super().get_formset(request, obj, **options, validate_min=True)
 
     def has_add_permission(self, request: HttpRequest, obj: DeviceProfile | None = None) -> bool:
-        return super().has_add_permission(request, obj) and not is_in_use(obj)
+        return super().has_add_permission(request, obj) and not is_fixed(obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: DeviceProfile | None = None) -> bool:
-        return super().has_delete_permission(request, obj) and not is_in_use(obj)
+        return super().has_delete_permission(request, obj) and not is_fixed(obj)
 
     def get_readonly_fields(self, request: HttpRequest, obj: DeviceProfile | None = None) -> tuple[str, ...]:
-        return ("position", "name") if is_in_use(obj) else ()
+        return ("position", "name") if is_fixed(obj) else ()
 
 
 @admin.register(DeviceProfile)
@@ -46,6 +46,12 @@ class DeviceProfileAdmin(admin.ModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet:
         return super().get_queryset(request).prefetch_related("channels")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: DeviceProfile | None = None) -> tuple[str, ...]:
+        return ("name",) if obj is not None and profiles.is_built_in(obj) else ()
+
+    def has_delete_permission(self, request: HttpRequest, obj: DeviceProfile | None = None) -> bool:
+        return super().has_delete_permission(request, obj) and not is_fixed(obj)
 
     @admin.display(description="channels")
     def channel_names(self, profile: DeviceProfile) -> str:
@@ -167,5 +173,5 @@ if storage.is_own_table():
     admin.site.register(Reading, ReadingAdmin)
 
 
-def is_in_use(profile: DeviceProfile | None) -> bool:
-    return profile is not None and profile.devices.exists()
+def is_fixed(profile: DeviceProfile | None) -> bool:
+    return profile is not None and bool(profiles.why_fixed(profile))

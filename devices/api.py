@@ -95,13 +95,19 @@ class DeviceDetail(APIView):
         return Response(status=204)
 
 
-class KeyList(APIView):
+class KeyList(generics.ListCreateAPIView):
+    queryset = DeviceKey.objects.none()
+    serializer_class = DeviceKeySerializer
+    filter_backends = ()
     query_parameters = ()
 
-    @extend_schema(operation_id="key_list", responses=DeviceKeySerializer(many=True))
+    def get_queryset(self) -> Any:
+        return visible_device(self.request, self.kwargs["uuid"]).keys.all()
+
+    @extend_schema(operation_id="key_list")
     def get(self, request: Request, uuid: UUID) -> Response:
         """List a device's keys, without their secrets."""
-        return Response(DeviceKeySerializer(visible_device(request, uuid).keys.all(), many=True).data)
+        return self.list(request)
 
     @extend_schema(
         operation_id="key_rotate",

@@ -22,6 +22,11 @@ class ImportForm(forms.Form):
     format = forms.ChoiceField(
         choices=[("", "By file extension"), ("csv", "CSV"), ("ndjson", "NDJSON")], required=False
     )
+    precision = forms.ChoiceField(
+        label="Timestamps that are numbers count",
+        choices=[("s", "seconds"), ("ms", "milliseconds"), ("us", "microseconds"), ("ns", "nanoseconds")],
+        required=False,
+    )
     device = forms.UUIDField(label="Id of the device", required=False)
     owner = forms.CharField(label="Login of the sensors’ owner", required=False)
     dry_run = forms.BooleanField(required=False)
@@ -55,7 +60,8 @@ class ImportForm(forms.Form):
         file = fields["file"]
         format_name = fields["format"] or importer.guess_format(file.name)
         path = Path(file.temporary_file_path())
-        return ImportJob(path, file.name, format_name, fields["device"], fields["owner"])
+        unit = fields["precision"] or "s"
+        return ImportJob(path, file.name, format_name, fields["device"], fields["owner"], unit)
 
 
 def bound_field(label: str, *, required: bool = False) -> forms.CharField:

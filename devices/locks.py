@@ -27,6 +27,8 @@ class AdvisoryLock(enum.IntEnum):
     APPEND_EVENTS = 7_586_207
     # Taken by the job that moves events from the outbox to the logs.
     DELIVER_EVENTS = 7_586_208
+    # Taken by the job that deletes analyses whose results have expired.
+    EXPIRE_RESULTS = 7_586_209
     # Taken by `copy_readings`: two at a time would both copy the missing readings.
     COPY_READINGS = 7_586_230
     # Taken to build a device's segments: the first of two keys; the second is the device's id.

@@ -4,6 +4,7 @@ from django.urls.converters import StringConverter
 from devices import api, readings_api, views
 from devices.exclusions import api as exclusion_api
 from devices.ingestion import api as ingestion
+from devices.profiles import api as profiles_api
 
 
 class AnyText(StringConverter):
@@ -33,6 +34,8 @@ urlpatterns = [
         exclusion_api.ExclusionLift.as_view(),
         name="api-exclusion-lift",
     ),
+    path("profiles/", profiles_api.ProfileList.as_view(), name="api-profile-list"),
+    path("profiles/<slug:name>/", profiles_api.ProfileDetail.as_view(), name="api-profile"),
     path("data", ingestion.SensorData.as_view(), name="api-sensor-data"),
     path("statistics/<any:sensor>", readings_api.SensorStatistics.as_view(), name="api-sensor-statistics"),
     path("stats/", readings_api.ReadingList.as_view(), name="api-reading-list"),

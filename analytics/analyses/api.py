@@ -1,4 +1,4 @@
-"""The API of analyses: request, read and cancel; and the series of a device's chart."""
+"""The API of analyses: request them; and read the series of a device's chart."""
 
 from datetime import tzinfo
 from typing import Any
@@ -15,52 +15,16 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from analytics import runs
 from analytics.analyses.question import BUCKETS, MOST_PERCENTILES, OPTIONS, BadQuestion, parse_question
 from analytics.analyses.request import TargetErased, request_analysis
+from analytics.analyses.serializers import TASK, TaskSerializer
 from analytics.analyses.series import series_body
-from analytics.analyses.staleness import is_stale
-from analytics.models import Analysis, Status
 from devices.authentication import visible_device
 from devices.models import Device
 from devices.timeline.periods import BadPeriod, parse_period
-from users.api_errors import Conflict
 from users.models import Scope, User
 from users.permissions import signed_in
 
-CELERY_STATUS: dict[str, str] = {
-    Status.QUEUED: "PENDING",
-    Status.RUNNING: "STARTED",
-    Status.FINISHED: "SUCCESS",
-    Status.FAILED: "FAILURE",
-    Status.CANCELLED: "REVOKED",
-}
-TASK = {"task_id": "5f1a0f9e-7f6e-4f0a-8f43-2a2f0a3c9b11", "status": "PENDING", "result": None, "error": None}
-SUMMARY = {"count": 4, "min": 1.0, "max": 4.0, "sum": 10.0, "avg": 2.5, "median": 2.5}
-RESULT = {
-    "device_id": "0b5f9c1e-6f53-4d3e-9d0e-1d1f6c2b7a10",
-    "start": "2026-11-20T00:00:00Z",
-    "end": "2026-11-21T00:00:00Z",
-    "first": "2026-11-20T08:00:00Z",
-    "last": "2026-11-20T08:04:00Z",
-    "excluded": 1,
-    "rows_read": 5,
-    "segments_used": 0,
-    "coverage": {
-        "expected_seconds": 60.0,
-        "percent": 0.28,
-        "gaps": 2,
-        "longest_gap": {
-            "start": "2026-11-20T08:04:00Z",
-            "end": "2026-11-21T00:00:00Z",
-            "seconds": 57360.0,
-        },
-    },
-    "x": SUMMARY | {"percentiles": {"5": 1.15, "95": 3.85}},
-    "buckets": [
-        {"start": "2026-11-20T00:00:00Z", "end": "2026-11-21T00:00:00Z", "seconds": 86400.0, "x": SUMMARY}
-    ],
-}
 SERIES = {
     "device_id": "0b5f9c1e-6f53-4d3e-9d0e-1d1f6c2b7a10",
     "start": "2026-11-20T00:00:00Z",
@@ -73,28 +37,6 @@ SERIES = {
 }
 POINTS = 1000
 MOST_POINTS = 5000
-
-
-class TaskSerializer(serializers.Serializer):
-    """An analysis as the API answers it."""
-
-    task_id = serializers.UUIDField(source="pk")
-    status = serializers.SerializerMethodField()
-    progress = serializers.IntegerField(help_text="Percent.")
-    result = serializers.JSONField(allow_null=True)
-    error = serializers.SerializerMethodField()
-    stale = serializers.SerializerMethodField(
-        help_text="Readings of the period were added, deleted or excluded since: request it again."
-    )
-
-    def get_status(self, run: Analysis) -> str:
-        return CELERY_STATUS[run.status]
-
-    def get_error(self, run: Analysis) -> str | None:
-        return run.error or None
-
-    def get_stale(self, run: Analysis) -> bool:
-        return is_stale(run, timezone.now())
 
 
 class QuestionSerializer(serializers.Serializer):
@@ -222,61 +164,6 @@ class DeviceSeries(APIView):
         except BadPeriod as error:
             raise ValidationError({error.field: str(error)}) from error
         return Response(series_body(device, period, parse_points(request), timezone.now()))
-
-
-class TaskDetail(APIView):
-    query_parameters = ()
-
-    @extend_schema(
-        operation_id="task_read",
-        responses=TaskSerializer,
-        examples=[
-            OpenApiExample(
-                "Done", TASK | {"status": "SUCCESS", "progress": 100, "stale": False, "result": RESULT}
-            )
-        ],
-    )
-    def get(self, request: Request, pk: UUID) -> Response:
-        """Read the status and the result of a task.
-
-        `stale` becomes true when readings of its period are added late, deleted or excluded, and, for a
-        period without an end, when new readings arrive. The result remains; the same question then gets a new
-        task.
-        """
-        visible = Analysis.objects.visible_to(request.user).select_related("task_result")
-        return Response(TaskSerializer(get_object_or_404(visible, pk=pk)).data)
-
-
-class TaskCancel(APIView):
-    query_parameters = ()
-    conflicts = "It is over."
-
-    @extend_schema(
-        operation_id="task_cancel",
-        request=None,
-        responses={202: TaskSerializer},
-        examples=[
-            OpenApiExample(
-                "Cancelled",
-                TASK | {"status": "REVOKED", "progress": 0, "stale": False},
-                response_only=True,
-                status_codes=["202"],
-            )
-        ],
-    )
-    def post(self, request: Request, pk: UUID) -> Response:
-        """Cancel a task.
-
-        A queued one ends at once, a running one within two seconds. One that is over is 409. The same
-        question gets a new task afterwards.
-        """
-        visible = Analysis.objects.visible_to(request.user).select_related("task_result")
-        run = get_object_or_404(visible, pk=pk)
-        is_cancelled = runs.cancel(run)
-        run.refresh_from_db(fields=["status"])
-        if not is_cancelled and run.status != Status.CANCELLED:
-            raise Conflict(f"It is {CELERY_STATUS[run.status]} already.")
-        return Response(TaskSerializer(run).data, status=202)
 
 
 def parse_points(request: Request) -> int:

@@ -69,4 +69,6 @@ def is_current(analysis: Analysis, now: datetime) -> bool:
         return True
     if analysis.status == Status.FINISHED and analysis.result is None:
         return False
+    if analysis.expires_at is not None and analysis.expires_at <= now:
+        return False
     return not have_data_changed(analysis, now)

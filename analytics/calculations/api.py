@@ -113,7 +113,7 @@ class AnyFormat(DefaultContentNegotiation):
 class CalculationDetail(APIView):
     query_parameters = ("fields", "format")
     content_negotiation_class = AnyFormat
-    conflicts = "A CSV file was requested, and there are no rows."
+    conflicts = {"GET": "A CSV file was requested, and there are no rows."}
 
     @extend_schema(
         operation_id="calculation_read",
@@ -172,7 +172,7 @@ def wants_csv(request: Request) -> bool:
 
 class CalculationCancel(APIView):
     query_parameters = ()
-    conflicts = "It is over."
+    conflicts = {"POST": "It is over."}
 
     @extend_schema(
         operation_id="calculation_cancel",
@@ -199,7 +199,7 @@ class CalculationCancel(APIView):
 
 class CalculationRerun(APIView):
     query_parameters = ()
-    conflicts = "Its kernel no longer exists."
+    conflicts = {"POST": "Its kernel no longer exists."}
 
     @extend_schema(
         operation_id="calculation_rerun", request=None, responses={201: CreatedSerializer}, examples=[CREATED]

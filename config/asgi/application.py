@@ -35,6 +35,7 @@ from devices.ingestion.gate import Gate  # noqa: E402
 
 # Each thread keeps a database connection.
 THREADS = 8
+LIVENESS = {(method, path, b"") for method in ("GET", "HEAD") for path in ("/livez", "/livez/")}
 
 # When uvicorn's first process is killed, the others must not live on and hold the port.
 first_process = multiprocessing.parent_process()
@@ -52,6 +53,11 @@ def problem(status: int, detail: str) -> bytes:
 gc.freeze()
 
 
+async def answer_alive(send: Send) -> None:
+    await send({"type": "http.response.start", "status": 204, "headers": standing_headers})
+    await send({"type": "http.response.body", "body": b""})
+
+
 class Application:
     """The ASGI application of a server process: owns group commit, rate limiter and gate."""
 
@@ -59,7 +65,11 @@ class Application:
 
     async def __call__(self, scope: dict, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            await self.gate(scope, receive, send)
+            # Django would answer the same, but on a thread, and all of these may wait for a database.
+            if (scope["method"], scope["path"], scope["query_string"]) in LIVENESS:
+                await answer_alive(send)
+            else:
+                await self.gate(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self.lifespan(receive, send)
 

@@ -8,19 +8,25 @@ from django.http import HttpRequest, HttpResponse
 from django.http.request import split_domain_port
 from django.urls import is_valid_path
 
-from config.health import healthz
+from config.health import healthz, livez
 from config.problems import problem
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
+PROBES: dict[str, GetResponse] = {"/healthz": healthz, "/livez": livez}
 
 
 def health(get_response: GetResponse) -> GetResponse:
-    """Answer /healthz before the host check: an orchestrator probes by address."""
+    """Answer /healthz and /livez before the host check: an orchestrator probes by address."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        if request.path_info.rstrip("/") == "/healthz":
-            return healthz(request)
-        return get_response(request)
+        probe = PROBES.get(request.path_info.rstrip("/"))
+        if probe is None:
+            return get_response(request)
+        if request.method in ("GET", "HEAD"):
+            return probe(request)
+        response = problem(405)
+        response["Allow"] = "GET, HEAD"
+        return response
 
     return middleware
 

@@ -8,9 +8,10 @@ from typing import Any, Protocol
 
 import msgspec
 
-from devices.ingestion.decoding import double_of_digits
+from devices.ingestion.decoding import number_of_digits
 
 FLOATS = msgspec.json.Decoder(list[float])
+NUMBER: msgspec.json.Decoder[int | float] = msgspec.json.Decoder(int | float)
 
 
 class CannotImport(Exception):
@@ -41,7 +42,7 @@ class Ndjson:
     def read_one(self, text: str) -> tuple[str, Any]:
         try:
             # NaN and Infinity are not JSON, but pass here: the intake names the channel that has them.
-            content = json.loads(text, parse_int=double_of_digits)
+            content = json.loads(text, parse_int=number_of_digits)
         except json.JSONDecodeError as error:
             raise BadLine(f"Not valid JSON: {error.msg}, at character {error.colno}.") from error
         except RecursionError as error:
@@ -90,14 +91,14 @@ class Csv:
         if is_number.keys() == self.reading_columns:
             cells = dict(zip(self.columns, zip(*contents, strict=True), strict=True))
             try:
-                return list(map(kind, *(numbers(cells[c]) if is_number[c] else cells[c] for c in is_number)))
+                return list(map(kind, *(read_column(c, cells[c], is_number[c]) for c in is_number)))
             except msgspec.DecodeError:
                 pass
         return [self.unchecked_item(row, is_number) for row in contents]
 
     def unchecked_item(self, row: list[str], is_number: dict[str, bool]) -> dict[str, Any]:
         return {
-            column: unchecked_number(cell) if is_number.get(column) else cell
+            column: unchecked_cell(column, cell, is_number=is_number.get(column, False))
             for number, (column, cell) in enumerate(zip(self.columns, row, strict=True))
             if number != self.device_column
         }
@@ -109,6 +110,23 @@ def json_keys(kind: type[msgspec.Struct]) -> dict[str, bool]:
     return {field.encode_name: field.type is float for field in msgspec.structs.fields(kind)}
 
 
+def read_column(name: str, cells: Sequence[str], is_number: bool) -> Sequence[Any]:
+    """Convert the cells of a column. Raises msgspec.DecodeError, see `numbers`."""
+    if is_number:
+        return numbers(cells)
+    if name != "timestamp":
+        return cells
+    # No number has two hyphens there, as 2026-11-21 has: text costs nothing more.
+    return [cell if cell[4:8:3] == "--" else text_or_number(cell) for cell in cells]
+
+
+def text_or_number(cell: str) -> str | int | float:
+    try:
+        return NUMBER.decode(cell)
+    except msgspec.DecodeError:
+        return cell
+
+
 def numbers(cells: Sequence[str]) -> list[float]:
     """Parse all cells at once. Raises msgspec.DecodeError unless each is one number as JSON writes it."""
     # Decoding fails on a cell that is not a number; a cell of several numbers makes the array longer.
@@ -118,9 +136,11 @@ def numbers(cells: Sequence[str]) -> list[float]:
     return values
 
 
-def unchecked_number(cell: str) -> Any:
-    """Parse the cell as JSON of any type; return its text if it is not JSON."""
+def unchecked_cell(name: str, cell: str, *, is_number: bool) -> Any:
+    """Parse the cell of a number as JSON of any type; return its text if it is not JSON."""
+    if not is_number:
+        return text_or_number(cell) if name == "timestamp" else cell
     try:
-        return json.loads(cell, parse_int=double_of_digits)
+        return json.loads(cell, parse_int=number_of_digits)
     except (json.JSONDecodeError, RecursionError):
         return cell

@@ -29,6 +29,7 @@ from devices.ingestion.sensors import OwnSensors, SensorDirectory
 from devices.models import Device, DeviceProfile, Import
 from devices.storage.interface import Rows
 from devices.timeline.instants import UnixTimes
+from devices.timeline.unix_time import PRECISIONS
 from users.models import User
 
 FORMATS = {".csv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson"}
@@ -44,14 +45,17 @@ class ImportJob:
     format: str
     device: Device | None = None
     owner: User | None = None
+    # Unit of timestamps that are numbers, a key of PRECISIONS.
+    precision: str = "s"
 
     @property
     def options(self) -> str:
+        """What makes the same file another import."""
+        unit = "" if self.precision == "s" else f", numbers in {self.precision}"
         if self.device is not None:
-            return f"{self.format} of device {self.device.uuid}"
-        return (
-            f"{self.format} of sensors of user {self.owner.pk}" if self.owner else f"{self.format} of devices"
-        )
+            return f"{self.format} of device {self.device.uuid}{unit}"
+        of = f"sensors of user {self.owner.pk}" if self.owner else "devices"
+        return f"{self.format} of {of}{unit}"
 
     @property
     def device_of_all(self) -> str | None:
@@ -244,15 +248,16 @@ class ReadingImporter:
     def take(self, sender: SensorDirectory | Target | None, contents: Sequence[Any]) -> Intake:
         """Check the contents of one sender's lines; None is an unknown device."""
         now, items = self.progress.started_at, self.source.format.items
+        options: dict[str, Any] = {"skip_bad": True, "unit": PRECISIONS[self.job.precision]}
         if sender is None:
             return reject_all(contents, "device: There is no such device.")
         if not isinstance(sender, Target):
             readings = items(decoding.SensorReading, contents)
-            return intake.take_sensor_items(sender, readings, now, skip_bad=True)
+            return intake.take_sensor_items(sender, readings, now, **options)
         if not sender.is_active:
             return reject_all(contents, "device: Is inactive.")
         readings = items(decoding.reading_type(sender.names), contents)
-        return intake.take_items(sender, readings, now, skip_bad=True)
+        return intake.take_items(sender, readings, now, **options)
 
 
 def reject_all(contents: Sequence[Any], message: str) -> Intake:

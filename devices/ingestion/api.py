@@ -32,6 +32,7 @@ from devices.ingestion.idempotency import IdempotencyClaim, IdempotencyConflict,
 from devices.ingestion.intake import Intake
 from devices.ingestion.sensors import OwnSensors
 from devices.models import Device, DeviceKey
+from devices.timeline.unix_time import PRECISIONS
 from users.api_errors import Conflict, TooLarge, TooManyRequests, TryAgain, UnsupportedMediaCoding
 
 RECEIPT = OpenApiExample("Receipt", {"accepted": 1, "rejected": []}, response_only=True, status_codes=["201"])
@@ -58,6 +59,12 @@ RATE = [
 ]
 INGEST_HEADERS = [IDEMPOTENCY_KEY, CODING, *RATE]
 PARTIAL = OpenApiParameter("partial", bool, description="Store the good readings, report the others.")
+PRECISION = OpenApiParameter(
+    "precision",
+    str,
+    enum=list(PRECISIONS),
+    description="Unit of timestamps that are numbers. Default: `s`. Texts are read as ever.",
+)
 
 
 class RawJSON(BaseParser):
@@ -157,7 +164,18 @@ class IngestView(APIView):
             return None
         if not is_valid_key(key):
             raise ValidationError({"Idempotency-Key": "Must be 1 to 255 printable ASCII characters."})
-        return IdempotencyClaim.of(holder(request), key, request.path, body)
+        return IdempotencyClaim.of(holder(request), key, request.path, body, self.unit(request))
+
+    def unit(self, request: Request) -> int:
+        """Nanoseconds of one unit of a timestamp that is a number."""
+        name = request.query_params.get("precision", "s")
+        if name not in PRECISIONS:
+            raise ValidationError({"precision": f"Must be one of {', '.join(PRECISIONS)}."})
+        return PRECISIONS[name]
+
+    def batch_options(self, request: Request) -> dict[str, Any]:
+        """What the query of a batch says."""
+        return {"skip_bad": self.skip_bad(request), "unit": self.unit(request)}
 
     def skip_bad(self, request: Request) -> bool:
         text = request.query_params.get("partial", "false")
@@ -167,11 +185,13 @@ class IngestView(APIView):
 
 
 class DeviceStats(IngestView):
+    query_parameters = ("precision",)
+
     @extend_schema(
         operation_id="reading_create",
         request=OpenApiTypes.OBJECT,
         responses={201: OpenApiTypes.OBJECT},
-        parameters=INGEST_HEADERS,
+        parameters=[*INGEST_HEADERS, PRECISION],
         examples=[
             OpenApiExample("Reading", {"x": 1.0, "y": 2.0, "z": 3.0}, request_only=True),
             OpenApiExample("Stored", {"status": "ok"}, response_only=True, status_codes=["201"]),
@@ -180,22 +200,23 @@ class DeviceStats(IngestView):
     def post(self, request: Request, uuid: UUID) -> Response:
         """Post one reading of a device.
 
-        The body has a number for each channel of the device's profile and optionally `timestamp` (ISO 8601;
-        default: now). The answer comes after the reading is committed. A timestamp without an offset is read
-        in the device's time zone, and the answer names that zone as `assumed_timezone`.
+        The body has a number for each channel of the device's profile and optionally `timestamp` (ISO 8601,
+        or a number: seconds since 1970; default: now). The answer comes after the reading is committed. A
+        timestamp without an offset is read in the device's time zone, and the answer names that zone as
+        `assumed_timezone`.
         """
         target = posting_target(request, uuid)
-        return self.store(request, partial(intake.take_one, target))
+        return self.store(request, partial(intake.take_one, target, unit=self.unit(request)))
 
 
 class DeviceBatch(IngestView):
-    query_parameters = ("partial",)
+    query_parameters = ("partial", "precision")
 
     @extend_schema(
         operation_id="reading_batch_create",
         request=OpenApiTypes.OBJECT,
         responses={201: OpenApiTypes.OBJECT},
-        parameters=[*INGEST_HEADERS, PARTIAL],
+        parameters=[*INGEST_HEADERS, PARTIAL, PRECISION],
         examples=[
             OpenApiExample(
                 "Readings",
@@ -211,17 +232,17 @@ class DeviceBatch(IngestView):
         All are stored or none. With `partial=true` the good ones are, and the receipt names the others.
         """
         target = posting_target(request, uuid)
-        return self.store(request, partial(intake.take_batch, target, skip_bad=self.skip_bad(request)))
+        return self.store(request, partial(intake.take_batch, target, **self.batch_options(request)))
 
 
 class SensorData(IngestView):
-    query_parameters = ("partial",)
+    query_parameters = ("partial", "precision")
 
     @extend_schema(
         operation_id="sensor_data_create",
         request=OpenApiTypes.OBJECT,
         responses={201: OpenApiTypes.OBJECT},
-        parameters=[*INGEST_HEADERS, PARTIAL],
+        parameters=[*INGEST_HEADERS, PARTIAL, PRECISION],
         examples=[
             OpenApiExample(
                 "Readings",
@@ -241,7 +262,7 @@ class SensorData(IngestView):
             raise PermissionDenied("A device's key is good for its own readings only.")
         user_id = request.auth.user_id if isinstance(request.auth, Grant) else request.user.pk
         sensors = OwnSensors(cast(int, user_id))
-        return self.store(request, partial(intake.take_sensors, sensors, skip_bad=self.skip_bad(request)))
+        return self.store(request, partial(intake.take_sensors, sensors, **self.batch_options(request)))
 
 
 def holder(request: Request) -> str:

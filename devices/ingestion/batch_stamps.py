@@ -1,10 +1,13 @@
 """Parses the timestamps of a batch together, at a tenth of the cost."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from devices.timeline.instants import MICROSECONDS_PER_SECOND, UnixTimes
+from devices.timeline.periods import BadStamp
+from devices.timeline.unix_time import SECOND, parse_number
 
 # The form that nearly all senders use; 0 stands for a digit. A Z follows, or an offset such as +02:00.
 FORM = np.frombuffer(b"0000-00-00T00:00:00.000000", np.uint8)
@@ -14,11 +17,24 @@ SECONDS = len("0000-00-00T00:00:00")
 FIRST, LAST = np.datetime64("0002-01-01"), np.datetime64("9999-01-01")
 
 
-def parse_batch_stamps(texts: Sequence[str]) -> UnixTimes | None:
+def parse_batch_stamps(stamps: Sequence[Any], unit: int = SECOND) -> UnixTimes | None:
     """Parse timestamps that all have the same usual form to int64 microseconds since 1970.
 
-    None if they must be parsed one by one, with `periods.parse_stamp`; both give the same times.
+    None if they must be parsed one by one, with `checks.parse_reading_time`; both give the same times.
     """
+    kinds = set(map(type, stamps))
+    if kinds == {str}:
+        return parse_batch_texts(stamps)
+    if not kinds <= {int, float}:
+        return None
+    try:
+        numbers = (parse_number(stamp, unit) for stamp in stamps)
+        return UnixTimes(np.fromiter(numbers, np.int64, len(stamps)))
+    except BadStamp:
+        return None
+
+
+def parse_batch_texts(texts: Sequence[str]) -> UnixTimes | None:
     length, joined = len(texts[0]), "".join(texts)
     if length <= SECONDS or set(map(len, texts)) != {length} or not joined.isascii():
         return None

@@ -10,8 +10,9 @@ import numpy as np
 from django.conf import settings
 
 from devices.access.grants import Target
-from devices.timeline.instants import UnixMicroseconds, unix_microseconds
+from devices.timeline.instants import UnixMicroseconds, from_unix_microseconds, unix_microseconds
 from devices.timeline.periods import BadStamp, parse_stamp
+from devices.timeline.unix_time import SECOND, parse_number
 
 MAX_AHEAD = timedelta(minutes=5)
 MAX_SENSOR = 255
@@ -34,8 +35,7 @@ def reading_faults(reading: Any, names: Sequence[str]) -> list[Fault]:
     if not isinstance(reading, dict):
         return [{"field": "body", "message": "Must be an object."}]
     faults = list(number_faults(reading, names))
-    if not isinstance(reading.get("timestamp", ""), str):
-        faults.append({"field": "timestamp", "message": "Must be a string."})
+    faults += stamp_faults(reading.get("timestamp", ""))
     for name in sorted(set(reading) - {*names, "timestamp"}):
         message = f"Unknown channel; there are {', '.join(names)}."
         faults.append({"field": printable(name), "message": message})
@@ -47,11 +47,12 @@ def sensor_faults(item: Any) -> list[Fault]:
     if not isinstance(item, dict):
         return [{"field": "body", "message": "Must be an object."}]
     faults = list(number_faults(item, ("value",)))
-    for name in ("sensor", "timestamp"):
-        if name not in item:
-            faults.append({"field": name, "message": "Is missing."})
-        elif not isinstance(item[name], str):
-            faults.append({"field": name, "message": "Must be a string."})
+    if not isinstance(item.get("sensor", ""), str):
+        faults.append({"field": "sensor", "message": "Must be a string."})
+    faults += stamp_faults(item.get("timestamp", ""))
+    faults += [
+        {"field": name, "message": "Is missing."} for name in ("sensor", "timestamp") if name not in item
+    ]
     if not faults and sensor_fault(item["sensor"]):
         faults.append({"field": "sensor", "message": NOT_SENSOR})
     for name in sorted(set(item) - {"sensor", "timestamp", "value"}):
@@ -62,6 +63,14 @@ def sensor_faults(item: Any) -> list[Fault]:
 def sensor_fault(sensor: str) -> str:
     is_text = 0 < len(sensor) <= MAX_SENSOR and "\0" not in sensor
     return "" if is_text and sensor == printable(sensor) else NOT_SENSOR
+
+
+def stamp_faults(stamp: Any) -> list[Fault]:
+    if isinstance(stamp, str):
+        return []
+    if isinstance(stamp, bool) or not isinstance(stamp, int | float):
+        return [{"field": "timestamp", "message": "Must be a string or a number."}]
+    return [] if math.isfinite(stamp) else [{"field": "timestamp", "message": NOT_FINITE}]
 
 
 def printable(text: str) -> str:
@@ -94,22 +103,30 @@ def out_of_range(target: Target, values: np.ndarray) -> np.ndarray:
     return (values < target.minima) | (values > target.maxima)
 
 
-def require_reading_time(text: Any, target: Target, now: datetime) -> tuple[UnixMicroseconds, bool]:
+def require_reading_time(
+    stamp: Any, target: Target, now: datetime, unit: int
+) -> tuple[UnixMicroseconds, bool]:
     """Do the same as `parse_reading_time`, but raise InvalidItems, also for a missing timestamp."""
-    if text is msgspec.UNSET:
+    if stamp is msgspec.UNSET:
         raise InvalidItems([{"field": "timestamp", "message": "Is missing."}])
     try:
-        return parse_reading_time(text, target, now)
+        return parse_reading_time(stamp, target, now, unit)
     except BadStamp as error:
         raise InvalidItems([{"field": "timestamp", "message": str(error)}]) from error
 
 
-def parse_reading_time(text: str, target: Target, now: datetime) -> tuple[UnixMicroseconds, bool]:
-    """Return microseconds since 1970, and whether the text has no offset and the device's zone was assumed.
+def parse_reading_time(
+    stamp: str | float, target: Target, now: datetime, unit: int = SECOND
+) -> tuple[UnixMicroseconds, bool]:
+    """Return microseconds since 1970, and whether a text has no offset and the device's zone was assumed.
 
-    Raises BadStamp, also for a time in the future or older than RETENTION_DAYS.
+    A number counts units of `unit` nanoseconds. Raises BadStamp, also for a time in the future or older than
+    RETENTION_DAYS.
     """
-    time, is_naive = parse_stamp(text, target.zone)
+    if isinstance(stamp, str):
+        time, is_naive = parse_stamp(stamp, target.zone)
+    else:
+        time, is_naive = from_unix_microseconds(parse_number(stamp, unit)), False
     if time > now + MAX_AHEAD and not target.allows_future:
         raise BadStamp("Is more than 5 minutes in the future.")
     if settings.RETENTION_DAYS and time < now - timedelta(days=settings.RETENTION_DAYS):

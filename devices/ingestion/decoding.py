@@ -11,6 +11,10 @@ from devices.ingestion.checks import Fault, InvalidItems
 
 MAX_ITEMS = 10_000
 MAX_BYTES = 5 * 1024 * 1024
+# A timestamp as a reading may write it. Integers stay integers: a double can't hold nanoseconds since 1970.
+Stamp = str | int | float
+# Longer integers are no instant in any unit.
+MAX_DIGITS = 20
 
 
 class BatchTooLong(ValueError):
@@ -38,12 +42,12 @@ def decoder(names: tuple[str, ...], *, many: bool = False) -> msgspec.json.Decod
 
 @lru_cache(maxsize=1024)
 def reading_type(names: tuple[str, ...]) -> type[msgspec.Struct]:
-    """Make the type of a reading: attributes in the order of the channels, the timestamp's text last."""
+    """Make the type of a reading: attributes in the order of the channels, the timestamp last."""
     # Numbered attributes, because a channel's name may be a keyword of Python.
     fields: list[tuple] = [(f"c{i}", float) for i in range(len(names))]
     return msgspec.defstruct(
         "CheckedReading",
-        [*fields, ("timestamp", str | msgspec.UnsetType, msgspec.UNSET)],
+        [*fields, ("timestamp", Stamp | msgspec.UnsetType, msgspec.UNSET)],
         rename={f"c{i}": name for i, name in enumerate(names)},
         forbid_unknown_fields=True,
         # Numbers and texts form no cycles: the collector need not search thousands of them.
@@ -53,7 +57,7 @@ def reading_type(names: tuple[str, ...]) -> type[msgspec.Struct]:
 
 class SensorReading(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     sensor: str
-    timestamp: str
+    timestamp: Stamp
     value: float
 
 
@@ -63,15 +67,14 @@ SENSOR_BATCH_DECODER = msgspec.json.Decoder(list[SensorReading])
 def decode_loosely(body: bytes, error: Exception) -> Any:
     """Decode JSON with NaN and Infinity, so that the fault can name them. Raises InvalidItems."""
     try:
-        return json.loads(body.decode(), parse_int=double_of_digits)
+        return json.loads(body.decode(), parse_int=number_of_digits)
     except (ValueError, RecursionError) as loose_error:
         raise InvalidItems([undecodable(error)]) from loose_error
 
 
-def double_of_digits(digits: str) -> float:
-    """Convert a JSON integer to a double; Python refuses integers of very many digits."""
-    # msgspec reads the integer -0 as 0.0, not as -0.0.
-    return float(digits) + 0.0
+def number_of_digits(digits: str) -> int | float:
+    """Convert a JSON integer; one of very many digits, which Python refuses, to a double."""
+    return int(digits) if len(digits) <= MAX_DIGITS else float(digits)
 
 
 def undecodable(error: Exception) -> Fault:

@@ -165,12 +165,15 @@ class Gate:
         now = datetime.now(UTC)
         if grant.target is None:
             sensors = OwnSensors(cast(int, grant.user_id))
-            intake = await self.in_thread(partial(take_sensors, sensors, body, now, skip_bad=post.is_partial))
+            options: dict[str, Any] = {"skip_bad": post.is_partial, "unit": post.unit}
+            intake = await self.in_thread(partial(take_sensors, sensors, body, now, **options))
         elif len(body) <= SMALL_BYTES:
             intake = take_readings(post, grant.target, body, now)
         else:
             intake = await self.in_thread(take_readings, post, grant.target, body, now)
-        claim = IdempotencyClaim.of(grant.holder, post.key, post.path, body) if post.key else None
+        claim = None
+        if post.key:
+            claim = IdempotencyClaim.of(grant.holder, post.key, post.path, body, post.unit)
         return await self.writer.store(intake, claim)
 
     # --- 3. Everything else
@@ -241,8 +244,8 @@ def header_lines(headers: Headers) -> bytes:
 def take_readings(post: PostHead, target: Target, body: bytes, now: datetime) -> Intake:
     """Decode readings of one device. Raises InvalidItems, BatchTooLong."""
     if post.is_batch:
-        return take_batch(target, body, now, skip_bad=post.is_partial)
-    return take_one(target, body, now)
+        return take_batch(target, body, now, skip_bad=post.is_partial, unit=post.unit)
+    return take_one(target, body, now, unit=post.unit)
 
 
 def with_live_connection(work: Callable, *arguments: object) -> Any:

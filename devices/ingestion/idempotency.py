@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from devices import storage
+from devices.timeline.unix_time import SECOND
 
 if TYPE_CHECKING:
     from devices.ingestion.flusher import Outcome, Outcomes, PendingWrite
@@ -21,15 +22,19 @@ class IdempotencyConflict(Exception):
 
 
 class IdempotencyClaim(NamedTuple):
-    """An Idempotency-Key: its holder, its text, and a digest of the path and the body it was sent with."""
+    """An Idempotency-Key: its holder, its text, and a digest of the request that it was sent with.
+
+    The digest is of the path, the unit of stamps as numbers, and the body.
+    """
 
     holder: str
     key: str
     digest: bytes
 
     @classmethod
-    def of(cls, holder: str, key: str, path: str, body: bytes) -> "IdempotencyClaim":
-        return cls(holder, key, hashlib.sha256(path.rstrip("/").encode() + b"\0" + body).digest())
+    def of(cls, holder: str, key: str, path: str, body: bytes, unit: int = SECOND) -> "IdempotencyClaim":
+        target = path.rstrip("/") + (f"?{unit}" if unit != SECOND else "")
+        return cls(holder, key, hashlib.sha256(target.encode() + b"\0" + body).digest())
 
     @property
     def token(self) -> str:

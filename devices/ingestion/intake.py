@@ -43,6 +43,7 @@ from devices.storage import row_codec
 from devices.storage.interface import Rows
 from devices.timeline.instants import UnixMicroseconds, UnixTimes, unix_microseconds
 from devices.timeline.periods import BadStamp
+from devices.timeline.unix_time import SECOND
 
 
 class Intake(NamedTuple):
@@ -60,18 +61,18 @@ class CheckedReading(NamedTuple):
     values: Sequence[float]
 
 
-def take_one(target: Target, body: bytes, now: datetime) -> Intake:
-    """Take one reading, `{channel: number, …, "timestamp"?: text}`. Raises InvalidItems."""
+def take_one(target: Target, body: bytes, now: datetime, *, unit: int = SECOND) -> Intake:
+    """Take one reading, `{channel: number, …, "timestamp"?: text or number}`. Raises InvalidItems."""
     try:
-        *values, text = msgspec.structs.astuple(decoder(target.names).decode(body))
+        *values, stamp = msgspec.structs.astuple(decoder(target.names).decode(body))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         faults = reading_faults(decode_loosely(body, error), target.names)
         raise InvalidItems(faults or [undecodable(error)]) from error
     faults = range_faults(target, values)
     time, is_naive = unix_microseconds(now), False
-    if text is not msgspec.UNSET:
+    if stamp is not msgspec.UNSET:
         try:
-            time, is_naive = parse_reading_time(text, target, now)
+            time, is_naive = parse_reading_time(stamp, target, now, unit)
         except BadStamp as error:
             faults.append({"field": "timestamp", "message": str(error)})
     if faults:
@@ -80,31 +81,34 @@ def take_one(target: Target, body: bytes, now: datetime) -> Intake:
     return Intake(row_codec.encode_row(target.device_id, time, values), receipt)
 
 
-def take_batch(target: Target, body: bytes, now: datetime, *, skip_bad: bool = False) -> Intake:
+def take_batch(
+    target: Target, body: bytes, now: datetime, *, skip_bad: bool = False, unit: int = SECOND
+) -> Intake:
     """Take readings of one device, each with its timestamp. Raises InvalidItems, BatchTooLong.
 
     With `skip_bad` the good ones are taken, and the receipt names the others.
     """
     items = decode_batch(body, decoder(target.names, many=True))
-    return take_items(target, items, now, skip_bad=skip_bad)
+    return take_items(target, items, now, skip_bad=skip_bad, unit=unit)
 
 
-def take_items(target: Target, items: Sequence[Any], now: datetime, *, skip_bad: bool = False) -> Intake:
+def take_items(
+    target: Target, items: Sequence[Any], now: datetime, *, skip_bad: bool = False, unit: int = SECOND
+) -> Intake:
     """Take decoded readings of one device: `reading_type`s or other JSON values. Raises InvalidItems."""
-    intake = take_uniform_batch(target, items, now)
+    intake = take_uniform_batch(target, items, now, unit)
     if intake is not None:
         return intake
-    good, rejected = check_items(items, partial(check_batch_item, target, now), skip_bad=skip_bad)
+    good, rejected = check_items(items, partial(check_batch_item, target, now, unit), skip_bad=skip_bad)
     return intake_of(good, rejected, len(target.names))
 
 
-def take_uniform_batch(target: Target, items: Sequence[Any], now: datetime) -> Intake | None:
+def take_uniform_batch(target: Target, items: Sequence[Any], now: datetime, unit: int) -> Intake | None:
     """Check all items together, at a tenth of the cost; None if one needs a closer look."""
     if set(map(type, items)) != {reading_type(target.names)}:
         return None
     *channels, stamp = map(attrgetter, reading_type(target.names).__struct_fields__)
-    texts = list(map(stamp, items))
-    times = None if msgspec.UNSET in texts else parse_batch_stamps(texts)
+    times = parse_batch_stamps(list(map(stamp, items)), unit)
     if times is None:
         return None
     values = np.empty((len(items), len(channels)))
@@ -131,21 +135,29 @@ def take_values(target: Target, times: UnixTimes, values: np.ndarray) -> Intake:
     return Intake(row_codec.encode_rows(target.device_id, times, values), receipt)
 
 
-def take_sensors(directory: SensorDirectory, body: bytes, now: datetime, *, skip_bad: bool = False) -> Intake:
+def take_sensors(
+    directory: SensorDirectory, body: bytes, now: datetime, *, skip_bad: bool = False, unit: int = SECOND
+) -> Intake:
     """Take readings of sensors, `{"sensor", "timestamp", "value"}`. Raises InvalidItems, BatchTooLong.
 
     New sensors are registered after all checks: a refused batch registers none.
     """
-    return take_sensor_items(directory, decode_batch(body, SENSOR_BATCH_DECODER), now, skip_bad=skip_bad)
+    items = decode_batch(body, SENSOR_BATCH_DECODER)
+    return take_sensor_items(directory, items, now, skip_bad=skip_bad, unit=unit)
 
 
 def take_sensor_items(
-    directory: SensorDirectory, items: Sequence[Any], now: datetime, *, skip_bad: bool = False
+    directory: SensorDirectory,
+    items: Sequence[Any],
+    now: datetime,
+    *,
+    skip_bad: bool = False,
+    unit: int = SECOND,
 ) -> Intake:
     """Take decoded readings of sensors: `SensorReading`s or other JSON values. Raises InvalidItems."""
     names = {sensor_name(item) for item in items}
     known = directory.find({name for name in names if not sensor_fault(name)})
-    good, rejected = check_items(items, partial(check_sensor_item, known, now), skip_bad=skip_bad)
+    good, rejected = check_items(items, partial(check_sensor_item, known, now, unit), skip_bad=skip_bad)
     unknown = {item.sensor for item in good if item.target is NEW_SENSOR}
     if unknown:
         known |= directory.register(unknown)
@@ -178,24 +190,25 @@ def check_items(
     return good, rejected
 
 
-def check_batch_item(target: Target, now: datetime, item: Any) -> CheckedReading:
+def check_batch_item(target: Target, now: datetime, unit: int, item: Any) -> CheckedReading:
     if isinstance(item, msgspec.Struct):
-        *values, text = msgspec.structs.astuple(item)
+        *values, stamp = msgspec.structs.astuple(item)
         faults = range_faults(target, values)
     else:
         faults = reading_faults(item, target.names)
         if not faults:
-            values, text = [float(item[name]) for name in target.names], item.get("timestamp", msgspec.UNSET)
+            values = [float(item[name]) for name in target.names]
+            stamp = item.get("timestamp", msgspec.UNSET)
             faults = range_faults(target, values)
     if faults:
         raise InvalidItems(faults)
-    time, is_naive = require_reading_time(text, target, now)
+    time, is_naive = require_reading_time(stamp, target, now, unit)
     return CheckedReading(target, "", time, is_naive, values)
 
 
-def check_sensor_item(known: dict[str, Target], now: datetime, item: Any) -> CheckedReading:
+def check_sensor_item(known: dict[str, Target], now: datetime, unit: int, item: Any) -> CheckedReading:
     if isinstance(item, SensorReading):
-        sensor, text, value = item.sensor, item.timestamp, item.value
+        sensor, stamp, value = item.sensor, item.timestamp, item.value
         message = sensor_fault(sensor)
         if message:
             raise InvalidItems([{"field": "sensor", "message": message}])
@@ -203,10 +216,11 @@ def check_sensor_item(known: dict[str, Target], now: datetime, item: Any) -> Che
         faults = sensor_faults(item)
         if faults:
             raise InvalidItems(faults)
-        sensor, text, value = item["sensor"], item["timestamp"], float(item["value"])
+        sensor, stamp, value = item["sensor"], item["timestamp"], float(item["value"])
     target = known.get(sensor)
     if target is None:
-        return CheckedReading(NEW_SENSOR, sensor, *require_reading_time(text, NEW_SENSOR, now), (value,))
+        time, is_naive = require_reading_time(stamp, NEW_SENSOR, now, unit)
+        return CheckedReading(NEW_SENSOR, sensor, time, is_naive, (value,))
     if not target.is_active:
         raise InvalidItems([{"field": "sensor", "message": "Is an inactive device."}])
     if len(target.names) != 1:
@@ -214,7 +228,7 @@ def check_sensor_item(known: dict[str, Target], now: datetime, item: Any) -> Che
     faults = range_faults(target, (value,))
     if faults:
         raise InvalidItems(faults)
-    return CheckedReading(target, sensor, *require_reading_time(text, target, now), (value,))
+    return CheckedReading(target, sensor, *require_reading_time(stamp, target, now, unit), (value,))
 
 
 def intake_of(items: list[CheckedReading], rejected: list[Fault], channels: int) -> Intake:

@@ -1,6 +1,7 @@
 """The head of an ingestion POST as the gate reads it, and the memory of accepted heads."""
 
 import re
+from itertools import product
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
@@ -10,13 +11,20 @@ from django.http.request import split_domain_port, validate_host
 from devices.ingestion.asgi import request_state
 from devices.ingestion.decoding import MAX_BYTES
 from devices.ingestion.idempotency import is_valid_key
+from devices.timeline.unix_time import PRECISIONS, SECOND
 
 # The same as Django's converter; the class UUID takes hyphens anywhere.
 UUID_TEXT = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 POST_PATH = re.compile(rf"/(?:devices/({UUID_TEXT})/stats(/batch)?|data)/?", re.ASCII)
 MEDIA_TYPES = (b"application/json", b"application/json; charset=utf-8")
-# Query strings of an ordinary POST, and whether they ask for partial=true.
-QUERIES = {b"": False, b"partial=false": False, b"partial=true": True}
+PARTIAL = {b"": False, b"partial=false": False, b"partial=true": True}
+UNITS = {b"": SECOND} | {b"precision=%b" % name.encode(): unit for name, unit in PRECISIONS.items()}
+# Query strings of an ordinary POST: whether they ask for partial=true, and the unit of stamps as numbers.
+QUERIES = {
+    b"&".join(filter(None, parts)): (PARTIAL[one], UNITS[other])
+    for one, other in product(PARTIAL, UNITS)
+    for parts in ((one, other), (other, one))
+}
 READ_HEADERS = (b"host", b"authorization", b"content-type", b"content-length", b"idempotency-key")
 # Django answers an unknown cookie by deleting it, so a request with a cookie is not ordinary.
 UNUSUAL_HEADERS = (b"content-encoding", b"transfer-encoding", b"cookie")
@@ -55,6 +63,7 @@ class PostHead(NamedTuple):
     device: UUID | None
     is_batch: bool
     is_partial: bool
+    unit: int
     authorization: bytes
     key: str | None
 
@@ -62,9 +71,9 @@ class PostHead(NamedTuple):
     def parse(cls, scope: dict, hosts: AllowedHosts) -> "PostHead | None":
         """Read the head from an ASGI scope; None if it is not ordinary."""
         match = POST_PATH.fullmatch(scope["path"])
-        is_partial = QUERIES.get(scope["query_string"])
+        query = QUERIES.get(scope["query_string"])
         headers = ordinary_headers(scope["headers"])
-        if match is None or is_partial is None or headers is None:
+        if match is None or query is None or headers is None:
             return None
         length, key = headers.get(b"content-length", b""), headers.get(b"idempotency-key")
         if not (
@@ -78,12 +87,12 @@ class PostHead(NamedTuple):
             return None
         device, batch = match[1], match[2]
         is_single = device is not None and batch is None
-        if is_single and scope["query_string"]:
+        if is_single and b"partial" in scope["query_string"]:
             return None
         uuid = UUID(device) if device else None
         authorization = headers[b"authorization"]
         key_text = None if key is None else key.decode()
-        return cls(scope["path"], uuid, not is_single, is_partial, authorization, key_text)
+        return cls(scope["path"], uuid, not is_single, *query, authorization, key_text)
 
 
 def ordinary_headers(headers: list[tuple[bytes, bytes]]) -> dict[bytes, bytes] | None:

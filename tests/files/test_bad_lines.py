@@ -23,9 +23,11 @@ BAD_NUMBERS = {
 STAMP = "timestamp: Must be an ISO 8601 date and time, such as 2026-11-21T09:30:00Z."
 FUTURE = "timestamp: Is more than 5 minutes in the future."
 BAD_STAMPS = {
-    **dict.fromkeys(("", "yesterday", "1e9", "01.03.1998 12:00", "1998-W09"), STAMP),
+    **dict.fromkeys(("", "yesterday", "true", "1e400", "9" * 5000, "01.03.1998 12:00", "1998-W09"), STAMP),
     **{
         "2999-01-01T00:00:00Z": FUTURE,
+        "32472144000": FUTURE,
+        "1e300": "timestamp: Not a date and time: ",
         **dict.fromkeys(("1998-02-30", "1998-03-01T12:00:00+25"), "timestamp: Not a date and time: "),
     },
 }
@@ -50,7 +52,9 @@ NDJSON_LINES = {
     f'{{"timestamp": "{stamp(1)}", "x": 1, "y": 2}}': "z: Is missing.",
     f'{{"timestamp": "{stamp(1)}", "x": 1, "y": 2, "z": 3, "w": 4}}': "w: Unknown channel",
     '{"x": 1, "y": 2, "z": 3}': "timestamp: Is missing.",
-    '{"timestamp": 1e9, "x": 1, "y": 2, "z": 3}': "timestamp: Must be a string.",
+    '{"timestamp": true, "x": 1, "y": 2, "z": 3}': "timestamp: Must be a string or a number.",
+    '{"timestamp": NaN, "x": 1, "y": 2, "z": 3}': "timestamp: Must be a finite number.",
+    '{"timestamp": 1e300, "x": 1, "y": 2, "z": 3}': "timestamp: Not a date and time: ",
     '{"x": 1}{"x": 2}': "Not valid JSON: Extra data, at character 9.",
     '{"x": 1},': "Not valid JSON: Extra data",
     "[1, 2]": "Must be an object.",

@@ -1,5 +1,7 @@
 """Files of every format and sender are stored as they are."""
 
+from datetime import UTC, datetime
+
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -107,3 +109,44 @@ class TestFormats:
         assert queries([device(holder)], "one.csv") == queries(
             [device(holder) for _ in range(20)], "many.csv"
         )
+
+
+class TestNumbersAsTimestamps:
+    """A timestamp that is a number counts seconds since 1970, or what --precision says."""
+
+    TIME = datetime(2024, 11, 27, 9, 33, 20, 123456, tzinfo=UTC)
+
+    @pytest.mark.parametrize("ending", ["csv", "ndjson"])
+    @pytest.mark.parametrize(
+        ("precision", "number"),
+        [("s", "1732700000.123456"), ("ms", "1732700000123.456"), ("ns", "1732700000123456400")],
+    )
+    def test_each_unit(self, write, ending, precision, number):
+        pump = device()
+        lines = [f'{{"timestamp": {number}, "x": 1, "y": 2, "z": 3}}'] * 2
+        if ending == "csv":
+            lines = ["timestamp,x,y,z", f"{number},1,2,3", f"{number},1,2,3"]
+        run = Run(write(lines, f"r.{ending}"), "--device", pump.uuid, "--precision", precision)
+        assert (run.said, run.failure) == ("Stored: 2 readings.\n", "")
+        assert [time for time, _ in stored(pump)] == [self.TIME] * 2
+
+    def test_numbers_and_texts_in_one_column(self, write):
+        pump, meter = device(), device()
+        for sender, cell in ((pump, "1"), (meter, "x")):
+            lines = ["timestamp,x,y,z", "1732700000.123456,1,2,3", f"{self.TIME.isoformat()},1,2,3"]
+            run = Run(write([*lines, f"0,{cell},2,3"]), "--device", sender.uuid, "--partial")
+            assert run.said == f"Stored: {3 if sender == pump else 2} readings.\n"
+            assert [time for time, _ in stored(sender)][-2:] == [self.TIME] * 2
+
+    def test_the_same_file_in_another_unit_is_another_import(self, write):
+        pump = device()
+        path = write(["timestamp,x,y,z", "1000,1,2,3"])
+        for precision in ("s", "ms", "ms"):
+            Run(path, "--device", pump.uuid, "--precision", precision)
+        assert [time.timestamp() for time, _ in stored(pump)] == [1, 1000]
+
+    def test_sensors(self, write):
+        holder = owner()
+        run = Run(write(["sensor,timestamp,value", "s,1732700000.123456,1"]), "--owner", holder.login)
+        assert run.said == "Stored: 1 readings.\n"
+        assert [time for time, _ in stored(holder.devices.get())] == [self.TIME]

@@ -245,6 +245,12 @@ def other_requests(route: str, case: Case) -> Iterator[Case]:
         "?partial=true&partial=false",
         "?limit=1",
         "?partial=true&x",
+        "?precision=ms",
+        "?precision=us&partial=true",
+        "?partial=true&precision=ns",
+        "?precision=",
+        "?precision=h",
+        "?precision=ms&precision=ns",
     ):
         yield replace(case, name=f"{route}: {query}", path=case.path + query)
 
@@ -278,6 +284,9 @@ def bodies(fleet: Fleet, good: dict[str, Case]) -> Iterator[Case]:
         "name twice": b'{"x": 1, "x": 2, "y": 2, "z": 3}',
         "naive": b'{"x": 1, "y": 2, "z": 3, "timestamp": "2020-02-02T12:00:00"}',
         "nanoseconds": b'{"x": 1, "y": 2, "z": 3, "timestamp": "2020-02-02T12:00:00.123456789Z"}',
+        "seconds": b'{"x": 1, "y": 2, "z": 3, "timestamp": 1732700000.123456}',
+        "whole seconds": b'{"x": 1, "y": 2, "z": 3, "timestamp": -1}',
+        "milliseconds for seconds": b'{"x": 1, "y": 2, "z": 3, "timestamp": 1732700000123}',
         "year 1": b'{"x": 1, "y": 2, "z": 3, "timestamp": "0001-01-01T00:00:00Z"}',
     }.items():
         yield replace(stats, name=f"stats: {kind}", body=body)
@@ -288,6 +297,10 @@ def bodies(fleet: Fleet, good: dict[str, Case]) -> Iterator[Case]:
         "offsets": json.dumps(
             [items[0] | {"timestamp": f"2020-02-02T12:00:00{o}"} for o in ("", "+05:30", "Z")]
         ).encode(),
+        "numbers and texts": json.dumps(
+            [items[0] | {"timestamp": stamp} for stamp in (0, 1.5, 1732700000.123456, "2020-02-02")]
+        ).encode(),
+        "numbers": json.dumps([items[0] | {"timestamp": i / 1e6} for i in range(100)]).encode(),
         "600 items": json.dumps([items[0]] * 600).encode(),
         "10,000 items": many,
         "10,001 items": json.dumps([items[0]] * 10_001).encode(),

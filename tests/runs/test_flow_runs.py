@@ -67,7 +67,8 @@ def assert_ask_is_not_held_up(portal: Portal, owner: Person, device: Sender) -> 
     task_id = ask(portal, owner, device)
     assert time.monotonic() - started < PATIENCE_SECONDS
     assert row(portal, task_id) == ("queued", 0)
-    assert portal.request("GET", "/healthz").status_code == 503
+    assert portal.request("GET", "/healthz").status_code == 204
+    assert portal.get("/livez?details") == {"database": "ok", "broker": "away", "cache": "away"}
     return task_id
 
 

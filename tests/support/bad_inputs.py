@@ -59,7 +59,16 @@ NUMBERS = {
 HALF_PAIR = "half a surrogate pair"
 # JSON texts that are not timestamps that may be stored.
 STAMPS = {
-    "number": "1795000000",
+    "number of the next century": "4950000000",
+    "milliseconds for seconds": "1795000000000",
+    "number before the first year": "-62135596800.1",
+    "number of the year 10000": "253402300800",
+    "number NaN": "NaN",
+    "number Infinity": "Infinity",
+    "number 1e400": "1e400",
+    "number 1e308": "1e308",
+    "number of 21 digits": "1" + "0" * 20,
+    "number of 5000 digits": "7" * 5000,
     "null": "null",
     "true": "true",
     "array": f'["{STAMP}"]',

@@ -59,6 +59,7 @@ def stage_rows(portal: Portal, owner: Person, device: Sender) -> dict[str, Any]:
         "cancelled_task": cancelled_task(portal, owner, device),
         "users_task": portal.ask(f"/users/{owner.id}/analytics/", owner.token),
     }
+    portal.wait_for_task(names["users_task"], owner.token)
     calculation = f"/calculations/{names['calculation']}/"
     eventually(lambda: portal.get(calculation, owner.token)["status"] == "finished", seconds=60)
     return names
@@ -181,6 +182,14 @@ ROUTES = [
     ),
     Route("GET", "/stats/", LISTS),
     Route("GET", "/stats/{device}/", reads()),
+    Route("GET", "/profiles/", LISTS),
+    Route("POST", "/profiles/", corrects(400) | {"stranger": 403}, body={}),
+    Route("GET", "/profiles/xyz/", LISTS),
+    Route("PATCH", "/profiles/xyz/", corrects(200) | {"stranger": 403}, body={"allows_future": False}),
+    Route("DELETE", "/profiles/xyz/", corrects(409) | {"stranger": 403}),
+    Route("GET", "/tasks/", LISTS),
+    Route("DELETE", "/tasks/{cancelled_task}/", writes(204), spoils=True),
+    Route("GET", "/tasks/{users_task}/devices/?limit=1", reads()),
     Route("GET", "/tasks/{task}/", reads()),
     Route("GET", "/tasks/{users_task}/", reads()),
     Route("POST", "/tasks/{cancelled_task}/cancel/", writes(202)),
@@ -259,11 +268,13 @@ def test_lists_show_only_what_the_user_may_see(portal: Portal, stage: Stage) -> 
         assert stage.owner.id in [user["id"] for user in listed("/users/", who)]
         assert stage.device.id in [device["id"] for device in listed("/devices/", who)]
         assert stage.device.id in [reading["device_id"] for reading in listed("/stats/", who)]
+        assert stage.names["task"] in [task["task_id"] for task in listed("/tasks/", who)]
     assert [user["id"] for user in listed("/users/", "owner")] == [stage.owner.id]
     assert {device["user_id"] for device in listed("/devices/", "owner")} == {stage.owner.id}
     assert stage.owner.id not in [user["id"] for user in listed("/users/", "stranger")]
     assert {device["user_id"] for device in listed("/devices/", "stranger")}.isdisjoint({stage.owner.id})
     assert listed("/stats/", "stranger") == []
+    assert listed("/tasks/", "stranger") == []
 
 
 def test_filter_by_a_foreign_user_shows_nothing(portal: Portal, stage: Stage) -> None:
@@ -347,7 +358,9 @@ def test_credential_in_the_url_is_refused(portal: Portal, path: str) -> None:
     assert portal.request("GET", path.format(portal.admin_token)).status_code in (400, 401)
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/schema/", "/docs", "/redoc", "/portal/login/"])
+@pytest.mark.parametrize(
+    "path", ["/healthz", "/livez", "/livez?details", "/schema/", "/docs", "/redoc", "/portal/login/"]
+)
 def test_public_pages_need_no_credential(portal: Portal, path: str) -> None:
     assert portal.request("GET", path).status_code in (200, 204)
 

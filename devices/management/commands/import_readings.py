@@ -10,6 +10,7 @@ from devices.files.chunks import Outcome
 from devices.files.import_command import ImportCommand
 from devices.files.importer import ImportJob
 from devices.files.progress import ReportProgress
+from devices.timeline.unix_time import PRECISIONS
 
 
 class Command(ImportCommand):
@@ -25,6 +26,12 @@ class Command(ImportCommand):
             "--format",
             choices=("csv", "ndjson"),
             help=f"format of a file that does not end in {', '.join(importer.FORMATS)}",
+        )
+        parser.add_argument(
+            "--precision",
+            choices=PRECISIONS,
+            default="s",
+            help="unit of timestamps that are numbers, counted from 1970 (default: s)",
         )
         sender = parser.add_mutually_exclusive_group()
         sender.add_argument(
@@ -47,6 +54,7 @@ class Command(ImportCommand):
             options["format"] or importer.guess_format(file.name),
             device=options["device"] and importer.find_device(options["device"]),
             owner=options["owner"] and importer.find_owner(options["owner"]),
+            precision=options["precision"],
         )
         return importer.run_import(
             job, timezone.now(), dry_run=options["dry_run"], skip_bad=options["partial"], report=report
