@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 BENCH := .venv-bench
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	--no-header --no-annotate --no-emit-index-url
+# What the demo and the image have.
+EXTRAS := --extra demo --extra clickhouse --extra forecast
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement
 
 .PHONY: demo test coverage faults long bench lint lock clean browser wrk
@@ -43,8 +45,8 @@ lint: $(VENV)/dev.stamp
 	PLUMBLINE_DEMO=1 $(BIN)/mypy
 
 lock: $(VENV)/dev.stamp
-	$(COMPILE) --extra demo --extra clickhouse pyproject.toml -o requirements.lock
-	$(COMPILE) --extra demo --extra clickhouse --group dev pyproject.toml -o requirements-dev.lock -c requirements.lock
+	$(COMPILE) $(EXTRAS) pyproject.toml -o requirements.lock
+	$(COMPILE) $(EXTRAS) --group dev pyproject.toml -o requirements-dev.lock -c requirements.lock
 	$(COMPILE) tests/bench/requirements.in -o tests/bench/requirements.lock
 
 # The demo's data (.demo) stay.

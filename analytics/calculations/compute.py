@@ -1,8 +1,10 @@
 """The job behind a calculation: runs its kernel, checks the rows and stores them in blocks."""
 
 import platform
+import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from importlib.metadata import version
 from math import isfinite
 from typing import Any
@@ -13,12 +15,16 @@ from django.db import transaction
 from analytics import runs
 from analytics.calculations.stored_rows import BLOCK_ROWS, batches, encode
 from analytics.kernels import KERNELS
-from analytics.kernels.declaration import MAX_ROWS, Kernel, Row
+from analytics.kernels.declaration import MAX_ROWS, BadRow, Column, Invariant, Kernel, Row, Table
 from analytics.models import Calculation, CalculationRows
 
-
-class BadRow(ValueError):
-    """A kernel made a row that cannot be stored; the message says which."""
+STAMPS = {
+    "date": (re.compile(r"\d{4}-\d\d-\d\d", re.ASCII), "a date (YYYY-MM-DD)"),
+    "moment": (
+        re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z", re.ASCII),
+        "a moment in UTC (YYYY-MM-DDThh:mm:ssZ)",
+    ),
+}
 
 
 def compute_calculation(calculation: Calculation, report: Callable[[int], None]) -> bool:
@@ -31,9 +37,10 @@ def compute_calculation(calculation: Calculation, report: Callable[[int], None])
     parameters = kernel.read(calculation.parameters)
     kernel.check(parameters, calculation.asked_by)
     rng = np.random.Generator(np.random.PCG64(calculation.seed))
-    rows = kernel.run(parameters, rng, lambda done, total: report(99 * done // max(1, total)))
-    writer = RowWriter(kernel)
-    payloads = [writer.block(block) for block in batches(rows, BLOCK_ROWS)]
+    made = kernel.run(parameters, rng, lambda done, total: report(99 * done // max(1, total)))
+    table = made if isinstance(made, Table) else Table(kernel.columns, made)
+    writer = RowWriter(table.columns, kernel.invariants)
+    payloads = [writer.block(block) for block in batches(table.rows, BLOCK_ROWS)]
     return store_result(calculation, kernel, writer, payloads)
 
 
@@ -61,11 +68,12 @@ def store_result(calculation: Calculation, kernel: Kernel, writer: "RowWriter", 
 class RowWriter:
     """Checks a kernel's rows and encodes them into blocks; counts rows, and broken invariants by label."""
 
-    def __init__(self, kernel: Kernel) -> None:
-        self.kernel = kernel
-        self.names = [column.name for column in kernel.columns]
-        self.numbers = [i for i, column in enumerate(kernel.columns) if column.kind == "number"]
+    def __init__(self, columns: Sequence[Column], invariants: Sequence[Invariant]) -> None:
+        self.invariants = invariants
+        self.names = [column.name for column in columns]
+        self.kinds = [column.kind for column in columns]
         self.count = 0
+        self.previous = ""
         self.broken: Counter[str] = Counter()
 
     def block(self, rows: list[Row]) -> str:
@@ -75,14 +83,36 @@ class RowWriter:
         self.count += 1
         if self.count > MAX_ROWS:
             raise BadRow(f"More than {MAX_ROWS} rows.")
-        for i in self.numbers:
-            if not isfinite(row[i]):
-                raise BadRow(f"{self.names[i]} of row {self.count} is not a finite number.")
+        if len(row) != len(self.names):
+            raise BadRow(f"Row {self.count} has {len(row)} values for {len(self.names)} columns.")
+        for name, kind, value in zip(self.names, self.kinds, row, strict=True):
+            if kind == "number":
+                if not is_finite(value):
+                    raise BadRow(f"{name} of row {self.count} is not a finite number.")
+            elif not is_stamp(value, kind):
+                raise BadRow(f"{name} of row {self.count} is not {STAMPS[kind][1]}.")
+        if row[0] < self.previous:
+            raise BadRow(f"{self.names[0]} of row {self.count} is before that of the row above it.")
+        self.previous = row[0]
         named = dict(zip(self.names, row, strict=True))
-        for invariant in self.kernel.invariants:
+        for invariant in self.invariants:
             if not invariant.holds(named):
                 self.broken[invariant.label] += 1
         return named
+
+
+def is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+
+
+def is_stamp(value: Any, kind: str) -> bool:
+    if not isinstance(value, str) or not STAMPS[kind][0].fullmatch(value):
+        return False
+    try:
+        datetime.fromisoformat(value)
+    except ValueError:
+        return False
+    return True
 
 
 def library_versions(kernel: Kernel) -> dict[str, str]:
