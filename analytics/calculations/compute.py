@@ -18,6 +18,9 @@ from analytics.kernels import KERNELS
 from analytics.kernels.declaration import MAX_ROWS, BadRow, Column, Invariant, Kernel, Row, Table
 from analytics.models import Calculation, CalculationRows
 
+# JSON parsers that read numbers as doubles change larger whole numbers.
+LARGEST_WHOLE = 2**53 - 1
+# By the kind of a column: the form of its texts, and that in words.
 STAMPS = {
     "date": (re.compile(r"\d{4}-\d\d-\d\d", re.ASCII), "a date (YYYY-MM-DD)"),
     "moment": (
@@ -71,7 +74,8 @@ class RowWriter:
     def __init__(self, columns: Sequence[Column], invariants: Sequence[Invariant]) -> None:
         self.invariants = invariants
         self.names = [column.name for column in columns]
-        self.kinds = [column.kind for column in columns]
+        self.numbers = [i for i, column in enumerate(columns) if column.kind == "number"]
+        self.stamps = [(i, *STAMPS[column.kind]) for i, column in enumerate(columns) if column.kind in STAMPS]
         self.count = 0
         self.previous = ""
         self.broken: Counter[str] = Counter()
@@ -85,12 +89,13 @@ class RowWriter:
             raise BadRow(f"More than {MAX_ROWS} rows.")
         if len(row) != len(self.names):
             raise BadRow(f"Row {self.count} has {len(row)} values for {len(self.names)} columns.")
-        for name, kind, value in zip(self.names, self.kinds, row, strict=True):
-            if kind == "number":
-                if not is_finite(value):
-                    raise BadRow(f"{name} of row {self.count} is not a finite number.")
-            elif not is_stamp(value, kind):
-                raise BadRow(f"{name} of row {self.count} is not {STAMPS[kind][1]}.")
+        for i in self.numbers:
+            if not is_finite(row[i]):
+                raise BadRow(f"{self.names[i]} of row {self.count} is {fault(row[i])}.")
+        for i, form, said in self.stamps:
+            if not is_stamp(row[i], form):
+                raise BadRow(f"{self.names[i]} of row {self.count} is not {said}.")
+        # Both the comparison of two runs and the chart read the rows in this order.
         if row[0] < self.previous:
             raise BadRow(f"{self.names[0]} of row {self.count} is before that of the row above it.")
         self.previous = row[0]
@@ -102,11 +107,19 @@ class RowWriter:
 
 
 def is_finite(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    """Exactly the types that can be encoded: numbers of numpy cannot, and true is none."""
+    if type(value) is float:
+        return isfinite(value)
+    return type(value) is int and abs(value) <= LARGEST_WHOLE
 
 
-def is_stamp(value: Any, kind: str) -> bool:
-    if not isinstance(value, str) or not STAMPS[kind][0].fullmatch(value):
+def fault(value: Any) -> str:
+    is_number = type(value) in (float, int)
+    return "not a finite number" if is_number else f"of the type {type(value).__name__}, not a number"
+
+
+def is_stamp(value: Any, form: re.Pattern[str]) -> bool:
+    if not isinstance(value, str) or not form.fullmatch(value):
         return False
     try:
         datetime.fromisoformat(value)
