@@ -143,7 +143,9 @@ def libraries_of(function: FunctionType) -> list[str]:
         for value in inspect.unwrap(function).__globals__.values()
     )
     roots = {name.partition(".")[0] for name in found if isinstance(name, str)}
-    return [name for name in sorted(roots - sys.stdlib_module_names) if is_installed(name)]
+    installed = [name for name in sorted(roots - sys.stdlib_module_names) if is_installed(name)]
+    # As distributions are called: two spellings of one name are one library.
+    return [name.replace("_", "-") for name in installed]
 
 
 def is_installed(name: str) -> bool:

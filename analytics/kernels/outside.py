@@ -66,7 +66,7 @@ def packaged_kernel(entry: EntryPoint) -> Kernel:
     found = entry.load()
     if entry.dist is None:
         return as_kernel(found, entry.name, "1")
-    return as_kernel(found, entry.name, entry.dist.version, libraries=[entry.dist.name])
+    return as_kernel(found, entry.name, entry.dist.version, libraries=[entry.dist.name.replace("_", "-")])
 
 
 def configured() -> Iterator[tuple[str, Kernel]]:
@@ -94,7 +94,7 @@ def as_kernel(found: Any, name: str, origin_version: str, libraries: Iterable[st
     if inspect.isfunction(found):
         return kernel_of(found, name or found.__name__, origin_version[:VERSION_LENGTH], libraries)
     if not isinstance(found, Kernel):
-        raise BadDeclaration(f"it is a {type(found).__name__}, neither a Kernel nor a function")
+        raise BadDeclaration(f"it is of the type {type(found).__name__}, neither a Kernel nor a function")
     if name and name != found.name:
         raise BadDeclaration(f"it declares the name {found.name!r}, not {name!r}")
     for library in found.libraries:
