@@ -10,6 +10,8 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 # Named for the version, which only pyproject.toml holds.
 DIST ?= dist
 RELEASE = plumbline-$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+# What the demo and the image have.
+EXTRAS := --extra demo --extra clickhouse --extra forecast
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement
 
 .PHONY: demo dev archive test coverage faults long bench lint lock clean browser wrk
@@ -63,8 +65,8 @@ lint: $(VENV)/dev.stamp
 	PLUMBLINE_DEMO=1 $(BIN)/mypy
 
 lock: $(VENV)/dev.stamp
-	$(COMPILE) --extra demo --extra clickhouse pyproject.toml -o requirements.lock
-	$(COMPILE) --extra demo --extra clickhouse --group dev pyproject.toml -o requirements-dev.lock -c requirements.lock
+	$(COMPILE) $(EXTRAS) pyproject.toml -o requirements.lock
+	$(COMPILE) $(EXTRAS) --group dev pyproject.toml -o requirements-dev.lock -c requirements.lock
 	$(COMPILE) tests/bench/requirements.in -o tests/bench/requirements.lock
 
 # The data of the demo (.demo) and of the development server (.dev) stay.

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
+KERNEL_SOURCE = re.compile(r"(?:([\w-]+)=)?([^=:]*\.py|\w+(?:\.\w+)*)(?::(\w+))?", re.ASCII)
 # NAME=value, NAME="value", NAME='value'; then perhaps a comment.
 ASSIGNMENT = re.compile(r"""(\w+)\s*=\s*(?:"([^"]*)"|'([^']*)'|(.*?))(?:\s+#.*)?""")
 
@@ -84,6 +85,19 @@ def zone_name(name: str, default: str) -> str:
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise ImproperlyConfigured(f"{name} must be an IANA time zone, not {value!r}.") from error
     return value
+
+
+def kernel_sources(name: str) -> list[tuple[str, str, str]]:
+    """Kernel's name, file or module, and function of each entry; only the second is never empty."""
+    entries = [entry.strip() for entry in os.environ.get(name, "").split(",") if entry.strip()]
+    found = [KERNEL_SOURCE.fullmatch(entry) for entry in entries]
+    for entry, match in zip(entries, found, strict=True):
+        if match is None:
+            raise ImproperlyConfigured(
+                f"{name} must have entries such as /path/kernel.py, /path/kernel.py:function,"
+                f" package.module:function or name=/path/kernel.py, not {entry!r}."
+            )
+    return [(match[1] or "", match[2], match[3] or "") for match in found if match]
 
 
 def database(name: str, url: str) -> dj_database_url.DBConfig:

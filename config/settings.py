@@ -14,6 +14,7 @@ from config.environment import (
     database,
     flag,
     is_clickhouse,
+    kernel_sources,
     redis_database,
     required,
     secret,
@@ -45,6 +46,8 @@ CALCULATION_PROCESSES = whole_number("CALCULATION_PROCESSES", 1, at_least=1, at_
 # A run that takes longer is stopped and marked as failed.
 ANALYSIS_SECONDS = whole_number("ANALYSIS_SECONDS", 600, at_least=1, at_most=7 * 86400)
 CALCULATION_SECONDS = whole_number("CALCULATION_SECONDS", 3600, at_least=1, at_most=7 * 86400)
+# Kernels of calculations from files and modules: code that web and worker load at their start.
+KERNELS = kernel_sources("KERNELS")
 DATA = Path(os.environ.get("DATA", BASE_DIR / ".demo"))
 LOG_LEVEL = os.environ.get("LOG_LEVEL", "INFO").upper()
 if LOG_LEVEL not in ("DEBUG", "INFO", "WARNING", "ERROR"):

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from analytics.calculations import stored_rows
-from analytics.kernels import KERNELS
+from analytics.calculations.columns import columns_of
+from analytics.kernels.declaration import Column
 from analytics.models import Calculation
 
 Row = dict[str, Any]
@@ -35,14 +36,16 @@ class Comparison:
 
 
 def compare_calculations(first: Calculation, second: Calculation, start: int, stop: int) -> Comparison:
-    """Compare two finished calculations of one kernel; `shown` are the unequal pairs `start` up to `stop`.
+    """Compare two finished calculations with the same columns.
 
-    Reads both once, block by block: memory does not grow with their rows.
+    `shown` are the unequal pairs `start` up to `stop`. Reads both once, block by block: memory does not grow
+    with their rows.
     """
-    head, *columns = KERNELS[first.kernel].columns
+    columns = common_columns(first, second)
+    key = columns[0].name if columns else ""
     numbers = [column.name for column in columns if column.kind == "number"]
     comparison = Comparison(input_pairs(first, second), largest=dict.fromkeys(numbers, 0.0))
-    for pair in row_pairs(stored_rows.all_rows(first), stored_rows.all_rows(second), head.name):
+    for pair in row_pairs(stored_rows.all_rows(first), stored_rows.all_rows(second), key):
         if pair[0] == pair[1]:
             comparison.equal += 1
             continue
@@ -52,6 +55,11 @@ def compare_calculations(first: Calculation, second: Calculation, start: int, st
     if not comparison.equal + comparison.unequal:
         comparison.largest = dict.fromkeys(numbers)
     return comparison
+
+
+def common_columns(first: Calculation, second: Calculation) -> list[Column]:
+    """The columns of the one that has rows."""
+    return columns_of(first if first.row_count else second)
 
 
 def count_difference(comparison: Comparison, pair: Pair, numbers: list[str]) -> None:

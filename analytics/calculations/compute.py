@@ -1,8 +1,10 @@
 """The job behind a calculation: runs its kernel, checks the rows and stores them in blocks."""
 
 import platform
+import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from importlib.metadata import version
 from math import isfinite
 from typing import Any
@@ -13,12 +15,19 @@ from django.db import transaction
 from analytics import runs
 from analytics.calculations.stored_rows import BLOCK_ROWS, batches, encode
 from analytics.kernels import KERNELS
-from analytics.kernels.declaration import MAX_ROWS, Kernel, Row
+from analytics.kernels.declaration import MAX_ROWS, BadRow, Column, Invariant, Kernel, Row, Table
 from analytics.models import Calculation, CalculationRows
 
-
-class BadRow(ValueError):
-    """A kernel made a row that cannot be stored; the message says which."""
+# JSON parsers that read numbers as doubles change larger whole numbers.
+LARGEST_WHOLE = 2**53 - 1
+# By the kind of a column: the form of its texts, and that in words.
+STAMPS = {
+    "date": (re.compile(r"\d{4}-\d\d-\d\d", re.ASCII), "a date (YYYY-MM-DD)"),
+    "moment": (
+        re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z", re.ASCII),
+        "a moment in UTC (YYYY-MM-DDThh:mm:ssZ)",
+    ),
+}
 
 
 def compute_calculation(calculation: Calculation, report: Callable[[int], None]) -> bool:
@@ -31,9 +40,10 @@ def compute_calculation(calculation: Calculation, report: Callable[[int], None])
     parameters = kernel.read(calculation.parameters)
     kernel.check(parameters, calculation.asked_by)
     rng = np.random.Generator(np.random.PCG64(calculation.seed))
-    rows = kernel.run(parameters, rng, lambda done, total: report(99 * done // max(1, total)))
-    writer = RowWriter(kernel)
-    payloads = [writer.block(block) for block in batches(rows, BLOCK_ROWS)]
+    made = kernel.run(parameters, rng, lambda done, total: report(99 * done // max(1, total)))
+    table = made if isinstance(made, Table) else Table(kernel.columns, made)
+    writer = RowWriter(table.columns, kernel.invariants)
+    payloads = [writer.block(block) for block in batches(table.rows, BLOCK_ROWS)]
     return store_result(calculation, kernel, writer, payloads)
 
 
@@ -61,11 +71,13 @@ def store_result(calculation: Calculation, kernel: Kernel, writer: "RowWriter", 
 class RowWriter:
     """Checks a kernel's rows and encodes them into blocks; counts rows, and broken invariants by label."""
 
-    def __init__(self, kernel: Kernel) -> None:
-        self.kernel = kernel
-        self.names = [column.name for column in kernel.columns]
-        self.numbers = [i for i, column in enumerate(kernel.columns) if column.kind == "number"]
+    def __init__(self, columns: Sequence[Column], invariants: Sequence[Invariant]) -> None:
+        self.invariants = invariants
+        self.names = [column.name for column in columns]
+        self.numbers = [i for i, column in enumerate(columns) if column.kind == "number"]
+        self.stamps = [(i, *STAMPS[column.kind]) for i, column in enumerate(columns) if column.kind in STAMPS]
         self.count = 0
+        self.previous = ""
         self.broken: Counter[str] = Counter()
 
     def block(self, rows: list[Row]) -> str:
@@ -75,14 +87,45 @@ class RowWriter:
         self.count += 1
         if self.count > MAX_ROWS:
             raise BadRow(f"More than {MAX_ROWS} rows.")
+        if len(row) != len(self.names):
+            raise BadRow(f"Row {self.count} has {len(row)} values for {len(self.names)} columns.")
         for i in self.numbers:
-            if not isfinite(row[i]):
-                raise BadRow(f"{self.names[i]} of row {self.count} is not a finite number.")
+            if not is_finite(row[i]):
+                raise BadRow(f"{self.names[i]} of row {self.count} is {fault(row[i])}.")
+        for i, form, said in self.stamps:
+            if not is_stamp(row[i], form):
+                raise BadRow(f"{self.names[i]} of row {self.count} is not {said}.")
+        # Both the comparison of two runs and the chart read the rows in this order.
+        if row[0] < self.previous:
+            raise BadRow(f"{self.names[0]} of row {self.count} is before that of the row above it.")
+        self.previous = row[0]
         named = dict(zip(self.names, row, strict=True))
-        for invariant in self.kernel.invariants:
+        for invariant in self.invariants:
             if not invariant.holds(named):
                 self.broken[invariant.label] += 1
         return named
+
+
+def is_finite(value: Any) -> bool:
+    """Exactly the types that can be encoded: numbers of numpy cannot, and true is none."""
+    if type(value) is float:
+        return isfinite(value)
+    return type(value) is int and abs(value) <= LARGEST_WHOLE
+
+
+def fault(value: Any) -> str:
+    is_number = type(value) in (float, int)
+    return "not a finite number" if is_number else f"of the type {type(value).__name__}, not a number"
+
+
+def is_stamp(value: Any, form: re.Pattern[str]) -> bool:
+    if not isinstance(value, str) or not form.fullmatch(value):
+        return False
+    try:
+        datetime.fromisoformat(value)
+    except ValueError:
+        return False
+    return True
 
 
 def library_versions(kernel: Kernel) -> dict[str, str]:

@@ -11,8 +11,9 @@ from rest_framework import serializers
 
 from analytics import csv_rows, runs
 from analytics.calculations import stored_rows
+from analytics.calculations.columns import columns_of
 from analytics.kernels import KERNELS
-from analytics.kernels.declaration import Column
+from analytics.kernels.declaration import Column, Kernel
 from analytics.models import Calculation, Status
 from users.serializers import Stamp
 
@@ -70,25 +71,35 @@ class ListedSerializer(serializers.ModelSerializer):
         fields = ("id", "name", "started_at", "status")
 
 
+# Rows of a function, whose columns are known once it has run.
+ANY_ROW = {
+    "type": "object",
+    "description": "The first value is a date or a moment, the others are numbers.",
+    "additionalProperties": {"type": ["string", "number"]},
+}
+
+
 def result_schema() -> dict[str, Any]:
     """Schema of `result`: rows with the columns of one of the kernels."""
+    rows = [
+        {"type": "array", "title": f"Rows of {kernel.name}", "items": row_schema(kernel)}
+        for kernel in KERNELS.values()
+    ]
+    # Not oneOf: no rows at all, or those of a function, may match several.
+    return {"anyOf": [*rows, {"type": "null"}], "description": "Null until finished."}
 
+
+def row_schema(kernel: Kernel) -> dict[str, Any]:
     def column_schema(column: Column) -> dict[str, Any]:
         return COLUMN_SCHEMAS[column.kind] | {"description": column.heading}
 
-    rows = [
-        {
-            "type": "array",
-            "title": f"Rows of {kernel.name}",
-            "items": {
-                "type": "object",
-                "required": [column.name for column in kernel.columns],
-                "properties": {column.name: column_schema(column) for column in kernel.columns},
-            },
-        }
-        for kernel in KERNELS.values()
-    ]
-    return {"oneOf": [*rows, {"type": "null"}], "description": "Null until finished."}
+    if not kernel.columns:
+        return ANY_ROW
+    return {
+        "type": "object",
+        "required": [column.name for column in kernel.columns],
+        "properties": {column.name: column_schema(column) for column in kernel.columns},
+    }
 
 
 def seconds(help_text: str) -> serializers.Field:
@@ -149,7 +160,7 @@ def detail_response(calculation: Calculation, fields: list[str], now: datetime) 
 
 
 def csv_response(calculation: Calculation) -> HttpResponseBase:
-    names = [column.name for column in KERNELS[calculation.kernel].columns]
+    names = [column.name for column in columns_of(calculation)]
     file_name = f"{calculation.kernel}-{calculation.pk}.csv"
     return rows_response(
         calculation,

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from analytics.calculations import stored_rows
-from analytics.kernels import KERNELS
+from analytics.calculations.columns import columns_of
 from analytics.models import Calculation
 
 MOST_POINTS = 5000
@@ -18,20 +18,21 @@ def result_chart(calculation: Calculation) -> dict[str, Any]:
     More rows than MOST_POINTS are thinned: the first and the last remain, and of each stretch of rows those
     with a column's smallest or largest value. `rows` is the number before.
     """
-    columns = KERNELS[calculation.kernel].columns_of(calculation.parameters)
+    columns = columns_of(calculation)
     names = [column.name for column in columns]
     data: list[list[Any]] = [[] for _ in names]
     for row in stored_rows.all_rows(calculation):
         for values, name in zip(data, names, strict=True):
             values.append(row[name])
-    places = thinned_places(data[1:], len(data[0]))
+    count = calculation.row_count
+    places = thinned_places(data[1:], count)
     return {
         "columns": [
             {"name": c.name, "label": c.label, "unit": c.unit, "kind": c.kind, "draw": c.draw}
             for c in columns
         ],
         "data": [[values[i] for i in places] for values in data],
-        "rows": len(data[0]),
+        "rows": count,
     }
 
 
@@ -39,7 +40,7 @@ def thinned_places(columns: list[list[float]], count: int) -> list[int]:
     """Indexes, in order, of at most MOST_POINTS of `count` rows."""
     if count <= MOST_POINTS:
         return list(range(count))
-    stretches = (MOST_POINTS - 2) // (2 * len(columns))
+    stretches = (MOST_POINTS - 2) // (2 * max(1, len(columns)))
     bounds = np.linspace(0, count, stretches + 1).astype(int)
     places = {0, count - 1}
     for values in map(np.asarray, columns):

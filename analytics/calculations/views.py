@@ -14,6 +14,7 @@ from rest_framework.exceptions import ValidationError
 
 from analytics import runs
 from analytics.calculations import compare, stored_rows, thinning
+from analytics.calculations.columns import columns_of
 from analytics.calculations.forms import CalculationForm
 from analytics.calculations.listing import CalculationFilter
 from analytics.calculations.presentation import compared_inputs, difference_cells, shown_inputs, time_note
@@ -99,14 +100,14 @@ def calculation(request: HttpRequest, pk: UUID) -> HttpResponse:
     """One calculation: inputs, chart, a page of its rows; while it is open a script follows it."""
     run = visible_calculation(request, pk)
     kernel = KERNELS.get(run.kernel)
-    has_rows = run.status == Status.FINISHED and kernel is not None
+    has_rows = run.status == Status.FINISHED
     page = Paginator(range(run.row_count), ROWS_A_PAGE).get_page(request.GET.get("page"))
     context = {
         "run": run,
         "state": run_states([run])[run.pk],
         "kernel": kernel,
         "inputs": shown_inputs(run, request.user),
-        "columns": kernel.columns_of(run.parameters) if kernel else (),
+        "columns": columns_of(run) if has_rows else (),
         "page": page,
         "rows": rows_of_page(run, page) if has_rows else [],
         "has_rows": has_rows,
@@ -131,7 +132,7 @@ def comparable_calculations(request: HttpRequest, run: Calculation) -> list[Calc
 def calculation_chart(request: HttpRequest, pk: UUID) -> JsonResponse:
     """The thinned columns of a finished calculation, for calculations/result_chart.js."""
     run = visible_calculation(request, pk)
-    if run.status != Status.FINISHED or run.kernel not in KERNELS:
+    if run.status != Status.FINISHED:
         raise Http404
     return JsonResponse(thinning.result_chart(run))
 
@@ -181,14 +182,15 @@ def compare_calculations(request: HttpRequest, pk: UUID) -> HttpResponse:
     start = max(0, number - 1) * ROWS_A_PAGE
     comparison = compare.compare_calculations(first, second, start, start + ROWS_A_PAGE)
     kernel = KERNELS[first.kernel]
+    columns = compare.common_columns(first, second)
     context = {
         "first": first,
         "second": second,
-        "columns": kernel.columns_of(first.parameters),
+        "columns": columns,
         "comparison": comparison,
         "inputs": compared_inputs(comparison.inputs, kernel, request.user),
         "page": Paginator(range(comparison.differences), ROWS_A_PAGE).get_page(number),
-        "pairs": [difference_cells(pair, kernel.columns) for pair in comparison.shown],
+        "pairs": [difference_cells(pair, columns) for pair in comparison.shown],
         "zone": timezone.get_default_timezone(),
     }
     return render(request, "analytics/calculation_compare.html", context)
@@ -203,4 +205,7 @@ def not_comparable(first: Calculation, second: Calculation) -> str:
             return f"there is no kernel {run.kernel} any more."
     if first.kernel != second.kernel:
         return f"{first} uses the kernel {first.kernel}, {second} uses {second.kernel}."
+    names, others = ([column.name for column in columns_of(run)] for run in (first, second))
+    if first.row_count and second.row_count and names != others:
+        return f"{first} has the columns {', '.join(names)}, {second} has {', '.join(others)}."
     return ""

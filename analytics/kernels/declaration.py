@@ -1,9 +1,10 @@
 """A kernel's declaration: validation, OpenAPI, form, table and chart are all made from it.
 
-To add a kernel, write a module in this folder that defines KERNEL, and name it in the table KERNELS
-(`kernels/__init__.py`). `well.py` is a plain example, `forecast.py` one that reads data.
+`well.py` is a plain example, `forecast.py` one that reads data. docs/calculations.md has the three ways to
+add a kernel: in this folder, in a package, and as a function, for which `function.py` makes the declaration.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -13,6 +14,10 @@ import numpy as np
 from analytics.kernels.parameters import Parameter
 
 MAX_ROWS = 100_000
+KERNEL_NAME = re.compile(r"[a-z][a-z0-9_-]{0,49}", re.ASCII)
+VERSION_LENGTH = 20
+# Fields that every request for a calculation has beside the kernel's parameters.
+RESERVED = {"name", "kernel", "seed"}
 
 Values = Mapping[str, Any]
 Row = tuple[Any, ...]
@@ -30,6 +35,14 @@ class InvalidParameters(Exception):
 
     def __str__(self) -> str:
         return "; ".join(f"{name}: {message}" for name, message in self.errors.items())
+
+
+class BadDeclaration(ValueError):
+    """A declaration that cannot be used; the message says why."""
+
+
+class BadRow(ValueError):
+    """A kernel made a row that cannot be stored; the message says which."""
 
 
 class NoResult(Exception):
@@ -53,6 +66,14 @@ class Column:
     @property
     def heading(self) -> str:
         return f"{self.label}, {self.unit}" if self.unit else self.label
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows with their columns, from a kernel that declares none."""
+
+    columns: Sequence[Column]
+    rows: Iterator[Row]
 
 
 @dataclass(frozen=True)
@@ -89,11 +110,30 @@ class Kernel:
     parameters: Sequence[Parameter]
     columns: Sequence[Column]
     invariants: Sequence[Invariant]
-    run: Callable[[Values, np.random.Generator, Progress], Iterator[Row]]
+    run: Callable[[Values, np.random.Generator, Progress], Iterator[Row] | Table]
     example: Values
     check: Callable[[Values, Any], None] = accept
     units: Callable[[Values], Mapping[str, str]] = no_units
     libraries: Sequence[str] = field(default=("numpy",))
+
+    def __post_init__(self) -> None:
+        if not KERNEL_NAME.fullmatch(self.name):
+            raise BadDeclaration(f"the name {self.name!r} is not of the form {KERNEL_NAME.pattern}")
+        if not 0 < len(self.version) <= VERSION_LENGTH:
+            raise BadDeclaration(
+                f"the version {self.version!r} does not have 1 to {VERSION_LENGTH} characters"
+            )
+        for kind, parts in (("parameter", self.parameters), ("column", self.columns)):
+            names = [part.name for part in parts]
+            if len(set(names)) < len(names):
+                raise BadDeclaration(f"two {kind}s have the same name: {', '.join(names)}")
+        taken = RESERVED & {parameter.name for parameter in self.parameters}
+        if taken:
+            raise BadDeclaration(
+                f"every calculation has a field {min(taken)!r}: no parameter can be called so"
+            )
+        if self.columns and self.columns[0].kind == "number":
+            raise BadDeclaration(f"the first column, {self.columns[0].name}, is neither a date nor a moment")
 
     def columns_of(self, stored: Values) -> list[Column]:
         """The columns, with the units that they have for these stored parameters."""

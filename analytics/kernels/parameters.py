@@ -19,6 +19,7 @@ from users.serializers import Text, WholeNumber
 # A form offers at most this many devices or channels; beyond, their id or name is typed.
 MOST_CHOICES = 500
 CHANNEL_NAME_LENGTH = 50
+TEXT_LENGTH = 200
 REQUIRED: Any = object()
 DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
@@ -161,6 +162,15 @@ class NumberParameter(Parameter):
     def make_form_field(self, *, asker: Any, **options: Any) -> forms.Field:
         widget = forms.NumberInput({"step": "any"})
         return forms.FloatField(min_value=self.minimum, max_value=self.maximum, widget=widget, **options)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextParameter(Parameter):
+    def make_api_field(self, **options: Any) -> serializers.Field:
+        return Text(max_length=TEXT_LENGTH, **options)
+
+    def make_form_field(self, *, asker: Any, **options: Any) -> forms.Field:
+        return forms.CharField(max_length=TEXT_LENGTH, **options)
 
 
 @dataclass(frozen=True, kw_only=True)

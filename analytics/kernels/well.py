@@ -32,6 +32,7 @@ def point_count(parameters: Values) -> int:
 
 
 def check(parameters: Values, asker: Any) -> None:
+    """Refuse days in the wrong order, and more rows than a calculation may have."""
     if parameters["date_fin"] < parameters["date_start"]:
         raise InvalidParameters({"date_fin": "Must not be before date_start."})
     count = point_count(parameters)

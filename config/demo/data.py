@@ -17,6 +17,7 @@ from analytics.activity import storage
 from analytics.activity.events.event import COMMENT, CREATE_POST, LOGIN, LOGOUT, Event, event_id
 from analytics.activity.models import Blog, Post
 from analytics.calculations.request import calculation_from, queue_calculation
+from analytics.kernels import KERNELS
 from devices.access.grants import Target
 from devices.ingestion import intake
 from devices.ingestion.group_commit import store_now
@@ -84,10 +85,17 @@ def seed(now: datetime) -> None:
 
 
 def queue_calculations() -> None:
-    """Queue one calculation of each kernel; the worker computes them once it has started."""
+    """Queue one calculation of each built-in kernel; the worker computes them once it has started."""
     greenhouse = Device.objects.get(name="Greenhouse north")
     bodies = (
-        {"name": "Well 7", "date_start": "2020-01-01", "date_fin": "2025-12-31", "lag": 7, "seed": SEED},
+        {
+            "name": "Well 7",
+            "kernel": "well",
+            "date_start": "2020-01-01",
+            "date_fin": "2025-12-31",
+            "lag": 7,
+            "seed": SEED,
+        },
         {
             "name": "Temperature of the greenhouse",
             "kernel": "forecast",
@@ -96,7 +104,9 @@ def queue_calculations() -> None:
         },
     )
     for body in bodies:
-        queue_calculation(calculation_from(body, greenhouse.owner))
+        # Without statsmodels there is no forecast.
+        if body["kernel"] in KERNELS:
+            queue_calculation(calculation_from(body, greenhouse.owner))
 
 
 def fill(device: Device, now: datetime, seconds: int, random: np.random.Generator) -> None:
