@@ -37,7 +37,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             outcome
             for outcome in OUTCOMES
             for report in terminalreporter.stats.get(outcome, ())
-            if kind in report.keywords
+            if kind in getattr(report, "keywords", ())
         )
         told = ", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES if counts[outcome])
         terminalreporter.line(f"{name:12} {told or 'none'}")
