@@ -62,13 +62,12 @@ LISTED = {
 }
 
 
-class TaskSerializer(serializers.Serializer):
-    """An analysis as the API answers it."""
+class TaskStateSerializer(serializers.Serializer):
+    """An analysis without its result."""
 
     task_id = serializers.UUIDField(source="pk")
     status = serializers.SerializerMethodField()
     progress = serializers.IntegerField(help_text="Percent.")
-    result = serializers.SerializerMethodField()
     error = serializers.SerializerMethodField()
     expires_at = Stamp(
         allow_null=True, help_text="When it will be deleted, see RESULT_DAYS; null if never or not over."
@@ -80,15 +79,21 @@ class TaskSerializer(serializers.Serializer):
     def get_status(self, run: Analysis) -> str:
         return CELERY_STATUS[run.status]
 
-    @extend_schema_field({"type": ["object", "null"]})
-    def get_result(self, run: Analysis) -> dict[str, Any] | None:
-        return answered_result(run)
-
     def get_error(self, run: Analysis) -> str | None:
         return run.error or None
 
     def get_stale(self, run: Analysis) -> bool:
         return is_stale(run, timezone.now())
+
+
+class TaskSerializer(TaskStateSerializer):
+    """An analysis as the API answers it."""
+
+    result = serializers.SerializerMethodField()
+
+    @extend_schema_field({"type": ["object", "null"]})
+    def get_result(self, run: Analysis) -> dict[str, Any] | None:
+        return answered_result(run)
 
 
 @extend_schema_serializer(examples=[OpenApiExample("Task", LISTED, response_only=True)])

@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from django.http import Http404
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
@@ -14,6 +15,7 @@ from rest_framework.utils.urls import remove_query_param, replace_query_param
 from rest_framework.views import APIView
 
 from analytics import runs
+from analytics.analyses.answer import cached_answer, may_be_large
 from analytics.analyses.filters import CELERY_STATUS, TaskFilter
 from analytics.analyses.fleet_devices import device_rows
 from analytics.analyses.serializers import RESULT, SUMMARY, TASK, ListedTaskSerializer, TaskSerializer
@@ -58,14 +60,15 @@ class TaskDetail(APIView):
             )
         ],
     )
-    def get(self, request: Request, pk: UUID) -> Response:
+    def get(self, request: Request, pk: UUID) -> HttpResponseBase:
         """Read the status and the result of a task.
 
         `stale` becomes true when readings of its period are added late, deleted or excluded, and, for a
         period without an end, when new readings arrive. The result remains; the same question then gets a new
         task.
         """
-        return Response(TaskSerializer(visible_task(request, pk)).data)
+        task = visible_task(request, pk)
+        return cached_answer(task) if may_be_large(task) else Response(TaskSerializer(task).data)
 
     @extend_schema(operation_id="task_delete", responses={204: None}, examples=DONE_EXAMPLE)
     def delete(self, request: Request, pk: UUID) -> Response:
@@ -150,7 +153,8 @@ class TaskDevices(APIView):
 def visible_task(request: Request, pk: UUID) -> Analysis:
     """Return an analysis that the user may see, with its result. Raises Http404."""
     visible = Analysis.objects.visible_to(request.user).select_related("task_result")
-    return get_object_or_404(visible, pk=pk)
+    # It may have megabytes, and is read when it is used.
+    return get_object_or_404(visible.defer("task_result__result"), pk=pk)
 
 
 def page_size(request: Request) -> int:

@@ -3,11 +3,13 @@
 import json
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.core.cache import cache
 from django.test import Client
 
+from analytics.analyses.serializers import TASK
 from devices.models import Device
 from tests.support import factories
 from tests.support.portal import Person, Portal, Sender
@@ -109,3 +111,24 @@ def test_lists_and_documents_answer_while_redis_hangs(portal: Portal, owner: Per
         assert [each["id"] for each in portal.get("/devices/", owner.token)] == [device.id]
         assert portal.get("/schema/")["openapi"].startswith("3.1.")
     portal.wait_until_ready()
+
+
+@pytest.mark.parametrize("query", [{"bucket": "hour"}, {}], ids=["buckets", "fleet"])
+def test_a_large_result_is_the_same_cached_flushed_and_while_redis_hangs(
+    portal: Portal, owner: Person, device: Sender, query: dict[str, str]
+) -> None:
+    portal.post_reading(device, x=0.1, y=1e-7, z=-3)
+    target = f"/devices/{device.id}" if query else f"/users/{owner.id}"
+    end = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    task_id = portal.ask(f"{target}/analytics/", owner.token, end=end, **query)
+    made = portal.wait_for_task(task_id, owner.token)
+    assert made["status"] == "SUCCESS"
+    assert set(made) == set(TASK) | {"progress", "stale"}
+    assert portal.get(f"/tasks/{task_id}/", owner.token) == made
+    with portal.frozen("redis"):
+        assert portal.get(f"/tasks/{task_id}/", owner.token) == made
+    # What changes is not cached.
+    portal.post_reading(device, x=5, y=5, z=5)
+    assert portal.get(f"/tasks/{task_id}/", owner.token) == made | {"stale": True}
+    stranger = portal.new_user()
+    assert portal.request("GET", f"/tasks/{task_id}/", token=stranger.token).status_code == 404
