@@ -209,23 +209,20 @@ class DeviceStats(IngestView):
         return self.store(request, partial(intake.take_one, target, unit=self.unit(request)))
 
 
-class DeviceBatch(IngestView):
-    query_parameters = ("partial", "precision")
-
-    @extend_schema(
-        operation_id="reading_batch_create",
+def batch_schema(operation_id: str, item: dict[str, Any]) -> Any:
+    return extend_schema(
+        operation_id=operation_id,
         request=OpenApiTypes.OBJECT,
         responses={201: OpenApiTypes.OBJECT},
         parameters=[*INGEST_HEADERS, PARTIAL, PRECISION],
-        examples=[
-            OpenApiExample(
-                "Readings",
-                [{"timestamp": "2026-11-21T09:31:00Z", "x": 1.0, "y": 2.0, "z": 3.0}],
-                request_only=True,
-            ),
-            RECEIPT,
-        ],
+        examples=[OpenApiExample("Readings", [item], request_only=True), RECEIPT],
     )
+
+
+class DeviceBatch(IngestView):
+    query_parameters = ("partial", "precision")
+
+    @batch_schema("reading_batch_create", {"timestamp": "2026-11-21T09:31:00Z", "x": 1.0, "y": 2.0, "z": 3.0})
     def post(self, request: Request, uuid: UUID) -> Response:
         """Post up to 10,000 readings of a device, each with its timestamp.
 
@@ -238,19 +235,8 @@ class DeviceBatch(IngestView):
 class SensorData(IngestView):
     query_parameters = ("partial", "precision")
 
-    @extend_schema(
-        operation_id="sensor_data_create",
-        request=OpenApiTypes.OBJECT,
-        responses={201: OpenApiTypes.OBJECT},
-        parameters=[*INGEST_HEADERS, PARTIAL, PRECISION],
-        examples=[
-            OpenApiExample(
-                "Readings",
-                [{"sensor": "boiler/1", "timestamp": "2026-11-21T10:31:00+01:00", "value": 61.5}],
-                request_only=True,
-            ),
-            RECEIPT,
-        ],
+    @batch_schema(
+        "sensor_data_create", {"sensor": "boiler/1", "timestamp": "2026-11-21T10:31:00+01:00", "value": 61.5}
     )
     def post(self, request: Request) -> Response:
         """Post up to 10,000 readings of any mix of sensors.

@@ -22,16 +22,6 @@ doors = pytest.mark.parametrize("content_type", ["application/json", UNUSUAL_JSO
 units = pytest.mark.parametrize(("query", "number"), WRITTEN.items(), ids=lambda text: text or "default")
 
 
-@pytest.fixture
-def owner(portal: Portal) -> Person:
-    return portal.new_user()
-
-
-@pytest.fixture
-def device(portal: Portal, owner: Person) -> Sender:
-    return portal.new_device(owner)
-
-
 def stored(portal: Portal, device: Sender) -> list[datetime]:
     found = portal.query(
         "SELECT time FROM devices_reading WHERE device_id ="

@@ -12,11 +12,6 @@ from tests.support.portal import Portal, Sender, eventually
 OK = {"database": "ok", "broker": "ok", "cache": "ok"}
 
 
-@pytest.fixture
-def device(portal: Portal) -> Sender:
-    return portal.new_device(portal.new_user())
-
-
 def status(portal: Portal, path: str) -> int:
     return portal.request("GET", path).status_code
 
