@@ -1,12 +1,14 @@
 # Set-up happens by itself: `make demo` starts the product, `make test` tests it, `make dev` starts it again with
 # each change of a file, `make archive` packs it. Variables: PYTHON, PORT, DATA, HOST, CHROMIUM;
-# of `make archive`: DIST; of `make bench`: ROUNDS, SECONDS, GROWTH, MODE, SIZES; of `make long`: STEPS.
+# of `make test`: TESTERS; of `make archive`: DIST; of `make bench`: ROUNDS, SECONDS, GROWTH, MODE, SIZES; of `make long`: STEPS.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 BENCH := .venv-bench
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	--no-header --no-annotate --no-emit-index-url
+# One for each core of a small machine.
+TESTERS ?= 2
 # Named for the version, which only pyproject.toml holds.
 DIST ?= dist
 RELEASE = plumbline-$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
@@ -14,7 +16,7 @@ RELEASE = plumbline-$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 EXTRAS := --extra demo --extra clickhouse --extra forecast
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement
 
-.PHONY: demo dev archive test coverage faults long bench lint lock clean browser wrk
+.PHONY: demo dev archive test faults long bench lint lock clean browser wrk
 
 # exec: signals reach the supervisor itself. --parent: it also stops when make is killed.
 demo: $(VENV)/demo.stamp
@@ -36,13 +38,11 @@ archive:
 	@rm "$(DIST)/INSTALL.md"
 	@echo "$(DIST)/$(RELEASE).tar.gz"
 
+# TESTERS processes share the test files, each with servers of its own. Their branch coverage, and that of the
+# processes that they start, is measured together.
 test: $(VENV)/dev.stamp browser
-	$(BIN)/python -m pytest
-
-# Branch coverage of the tests, in the test process and in those that it starts.
-coverage: $(VENV)/dev.stamp browser
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage run -m pytest --numprocesses=$(TESTERS) --dist=loadfile
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
