@@ -11,6 +11,8 @@ import pytest
 from tests.support.cluster import PATH, StandIn, api_stand_in
 from tests.support.containers import DRAWN, IMAGE_ENVIRONMENT, PODS, ROOT, SAMPLE, objects, settings_under
 
+pytestmark = pytest.mark.integration
+
 PORTAL, STORES = "plumbline", "plumbline-stores"
 OTHER = "0f" * 32
 

@@ -26,6 +26,8 @@ from tests.support.containers import (
     settings_under,
 )
 
+pytestmark = pytest.mark.e2e
+
 
 def test_the_image_runs_the_demo_as_an_ordinary_user() -> None:
     assert json.loads(in_image("ENTRYPOINT")) == ["python", "manage.py"]

@@ -13,6 +13,8 @@ from config.processes import die_with_parent
 from tests.support.containers import MOUNTED, SAMPLE, SERVICES
 from tests.support.portal import eventually
 
+pytestmark = pytest.mark.integration
+
 
 def environment(folder: Path) -> dict[str, str]:
     return {"PATH": f"{folder}:/usr/local/bin:/usr/bin:/bin"}

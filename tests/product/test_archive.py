@@ -15,6 +15,8 @@ from tests.product.test_version import VERSION
 from tests.support.portal import free_port
 from tests.support.tree import link_environment, made, running
 
+pytestmark = pytest.mark.e2e
+
 ROOT: Path = settings.BASE_DIR
 NAME = f"plumbline-{VERSION}"
 

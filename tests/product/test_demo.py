@@ -18,6 +18,8 @@ from tests.support.demo import MANAGE, PROCESSES, REQUIRED, STOP_SECONDS, Demo, 
 from tests.support.portal import free_port
 from tests.support.servers import make_open_folder
 
+pytestmark = pytest.mark.e2e
+
 # Only waits for the demo, like make.
 WAITING_PARENT = """
 import os, subprocess, sys

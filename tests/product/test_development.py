@@ -15,6 +15,8 @@ from tests.product.test_processes import shell
 from tests.support.portal import free_port
 from tests.support.tree import copy_sources, link_environment, made, running
 
+pytestmark = pytest.mark.e2e
+
 
 @pytest.mark.parametrize(
     ("line", "found"),

@@ -28,6 +28,8 @@ from config.demo.embedded import postgres_answers, servers
 from config.processes import prctl
 from config.supervisor import Supervisor
 
+pytestmark = pytest.mark.integration
+
 HOLDER = """
 import json, sys
 from pathlib import Path

@@ -11,6 +11,8 @@ from config import supervisor as supervision
 from config.processes import Command
 from config.supervisor import Child, GaveUp, Stopped, Supervisor
 
+pytestmark = pytest.mark.e2e
+
 
 def shell(name: str, script: str, **options: object) -> Command:
     return Command(name, ["/bin/sh", "-c", script], {}, **options)
