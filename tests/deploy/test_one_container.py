@@ -14,7 +14,10 @@ from tests.support.mini_container import ADDRESS, UID, Container, Image, why_not
 from tests.support.portal import eventually
 from tests.support.servers import make_open_folder
 
-pytestmark = pytest.mark.skipif(bool(why_not()), reason=f"no container on this machine: {why_not()}")
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(bool(why_not()), reason=f"no container on this machine: {why_not()}"),
+]
 PORT = in_image("EXPOSE")
 
 
