@@ -7,6 +7,8 @@ docs/benchmarks.md.
 MODE=statistics measures only statistics, with ROUNDS (5) and SIZES (1000000,10000000), and writes its own
 section of docs/benchmarks.md and the plot. A long run adds the sizes 31536000, a year of a reading a
 second, and 100000000, and needs 20 GB of disk.
+
+MODE=cache prints what the cache in Redis saves, with ROUNDS (20).
 """
 
 import os
@@ -22,7 +24,7 @@ from typing import Self
 from config.demo.data_folder import ServersError
 from config.demo.embedded import servers
 from config.supervisor import GaveUp, Supervisor
-from tests.bench import contenders, http_analysis, report, sides
+from tests.bench import contenders, http_analysis, redis_cache, report, sides
 from tests.bench.contenders import Contender, Sample
 from tests.bench.load import Failed, Figures
 
@@ -31,6 +33,7 @@ PLOT = sides.ROOT / "docs" / "benchmarks-statistics.svg"
 DEFAULT_SIZES = "1000000,10000000"
 DEVICES = 200
 WARM_UP_SECONDS = 1
+CACHE_ROUNDS = 20
 FULL_ROUNDS, FULL_SECONDS = 5, 3
 # PostgreSQL's default is too low for two portals, the peer and pgbench together.
 MAX_CONNECTIONS = 300
@@ -67,10 +70,13 @@ def main() -> None:
             folder = Path(name)
             # Other users may pass through: started by root, PostgreSQL runs as another user.
             folder.chmod(0o711)
-            if os.environ.get("MODE") == "statistics":
-                measure_statistics(folder)
-            else:
-                measure(folder, Options.read())
+            match os.environ.get("MODE"):
+                case "statistics":
+                    measure_statistics(folder)
+                case "cache":
+                    measure_cache(folder)
+                case _:
+                    measure(folder, Options.read())
     except (Failed, GaveUp, ServersError) as error:
         sys.exit(f"The bench failed: {error}")
     except KeyboardInterrupt:
@@ -119,6 +125,14 @@ def measure_statistics(folder: Path) -> None:
     PLOT.write_text(statistics_report.plot(outcome, sizes))
     report.write_part(DOCUMENT, statistics_report.section(outcome, sizes, run, PLOT.name), is_first=False)
     say(f"Written to {DOCUMENT} and {PLOT}")
+
+
+def measure_cache(folder: Path) -> None:
+    load_before = os.getloadavg()[0]
+    supervisor = Supervisor(folder / "logs")
+    with servers(folder, supervisor) as urls:
+        say(redis_cache.table(supervisor, urls, int(os.environ.get("ROUNDS") or CACHE_ROUNDS)))
+    say(f"Load before: {load_before:.1f}")
 
 
 def start(

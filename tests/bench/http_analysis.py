@@ -61,7 +61,17 @@ class Client:
             raise Failed(f"{method} {path} was answered {response.status}: {text}")
         return json.loads(text)
 
-    def ask(self, path: str, authorization: str, question: object) -> float:
+    def get(self, path: str, authorization: str) -> bytes:
+        """The answer's bytes, unread: reading JSON would take longer than the answer."""
+        self.connection.request("GET", path, None, {"Authorization": authorization})
+        response = self.connection.getresponse()
+        text = response.read()
+        if response.status != 200:
+            raise Failed(f"GET {path} was answered {response.status}: {text[:1000]!r}")
+        return text
+
+    def result(self, path: str, authorization: str, question: object) -> dict:
+        """Ask for an analysis and wait for its task's end."""
         began = time.perf_counter()
         task = self.answer("POST", path, authorization, question, expected=202)
         while task["status"] in ("PENDING", "STARTED"):
@@ -69,7 +79,15 @@ class Client:
                 raise Failed(f"No result within {PATIENCE_SECONDS} s: {task}")
             time.sleep(POLL_SECONDS)
             task = self.answer("GET", f"/tasks/{task['task_id']}/", authorization, expected=200)
+        if task["status"] != "SUCCESS":
+            raise Failed(f"The analysis failed: {task}")
+        return task
+
+    def ask(self, path: str, authorization: str, question: object) -> float:
+        """Seconds from the question to the answer with its result."""
+        began = time.perf_counter()
+        task = self.result(path, authorization, question)
         seconds = time.perf_counter() - began
-        if task["status"] != "SUCCESS" or task["result"]["x"]["count"] != READINGS:
+        if task["result"]["x"]["count"] != READINGS:
             raise Failed(f"Not the expected result: {task}")
         return seconds

@@ -37,19 +37,22 @@ TASK_SECONDS = 60
 POLL_SECONDS = 0.05
 CLIENT = {"timeout": 30, "allow_redirects": False}
 
-# Leaves out what may change by itself: last uses of credentials, and readings of erased devices.
+# Digests of rows. What may change by itself is left out: last uses of credentials, readings of erased devices.
 STORED = """
     SELECT
-        (SELECT json_agg(u ORDER BY id)::text FROM users_user u),
-        (SELECT json_agg(d ORDER BY id)::text FROM devices_device d),
-        (SELECT json_agg((prefix, name, scopes, expires_at, revoked_at) ORDER BY id)::text FROM users_token),
-        (SELECT json_agg((prefix, expires_at, revoked_at) ORDER BY id)::text FROM devices_devicekey),
+        (SELECT sum(hashtextextended(u::text, 0)) FROM users_user u),
+        (SELECT sum(hashtextextended(d::text, 0)) FROM devices_device d),
+        (SELECT sum(hashtextextended((id, prefix, name, scopes, expires_at, revoked_at)::text, 0))
+         FROM users_token),
+        (SELECT sum(hashtextextended((id, prefix, expires_at, revoked_at)::text, 0)) FROM devices_devicekey),
         (SELECT count(*) FROM devices_reading WHERE device_id IN (SELECT id FROM devices_device)),
-        (SELECT json_agg(e ORDER BY id)::text FROM devices_exclusion e),
+        (SELECT sum(hashtextextended(e::text, 0)) FROM devices_exclusion e),
         (SELECT count(*) FROM analytics_analysis),
-        (SELECT json_agg((id, name, asked_by_id) ORDER BY id)::text FROM analytics_calculation),
-        (SELECT json_agg(b ORDER BY id)::text FROM activity_blog b),
-        (SELECT json_agg(p ORDER BY id)::text FROM activity_post p)
+        (SELECT sum(hashtextextended((id, name, asked_by_id)::text, 0)) FROM analytics_calculation),
+        (SELECT sum(hashtextextended(b::text, 0)) FROM activity_blog b),
+        (SELECT sum(hashtextextended(p::text, 0)) FROM activity_post p),
+        (SELECT sum(hashtextextended((p, c)::text, 0))
+         FROM devices_profile p LEFT JOIN devices_channel c ON c.profile_id = p.id)
 """
 
 Name = Literal["postgres", "redis", "web", "worker", "beat"]
