@@ -37,7 +37,7 @@ TASK_SECONDS = 60
 POLL_SECONDS = 0.05
 CLIENT = {"timeout": 30, "allow_redirects": False}
 
-# Digests of rows. What may change by itself is left out: last uses of credentials, readings of erased devices.
+# Digests of rows. What may change by itself is left out: last uses of credentials, readings of the erased.
 STORED = """
     SELECT
         (SELECT sum(hashtextextended(u::text, 0)) FROM users_user u),
