@@ -146,6 +146,7 @@ class TestNumbersAsTimestamps:
         assert [time.timestamp() for time, _ in stored(pump)] == [1, 1000]
 
     def test_sensors(self, write):
+        profile("scalar", ["value"])
         holder = owner()
         run = Run(write(["sensor,timestamp,value", "s,1732700000.123456,1"]), "--owner", holder.login)
         assert run.said == "Stored: 1 readings.\n"

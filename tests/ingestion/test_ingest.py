@@ -114,9 +114,9 @@ def test_what_is_no_finite_number_is_refused_by_its_channel(value):
         ('{"x": 1, "z": 3}', ["y"]),
         ('{"x": 1, "y": 2, "z": 3, "w": 4}', ["w"]),
         ('{"X": 1, "x": 1, "y": 2, "z": 3, "": 4}', ["", "X"]),
-        ('{"x": true, "z": "3", "w": 4, "timestamp": 5}', ["x", "y", "z", "timestamp", "w"]),
+        ('{"x": true, "z": "3", "w": 4, "timestamp": true}', ["x", "y", "z", "timestamp", "w"]),
         ('{"x": 1, "y": 2, "z": 3, "timestamp": null}', ["timestamp"]),
-        ('{"x": 1, "y": 2, "z": 3, "timestamp": 1700000000}', ["timestamp"]),
+        ('{"x": 1, "y": 2, "z": 3, "timestamp": 1e300}', ["timestamp"]),
         ('{"x": 1, "y": 2, "z": 3, "timestamp": ["2026-11-21"]}', ["timestamp"]),
     ],
 )

@@ -59,6 +59,7 @@ def test_device_is_registered_posts_and_its_statistics_are_exact(portal: Portal)
         "progress": 0,
         "result": None,
         "error": None,
+        "expires_at": None,
         "stale": False,
     }
     task = portal.wait_for_task(asked.json()["task_id"], token)

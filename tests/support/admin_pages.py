@@ -62,7 +62,8 @@ def row(model: type[Model]) -> Model:
     rows: dict[type[Model], Model] = {
         User: device.owner,
         Token: factories.token(device.owner)[0],
-        DeviceProfile: device.profile,
+        # One in use cannot be deleted.
+        DeviceProfile: factories.profile(f"unused-{device.pk}", ["x"]),
         Device: device,
         DeviceKey: DeviceKey.issue(device=device)[0],
         Reading: device,
