@@ -1,7 +1,6 @@
 """The OpenAPI document as it is served: made once for a state of the code, and cached."""
 
 import hashlib
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,8 @@ from drf_spectacular.generators import SchemaGenerator
 
 from users.redis_cache import cached
 
-CACHE_SECONDS = 86400
+# Bounds the life of a document whose code changed while the process was starting.
+CACHE_SECONDS = 600
 
 
 class CachedSchemaGenerator(SchemaGenerator):
@@ -19,16 +19,20 @@ class CachedSchemaGenerator(SchemaGenerator):
 
     def get_schema(self, request: Any = None, public: bool = False) -> dict:
         generate = super().get_schema
-        return cached(f"openapi-{code_mark()}", CACHE_SECONDS, lambda: generate(None, public))
+        return cached(f"openapi-{CODE_MARK}", CACHE_SECONDS, lambda: generate(None, public))
 
 
-@cache
 def code_mark() -> str:
     """Digest of the names, sizes and times of the code that the document is made from.
 
     During an upgrade processes of two versions run, so the version's number alone is not enough.
     """
     folders = {Path(app.path) for app in apps.get_app_configs()}
-    files = sorted({file for folder in folders for file in folder.rglob("*.py")})
+    kernels = {Path(source) for _, source, _ in settings.KERNELS}
+    files = sorted({file for folder in folders for file in folder.rglob("*.py")} | set(filter(Path.is_file, kernels)))
     stats = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     return hashlib.sha256(repr((settings.VERSION, stats)).encode()).hexdigest()
+
+
+# Taken when the process starts: later it might describe code that this process does not run.
+CODE_MARK = code_mark()
