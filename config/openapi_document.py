@@ -28,8 +28,8 @@ def code_mark() -> str:
     During an upgrade processes of two versions run, so the version's number alone is not enough.
     """
     folders = {Path(app.path) for app in apps.get_app_configs()}
-    kernels = {Path(source) for _, source, _ in settings.KERNELS}
-    files = sorted({file for folder in folders for file in folder.rglob("*.py")} | set(filter(Path.is_file, kernels)))
+    kernels = {Path(source) for _, source, _ in settings.KERNELS if source.endswith(".py")}
+    files = sorted(kernels.union(*(folder.rglob("*.py") for folder in folders)))
     stats = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     return hashlib.sha256(repr((settings.VERSION, stats)).encode()).hexdigest()
 
