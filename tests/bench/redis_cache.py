@@ -32,6 +32,8 @@ def table(supervisor: Supervisor, urls: Mapping[str, str], rounds: int) -> str:
         " FROM (SELECT * FROM devices_device LIMIT 1) d, generate_series(1, %(count)s) n",
         {"count": DEVICES},
     )
+    # The server has closed the idle connection.
+    client = Client(portal.port)
     paths = {
         "the OpenAPI document": "/schema/",
         f"a page of {DEVICES:,} devices": "/devices/?limit=1",
