@@ -52,7 +52,7 @@ STORED = """
         (SELECT sum(hashtextextended(b::text, 0)) FROM activity_blog b),
         (SELECT sum(hashtextextended(p::text, 0)) FROM activity_post p),
         (SELECT sum(hashtextextended((p, c)::text, 0))
-         FROM devices_profile p LEFT JOIN devices_channel c ON c.profile_id = p.id)
+         FROM devices_deviceprofile p LEFT JOIN devices_channel c ON c.profile_id = p.id)
 """
 
 Name = Literal["postgres", "redis", "web", "worker", "beat"]
