@@ -21,14 +21,14 @@ from celery.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
 from celery.utils.serialization import UnpickleableExceptionWrapper
 from django.conf import settings
 from django.db import DatabaseError, connection, transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 from django_celery_results.models import TaskResult
 from kombu.exceptions import OperationalError as BrokerError
 from kombu.pools import producers
 from redis.exceptions import RedisError
 
-from analytics.models import Run, Status
+from analytics.models import Analysis, Run, Status
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +40,7 @@ LOST_AFTER = timedelta(seconds=10)
 SENT_AFTER = timedelta(seconds=3)
 RESEND_BATCH = 500
 EXPIRE_BATCH = 100
+ORPHAN_AFTER = timedelta(days=1)
 OVER = (Status.FINISHED, Status.FAILED, Status.CANCELLED)
 # The worker's own time limits apply, not the sender's.
 UNLIMITED: dict[str, Any] = {"time_limit": None, "soft_time_limit": None}
@@ -217,6 +218,18 @@ def expire(model: type[Run], now: datetime) -> int:
         total += count
         if count < EXPIRE_BATCH:
             return total
+
+
+def delete_orphans(now: datetime) -> int:
+    """Delete results that no analysis has any more, because its device or user was erased with it.
+
+    A result is stored before its analysis points to it, so young ones are left. Returns their number.
+    """
+    of_analysis = Analysis.objects.filter(task_result=OuterRef("pk"))
+    orphans = TaskResult.objects.filter(~Exists(of_analysis), date_done__lt=now - ORPHAN_AFTER)
+    batch = list(orphans.values_list("pk", flat=True)[:EXPIRE_BATCH])
+    TaskResult.objects.filter(pk__in=batch).only("pk").delete()
+    return len(batch)
 
 
 def positions(model: type[Run]) -> dict[UUID, int]:

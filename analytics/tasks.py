@@ -14,7 +14,17 @@ from analytics.analyses.question import BadQuestion
 from analytics.calculations.compute import compute_calculation
 from analytics.kernels.declaration import InvalidParameters, NoResult
 from analytics.models import Analysis, Calculation, Run
-from analytics.runs import RunLost, claim, claimed_run, expire, fail, finish, heartbeat, reconcile
+from analytics.runs import (
+    RunLost,
+    claim,
+    claimed_run,
+    delete_orphans,
+    expire,
+    fail,
+    finish,
+    heartbeat,
+    reconcile,
+)
 from devices.locks import AdvisoryLock, single_run
 from devices.storage.interface import StorageUnavailable
 
@@ -105,6 +115,9 @@ def reconcile_runs() -> int:
 
 @shared_task(ignore_result=True)
 def expire_results() -> int:
-    """Delete analyses whose results have expired. Calculations stay: they are records, to be repeated."""
+    """Delete analyses whose results have expired, and results whose analyses were erased.
+
+    Calculations stay: they are records, to be repeated.
+    """
     with single_run(AdvisoryLock.EXPIRE_RESULTS) as is_ours:
-        return expire(Analysis, timezone.now()) if is_ours else 0
+        return expire(Analysis, timezone.now()) + delete_orphans(timezone.now()) if is_ours else 0

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
 from math import isfinite
 from typing import Any, cast
@@ -86,7 +86,8 @@ class KeysetPagination(CursorPagination):
         if self.ordering[0].lstrip("-") == "id":
             return bool(ID.fullmatch(text))
         try:
-            return datetime.fromisoformat(text).tzinfo is not None
+            # As this list writes it: in UTC. PostgreSQL refuses some offsets that Python takes.
+            return datetime.fromisoformat(text).utcoffset() == timedelta(0)
         except ValueError:
             return False
 

@@ -1,10 +1,13 @@
 """The API of tasks, which are analyses: list, read, cancel, delete, and page through a fleet's devices."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from uuid import UUID
 
 from django.http import Http404
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
+from django_celery_results.models import TaskResult
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 from rest_framework import generics
@@ -68,7 +71,8 @@ class TaskDetail(APIView):
         task.
         """
         task = visible_task(request, pk)
-        return cached_answer(task) if may_be_large(task) else Response(TaskSerializer(task).data)
+        with deleted_is_404():
+            return cached_answer(task) if may_be_large(task) else Response(TaskSerializer(task).data)
 
     @extend_schema(operation_id="task_delete", responses={204: None}, examples=DONE_EXAMPLE)
     def delete(self, request: Request, pk: UUID) -> Response:
@@ -137,7 +141,8 @@ class TaskDevices(APIView):
         task = visible_task(request, pk)
         if task.user_id is None:
             raise Http404
-        result = task.result
+        with deleted_is_404():
+            result = task.result
         if result is None:
             raise Conflict(f"It has no result: it is {CELERY_STATUS[task.status]}.")
         rows, limit, after = device_rows(result), page_size(request), cursor(request)
@@ -155,6 +160,15 @@ def visible_task(request: Request, pk: UUID) -> Analysis:
     visible = Analysis.objects.visible_to(request.user).select_related("task_result")
     # It may have megabytes, and is read when it is used.
     return get_object_or_404(visible.defer("task_result__result"), pk=pk)
+
+
+@contextmanager
+def deleted_is_404() -> Iterator[None]:
+    """The result is read after its task, and both may be deleted between."""
+    try:
+        yield
+    except TaskResult.DoesNotExist as error:
+        raise Http404 from error
 
 
 def page_size(request: Request) -> int:

@@ -54,8 +54,8 @@ class Cluster:
     def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
         """Send a request about secrets of this namespace; return status and answer. Raises ClusterError."""
         try:
-            namespace = (self.account / "namespace").read_text()
-            token = (self.account / "token").read_text()
+            namespace = (self.account / "namespace").read_text().strip()
+            token = (self.account / "token").read_text().strip()
             trust = ssl.create_default_context(cafile=self.account / "ca.crt")
             connection = HTTPSConnection(self.host, self.port, timeout=SECONDS, context=trust)
             try:
@@ -66,8 +66,13 @@ class Cluster:
                 return response.status, json.loads(response.read())
             finally:
                 connection.close()
-        except (OSError, HTTPException, ValueError) as error:
+        except (OSError, HTTPException) as error:
             raise ClusterError(f"Kubernetes' API cannot be asked: {error}") from error
+        except ValueError as error:
+            # Its text may show the header with the token.
+            raise ClusterError(
+                "Kubernetes' API cannot be asked: the account's files or the answer are invalid"
+            ) from error
 
 
 def expect(status: int, found: int, answer: dict[str, Any], complaint: str) -> None:

@@ -13,7 +13,7 @@ PLAIN = re.compile(r"[A-Za-z0-9._~-]+")
 
 
 class UnusableSecret(Exception):
-    """A given value cannot serve; the message has its name only."""
+    """A value that was given or found cannot serve; the message has its name only."""
 
 
 def draw_into(folder: Path, given: Mapping[str, str]) -> list[str]:
@@ -21,10 +21,10 @@ def draw_into(folder: Path, given: Mapping[str, str]) -> list[str]:
 
     Raises UnusableSecret, OSError.
     """
-    for name in FOR_STORES:
-        if given.get(name) and not PLAIN.fullmatch(given[name]):
-            raise UnusableSecret(f"{name} may have letters, digits and . _ ~ - only.")
     known = {name: given.get(name) or content(folder / name) for name in SECRETS}
+    for name in FOR_STORES:
+        if known[name] and not PLAIN.fullmatch(known[name]):
+            raise UnusableSecret(f"{name} may have letters, digits and . _ ~ - only.")
     stores = for_stores(known)
     wanted = stores | for_portal(stores, known)
     changed = [name for name, value in wanted.items() if content(folder / name) != value]
@@ -39,6 +39,8 @@ def content(path: Path) -> str:
         return path.read_text().strip()
     except FileNotFoundError:
         return ""
+    except UnicodeDecodeError as error:
+        raise UnusableSecret(f"The file {path.name} is not text.") from error
 
 
 def write(path: Path, text: str, *, mode: int) -> None:

@@ -1,11 +1,15 @@
 """Tasks: listed without their results, deleted when they are over, and gone when their results expire."""
 
 import json
+from base64 import b64encode
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from django.db import connection
+from django.http import Http404
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -15,6 +19,7 @@ from analytics import runs
 from analytics.analyses.fleet_devices import MOST_WITHIN
 from analytics.analyses.question import Question
 from analytics.analyses.request import is_current, request_analysis
+from analytics.analyses.task_api import deleted_is_404, visible_task
 from analytics.models import Analysis, Calculation, Status
 from analytics.tasks import expire_results
 from devices.timeline.periods import Period
@@ -307,3 +312,28 @@ class TestDevicesOfAFleet:
         for query in ("?limit=0", "?limit=1001", "?cursor=x", "?cursor="):
             [error] = call("get", path + query, fleet.user).json()["errors"]
             assert error["field"] == query[1:].partition("=")[0]
+
+
+def test_one_that_is_deleted_while_it_is_read_is_not_found() -> None:
+    analysis = made({"x": "result"}, status=Status.FINISHED, bucket="day")
+    found = visible_task(SimpleNamespace(user=analysis.device.owner), analysis.pk)
+    runs.discard(Analysis.objects.filter(pk=analysis.pk))
+    with pytest.raises(Http404), deleted_is_404():
+        assert found.result
+
+
+@pytest.mark.parametrize("offset", ["+23:00", "+00:00:30.5", ""])
+def test_a_cursor_that_no_list_made_is_refused(offset: str) -> None:
+    cursor = b64encode(f"p=2026-01-01T00:00:00{quote(offset)}".encode()).decode()
+    response = call("get", f"/tasks/?cursor={quote(cursor)}", factories.colleague())
+    assert (response.status_code, response.json()["errors"][0]["field"]) == (400, "cursor")
+
+
+def test_results_of_erased_devices_are_deleted_after_a_day() -> None:
+    erased, owned = (made({"x": "result"}, status=Status.FINISHED) for _ in range(2))
+    young = TaskResult.objects.create(task_id="young", status="SUCCESS", result="{}")
+    old = timezone.now() - 2 * DAY
+    TaskResult.objects.exclude(pk=young.pk).update(date_done=old)
+    erased.device.delete()
+    assert expire_results() == 1
+    assert set(TaskResult.objects.values_list("pk", flat=True)) == {owned.task_result_id, young.pk}

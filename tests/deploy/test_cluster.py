@@ -128,6 +128,8 @@ def test_a_refusal_of_the_api_ends_the_run_in_words(api: StandIn) -> None:
     api.forbidden = False
     (api.account / "token").write_text("old")
     assert "status 401" in draw(api).stderr
+    (api.account / "token").write_text("old\nSECRET\n")
+    assert "SECRET" not in draw(api).stderr
     assert api.secrets == {}
 
 

@@ -90,6 +90,16 @@ def test_a_given_secret_that_cannot_serve_is_refused_by_name(tmp_path: Path, nam
     assert contents(tmp_path) == {}
 
 
+@pytest.mark.parametrize("found", [b"a b/@", b"\xff"])
+def test_a_file_that_cannot_serve_is_refused_by_name(tmp_path: Path, found: bytes) -> None:
+    (tmp_path / "REDIS_PASSWORD").write_bytes(found)
+    refused = draw(tmp_path)
+    assert refused.returncode != 0
+    assert "REDIS_PASSWORD" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["REDIS_PASSWORD"]
+
+
 def test_no_folder_is_an_error_in_words(tmp_path: Path) -> None:
     assert "Set SECRETS to the folder" in draw(None).stderr
     assert "No such file or directory" in draw(tmp_path / "missing").stderr
