@@ -1,4 +1,4 @@
-"""What a function returns, as a table: a DataFrame of pandas, or dicts of the same keys.
+"""A function's return value as a table: a DataFrame of pandas, or dicts of the same keys.
 
 A DataFrame is known by its attributes: the portal itself needs no pandas. Cells that are no date or no number
 are left as they are: all rows are checked where they are stored.

@@ -50,7 +50,7 @@ class ImportJob:
 
     @property
     def options(self) -> str:
-        """What makes the same file another import."""
+        """Options with which the same file is another import."""
         unit = "" if self.precision == "s" else f", numbers in {self.precision}"
         if self.device is not None:
             return f"{self.format} of device {self.device.uuid}{unit}"

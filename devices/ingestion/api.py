@@ -174,7 +174,7 @@ class IngestView(APIView):
         return PRECISIONS[name]
 
     def batch_options(self, request: Request) -> dict[str, Any]:
-        """What the query of a batch says."""
+        """Options of a batch, from the query."""
         return {"skip_bad": self.skip_bad(request), "unit": self.unit(request)}
 
     def skip_bad(self, request: Request) -> bool:

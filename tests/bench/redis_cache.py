@@ -1,4 +1,4 @@
-"""What the cache in Redis saves: each answer with its value cached, and with the cache flushed before it."""
+"""Times of answers with their value cached in Redis, and with the cache flushed before each."""
 
 import sys
 import time

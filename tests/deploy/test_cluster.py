@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cluster import PATH, StandIn, api_stand_in
-from tests.support.containers import DRAWN, IMAGE_ENVIRONMENT, PODS, ROOT, SAMPLE, objects, settings_under
+from tests.deploy.cluster import PATH, StandIn, api_stand_in
+from tests.deploy.containers import DRAWN, IMAGE_ENVIRONMENT, PODS, ROOT, SAMPLE, objects, settings_under
 
 pytestmark = pytest.mark.integration
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.support.containers import (
+from tests.deploy.containers import (
     COMPOSE,
     COMPOSE_TEXT,
     FINAL,
@@ -61,7 +61,7 @@ def test_compose_needs_no_variable() -> None:
 
 
 def test_only_the_service_that_draws_the_secrets_is_given_any() -> None:
-    """So what .env gives wins, and everybody else reads the volume."""
+    """Values of .env win, and everybody else reads the volume."""
     given = interpolated(RAW_COMPOSE, dict.fromkeys((*FOUR, "PLUMBLINE_TOKEN"), SAMPLE))["services"]
     assert dict.fromkeys(FOUR, SAMPLE).items() <= given[SECRETS]["environment"].items()
     others = {name for name, service in given.items() if SAMPLE in str(service)} - {SECRETS}

@@ -9,7 +9,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import get_commands, load_command_class
 
-from tests.support.containers import (
+from tests.deploy.containers import (
     COMPOSE_TEXT,
     CONTAINERS,
     FOREIGN,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from config.installation.drawing import FOR_PORTAL, FOR_STORES
-from tests.support.containers import IMAGE_ENVIRONMENT, ROOT, SERVICES, settings_under
+from tests.deploy.containers import IMAGE_ENVIRONMENT, ROOT, SERVICES, settings_under
 
 SECRETS = (*FOR_PORTAL, *FOR_STORES)
 GIVEN = {name: name.lower().replace("_", "-") + "-" + "x" * 32 for name in SECRETS}

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.containers import (
+from tests.deploy.containers import (
     BUILDER,
     CONTAINERS,
     FINAL,

@@ -9,7 +9,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from tests.support.containers import (
+from tests.deploy.containers import (
     CONTAINERS,
     DRAWN,
     KUBERNETES_TEXT,

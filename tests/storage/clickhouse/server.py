@@ -1,6 +1,6 @@
 """ClickHouse over HTTP for tests: the engine chDB behind the part of the interface that the portal uses.
 
-Run it with `python -m tests.support.clickhouse_server PORT FOLDER`. It runs one statement at a time.
+Run it with `python -m tests.storage.clickhouse.server PORT FOLDER`. It runs one statement at a time.
 """
 
 import sys
