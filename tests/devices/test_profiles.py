@@ -11,9 +11,9 @@ from django.test.utils import CaptureQueriesContext
 
 from devices.models import Device, DeviceProfile
 from tests.support import factories
-from tests.support.admin_pages import client as admin_client
-from tests.support.admin_pages import url
 from tests.support.portal import Portal
+from tests.users.admin_pages import client as admin_client
+from tests.users.admin_pages import url
 
 pytestmark = pytest.mark.django_db(databases=["default", "activity"])
 TEMPERATURE = {"name": "temperature", "unit": "°C", "kind": "gauge", "minimum": -40.0, "maximum": 150.0}

@@ -24,7 +24,7 @@ from devices.storage import row_codec
 from devices.storage.interface import Rows
 from devices.storage.postgresql import readings_table
 from devices.timeline.instants import PG_EPOCH_IN_UNIX
-from tests.ingestion.bad_inputs import (
+from tests.support.bad_inputs import (
     BAD_INPUTS,
     HIGHEST,
     ITEMS,

@@ -22,8 +22,8 @@ from devices.ingestion.flusher import NotStored
 from devices.ingestion.intake import take_one
 from devices.storage.postgresql import readings_table
 from devices.timeline.periods import Period
-from tests.ingestion.bad_inputs import BAD_INPUTS, HIGHEST, LOWEST, good_body
 from tests.support import factories
+from tests.support.bad_inputs import BAD_INPUTS, HIGHEST, LOWEST, good_body
 from tests.support.portal import Portal, Sender, connected, eventually
 from tests.support.senders import (
     STAMP,

@@ -1,4 +1,4 @@
-"""What is cached in Redis, and that a Redis that was flushed, is away or hangs changes no answer."""
+"""Answers with values cached in Redis are the same when Redis was flushed, is away or hangs."""
 
 import json
 import time

@@ -10,7 +10,7 @@ from analytics.activity.models import Blog, Log, PendingEvent, Post
 from analytics.models import Analysis, Status
 from devices.models import Device, Reading
 from tests.support import factories
-from tests.support.admin_pages import (
+from tests.users.admin_pages import (
     EVERYTHING,
     FOR_ADMINS,
     PAGES,

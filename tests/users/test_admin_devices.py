@@ -12,7 +12,7 @@ from devices.models import Device, DeviceKey, DeviceProfile, Erasure, Reading
 from devices.storage.postgresql import readings_table
 from devices.timeline.periods import Period
 from tests.support import factories
-from tests.support.admin_pages import (
+from tests.users.admin_pages import (
     changelist,
     choose,
     client,

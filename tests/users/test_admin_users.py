@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from devices.models import Device, DeviceKey
 from tests.support import factories
-from tests.support.admin_pages import (
+from tests.users.admin_pages import (
     CREDENTIAL,
     choose,
     client,
