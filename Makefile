@@ -39,11 +39,10 @@ archive:
 	@echo "$(DIST)/$(RELEASE).tar.gz"
 
 # TESTERS processes share the test files, each with servers of its own. Their branch coverage, and that of the
-# processes that they start, is measured together. What fails beside the other process is shown, and run again alone.
+# processes that they start, is measured together.
 test: $(VENV)/dev.stamp browser
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest --numprocesses=$(TESTERS) --dist=loadfile || \
-		$(BIN)/coverage run -m pytest --last-failed --last-failed-no-failures=none
+	$(BIN)/coverage run -m pytest --numprocesses=$(TESTERS) --dist=loadfile
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
