@@ -74,7 +74,9 @@ def changes_since(snapshot: str) -> ChangesSince:
             f"""
             SELECT {CLUSTER}::text, pg_current_snapshot()::text, ARRAY(
                 SELECT coalesce(kind || ' ' || number, '') FROM devices_accesschange
-                WHERE xid >= pg_snapshot_xmin(%(seen)s) AND NOT pg_visible_in_snapshot(xid, %(seen)s)
+                WHERE xid >= pg_snapshot_xmin(%(seen)s)
+                    -- A snapshot may show its own open transaction as finished.
+                    AND (NOT pg_visible_in_snapshot(xid, %(seen)s) OR xid = pg_current_xact_id_if_assigned())
                 LIMIT {MAX_READ}
             )
             """,
