@@ -252,6 +252,8 @@ CELERY_TASK_DEFAULT_QUEUE = "maintenance"
 CELERY_TASK_ROUTES = {
     "analytics.tasks.run_analysis": {"queue": "analyses"},
     "analytics.tasks.run_calculation": {"queue": "calculations"},
+    # Jobs on readings may take minutes or wait for a lock.
+    "devices.tasks.*": {"queue": "storage"},
 }
 # A worker reserves no message that it cannot start at once: another worker may be free.
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1

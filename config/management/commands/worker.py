@@ -13,8 +13,8 @@ from config.supervisor import GaveUp, Stopped, Supervisor
 # Queues and their numbers of processes. Long tasks of one kind must not delay another kind, least of all the
 # reconciler of lost runs.
 GROUPS = {
-    # Short jobs run beside a long one.
-    "maintenance": 2,
+    "maintenance": 1,
+    "storage": 1,
     "analyses": settings.WORKER_PROCESSES,
     "calculations": settings.CALCULATION_PROCESSES,
 }
