@@ -1,5 +1,7 @@
 """The demo's data: this computer, twelve devices of three owners, and their readings of DAYS days.
 
+An analysis and calculations are queued; the worker computes them once it has started.
+
 The activity on the portal, of the owners and of a writer without devices, covers ACTIVE_DAYS: log-ins, blogs,
 posts and comments.
 """
@@ -16,6 +18,8 @@ from django.db import transaction
 from analytics.activity import storage
 from analytics.activity.events.event import COMMENT, CREATE_POST, LOGIN, LOGOUT, Event, event_id
 from analytics.activity.models import Blog, Post
+from analytics.analyses.question import Question
+from analytics.analyses.request import request_analysis
 from analytics.calculations.request import calculation_from, queue_calculation
 from analytics.kernels import KERNELS
 from devices.access.grants import Target
@@ -81,11 +85,12 @@ def seed(now: datetime) -> None:
         )
         if seconds:
             fill(device, now, seconds, random)
+    request_analysis(people["ada"], Question(), asked_by=people["ada"], now=now)
     queue_calculations()
 
 
 def queue_calculations() -> None:
-    """Queue one calculation of each built-in kernel; the worker computes them once it has started."""
+    """Queue one calculation of each built-in kernel."""
     greenhouse = Device.objects.get(name="Greenhouse north")
     bodies = (
         {
