@@ -13,7 +13,6 @@ from tests.support.portal import ACTIVITY_DATABASE, Person, Portal, eventually, 
 
 pytestmark = pytest.mark.e2e
 PASSWORD = "a long enough password"
-SECONDS = 30
 WAITING = "SELECT count(*) FROM activity_pendingevent WHERE user_id = %s"
 
 
@@ -49,7 +48,7 @@ def totals(portal: Portal, person: Person) -> dict[str, int]:
 
 def wait_for(portal: Portal, person: Person, **wanted: int) -> None:
     """Wait until the worker has delivered: asking for a dataset would deliver the events itself."""
-    eventually(lambda: portal.query(WAITING, person.id) == [(0,)], seconds=SECONDS)
+    eventually(lambda: portal.query(WAITING, person.id) == [(0,)])
     assert wanted.items() <= totals(portal, person).items()
 
 

@@ -14,7 +14,6 @@ from tests.calculations.outside import documented_kernel_file, install_example
 from tests.support.portal import Person, Portal, eventually, portal_with_servers
 
 YEAR = {"date_start": "2024-01-01", "date_fin": "2024-12-31", "lag": 7}
-RUN_SECONDS = 60
 LIMIT_SECONDS = 3
 
 MORE = """
@@ -85,7 +84,7 @@ def over(portal: Portal, owner: Person, run_id: str) -> dict:
         run = read(portal, owner, run_id)
         return None if run["status"] in ("queued", "running") else run
 
-    return eventually(found, seconds=RUN_SECONDS)
+    return eventually(found)
 
 
 def done(portal: Portal, owner: Person, kernel: str, **fields: Any) -> dict:
@@ -201,7 +200,7 @@ def test_a_function_ends_at_the_time_limit(portal: Portal, owner: Person, kernel
 
 def test_a_cancelled_function_ends(portal: Portal, owner: Person) -> None:
     run_id = ask(portal, owner, "endless", date_start="2026-01-01")
-    eventually(lambda: read(portal, owner, run_id)["status"] == "running", seconds=RUN_SECONDS)
+    eventually(lambda: read(portal, owner, run_id)["status"] == "running")
     answer = portal.request("POST", f"/calculations/{run_id}/cancel", token=owner.token)
     assert answer.status_code == 202
     done(portal, owner, "calculate", **YEAR)

@@ -27,7 +27,7 @@ UNSHARE = ["unshare", "--pid", "--mount", "--net", "--ipc", "--uts", "--fork", "
 SITE = Path(sysconfig.get_path("purelib")).resolve()
 # An address that another machine, or Docker's port on this one, would use.
 ADDRESS = "172.17.0.2"
-START_SECONDS, STOP_SECONDS = 180, 30
+STOP_SECONDS = 90
 # $1: the prepared files. $2 and $3: Python and the installed packages. The rest: user, group, command.
 ENTER = f"""
 set -e
@@ -116,7 +116,7 @@ class Image:
             )
         container = Container(process, log)
         try:
-            eventually(container.is_healthy, seconds=START_SECONDS)
+            eventually(container.is_healthy)
             yield container
         finally:
             # --kill-child: process 1 ends with it, and all others with process 1.

@@ -139,6 +139,6 @@ def test_the_image_is_healthy_while_healthz_answers_204(status: int, ends_with: 
         answering = threading.Thread(target=server.handle_request)
         answering.start()
         environment = {"PORT": str(server.server_port), "http_proxy": "http://127.0.0.1:9"}
-        check = subprocess.run([sys.executable, *arguments], env=environment, timeout=10, check=False)
+        check = subprocess.run([sys.executable, *arguments], env=environment, timeout=60, check=False)
         answering.join()
     assert check.returncode == ends_with

@@ -61,7 +61,7 @@ def test_it_takes_a_reading_and_gives_its_figures(container: Container) -> None:
     def is_done() -> bool:
         return json.loads(ask(container, f"/tasks/{task}"))["status"] == "SUCCESS"
 
-    eventually(is_done, seconds=60)
+    eventually(is_done)
     assert json.loads(ask(container, f"/tasks/{task}"))["result"]["x"]["median"] == 1.5
 
 
@@ -83,7 +83,7 @@ def test_it_can_write_to_its_volume_and_not_to_its_program(container: Container)
 def test_process_1_reaps_orphans(container: Container) -> None:
     """Without that, each would stay in the table of processes for ever."""
     assert container.execute("sh", "-c", "sleep 0.3 & echo $!").stdout.strip().isdecimal()
-    eventually(lambda: "sleep" not in {child.name() for child in container.first.children()}, seconds=30)
+    eventually(lambda: "sleep" not in {child.name() for child in container.first.children()})
     left = container.first.children()
     assert [child for child in left if child.status() == psutil.STATUS_ZOMBIE] == []
 

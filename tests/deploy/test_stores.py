@@ -37,7 +37,7 @@ def socket(tmp_path: Path) -> Iterator[Path]:
         preexec_fn=die_with_parent,  # noqa: PLW1509
     )
     try:
-        eventually(socket.exists, seconds=30)
+        eventually(socket.exists)
         # exec: the shell has become the server, which gets the stop signal.
         assert SAMPLE not in " ".join(psutil.Process(server.pid).cmdline())
         yield socket

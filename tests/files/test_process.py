@@ -40,7 +40,7 @@ class TestProcess:
         done = 1
         for _ in range(2):
             process = subprocess.Popen(argv, env=portal.env, stdout=subprocess.DEVNULL)
-            done = eventually(partial(self.progress, portal, path, done), seconds=60)
+            done = eventually(partial(self.progress, portal, path, done))
             process.kill()
             assert process.wait() == -signal.SIGKILL
             assert done < lines

@@ -3,8 +3,6 @@
 from tests.support.portal import Person, Portal, Sender, eventually
 from tests.support.rows import LONG_AGO, XYZ, post_rows
 
-ERASE_SECONDS = 30
-
 
 def test_device_shows_its_last_reading_and_whether_it_is_online(
     portal: Portal, owner: Person, device: Sender
@@ -79,7 +77,7 @@ def test_deleted_device_is_gone_at_once_and_its_readings_soon(
     # Beat would start it within the minute.
     portal.manage("shell", "--command", "from devices.tasks import erase_readings; erase_readings.delay()")
     left = "SELECT count(*) FROM devices_reading WHERE device_id = %s"
-    eventually(lambda: portal.query(left, number) == [(0,)], seconds=ERASE_SECONDS)
+    eventually(lambda: portal.query(left, number) == [(0,)])
 
 
 def test_user_with_devices_is_deactivated(portal: Portal, owner: Person, device: Sender) -> None:

@@ -21,18 +21,18 @@ def round_of_kills(portal: Portal) -> Tally:
     with load.running():
         acknowledge_more(load)
         kill_postgres(portal)
-        eventually(lambda: load.statuses[503], seconds=30)
+        eventually(lambda: load.statuses[503])
         bring_postgres_back(portal)
         acknowledge_more(load)
         kill_web_process(portal)
         acknowledge_more(load)
-    eventually(lambda: all_web_processes_answer(portal), seconds=30)
+    eventually(lambda: all_web_processes_answer(portal))
     return load.tally()
 
 
 def acknowledge_more(load: Load) -> None:
     enough = load.statuses[201] + REQUESTS
-    eventually(lambda: load.statuses[201] >= enough, seconds=60)
+    eventually(lambda: load.statuses[201] >= enough)
 
 
 def nothing_is_lost(tally: Tally) -> bool:

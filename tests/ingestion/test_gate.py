@@ -566,7 +566,7 @@ def test_what_is_revoked_is_refused_by_every_process_within_five_seconds(portal:
                     waiting.remove((holder, connection))
             return not waiting
 
-        eventually(all_refused, seconds=3 * SECONDS_TO_REVOKE)
+        eventually(all_refused)
         for holder in everybody:
             for connection in connections:
                 assert connection.post(holder.path, holder.body, **holder.options).status == holder.status
@@ -593,13 +593,13 @@ def test_a_server_that_is_asked_to_stop_answers_what_it_took(portal: Portal) -> 
     load = Load(portal, careless=8, careful=0)
     try:
         with load.running():
-            eventually(lambda: load.statuses[201] > 500, seconds=60)
+            eventually(lambda: load.statuses[201] > 500)
             web = portal.child("web").process
             web.terminate()
             web.wait(30)
     finally:
         portal.start("web")
-        eventually(lambda: all_web_processes_answer(portal), seconds=30)
+        eventually(lambda: all_web_processes_answer(portal))
     tally = load.tally()
     assert (tally.lost, tally.doubled, tally.refused_but_stored) == (0, 0, 0), tally
     assert set(tally.statuses) == {201, 0}
@@ -648,7 +648,7 @@ def test_while_postgresql_is_away_it_is_503_and_the_first_request_after_its_retu
     kill_postgres(portal)
     bring_postgres_back(portal)
     assert {answer.status for answer in answers()} == {200, 201}
-    eventually(portal.is_ready, seconds=30)
+    eventually(portal.is_ready)
 
 
 @pytest.mark.parametrize("content_type", ["application/json", UNUSUAL_JSON])

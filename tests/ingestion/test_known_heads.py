@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 
@@ -89,6 +90,22 @@ def batch(size: int) -> bytes:
     return json.dumps(items).encode()
 
 
+def answers_in_a_row(portal: Portal, device: Sender, wanted: bytes, stored: int) -> list[Answer] | None:
+    """The answers to four equal requests on one connection, each of which stores so many readings.
+
+    None: Redis did not answer in time, and the limiter let one of them pass uncounted.
+    """
+    before = count(portal, device)
+    with wire(portal) as connection:
+        answers = []
+        for _ in range(4):
+            connection.send(wanted)
+            answers.append(lasting(connection.answer()))
+    assert {answer.status for answer in answers} == {201}
+    assert count(portal, device) == before + 4 * stored
+    return answers if all("ratelimit-limit" in answer.headers for answer in answers) else None
+
+
 @pytest.mark.parametrize("more", [(), (b"Connection: keep-alive", b"User-Agent: sensor/1")])
 def test_the_first_and_all_later_ones_are_answered_alike(portal, device, more) -> None:
     for path, body, stored in (
@@ -96,16 +113,9 @@ def test_the_first_and_all_later_ones_are_answered_alike(portal, device, more) -
         (batch_path(device), batch(20), 20),
         (batch_path(device) + "?partial=true", batch(3)[:-1] + b", 7]", 3),
     ):
-        before = count(portal, device)
-        with wire(portal) as connection:
-            answers = []
-            for _ in range(4):
-                connection.send(request(device, body, path, *more))
-                answers.append(lasting(connection.answer()))
-        assert answers[0].status == 201
+        wanted = request(device, body, path, *more)
+        answers = eventually(partial(answers_in_a_row, portal, device, wanted, stored))
         assert answers == [answers[0]] * 4
-        assert answers[0].headers["ratelimit-limit"]
-        assert count(portal, device) == before + 4 * stored
 
 
 def test_a_bad_body_behind_a_known_head_is_refused_by_field(portal, device) -> None:
@@ -213,7 +223,7 @@ def test_a_revoked_key_is_refused_on_a_connection_that_it_is_known_on(portal, de
             connection.send(request(device))
             return connection.answer().status == 401
 
-        eventually(is_refused, seconds=5)
+        eventually(is_refused)
 
 
 def test_a_deleted_device_is_unknown_on_a_connection_that_knew_it(portal, device) -> None:
@@ -229,4 +239,4 @@ def test_a_deleted_device_is_unknown_on_a_connection_that_knew_it(portal, device
             connection.send(known)
             return connection.answer().status == 404
 
-        eventually(is_unknown, seconds=5)
+        eventually(is_unknown)

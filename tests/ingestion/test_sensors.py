@@ -426,7 +426,7 @@ def test_sensor_of_an_erased_device_starts_anew(portal: Portal, owner: Person) -
             assert connections[0].post("/data", [item("s", 2)], token=owner.token).status == 201
             return statistics(connections[1], "s", owner)["count"] > 0
 
-        eventually(starts_anew, seconds=5)
+        eventually(starts_anew)
         found = statistics(connections[0], "s", owner)
         assert found["avg"] == 2.0
         assert registered_as(portal, owner, "s") != old

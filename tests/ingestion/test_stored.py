@@ -78,7 +78,7 @@ def server() -> Iterator[str]:
     thread = threading.Thread(target=running.run)
     thread.start()
     try:
-        eventually(lambda: running.started, seconds=20)
+        eventually(lambda: running.started)
         yield f"http://127.0.0.1:{running.servers[0].sockets[0].getsockname()[1]}"
     finally:
         running.should_exit = True
@@ -124,7 +124,7 @@ def rows_in_database(device_ids: Sequence[int]) -> list[tuple[int, int]]:
 def assert_told(told: Told, *devices: Device, count: int) -> None:
     """The listener got `count` readings of these devices in all, the same as there are in the database."""
     ids = [device.pk for device in devices]
-    eventually(lambda: len(told.readings) >= count, seconds=20)
+    eventually(lambda: len(told.readings) >= count)
     time.sleep(0.05)
     assert sorted(told.readings) == rows_in_database(ids)
     assert len(told.readings) == count

@@ -32,7 +32,7 @@ def ask(portal: Portal, person: Person, **fields: Any) -> str:
 def finished(portal: Portal, person: Person, **fields: Any) -> str:
     run_id = ask(portal, person, **fields)
     path = f"/calculations/{run_id}/"
-    eventually(lambda: portal.get(path, person.token)["status"] not in ("queued", "running"), seconds=60)
+    eventually(lambda: portal.get(path, person.token)["status"] not in ("queued", "running"))
     return run_id
 
 

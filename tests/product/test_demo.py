@@ -84,10 +84,10 @@ def test_demo_prints_address_and_password(first_start: FirstStart, port: int, le
 def test_activity_of_vladimir_is_there(first_start: FirstStart, port: int) -> None:
     with demo(first_start.data, port) as running, client() as session:
         of_vladimir = "?login=vladimir"
-        comments = session.get(f"{running.url}/api/comments/{of_vladimir}", timeout=10).json()
-        general = session.get(f"{running.url}/api/general/{of_vladimir}", timeout=10).json()
+        comments = session.get(f"{running.url}/api/comments/{of_vladimir}", timeout=60).json()
+        general = session.get(f"{running.url}/api/general/{of_vladimir}", timeout=60).json()
         files = [
-            session.get(f"{running.url}/api/{dataset}/{of_vladimir}&format=csv", timeout=10).text.splitlines()
+            session.get(f"{running.url}/api/{dataset}/{of_vladimir}&format=csv", timeout=60).text.splitlines()
             for dataset in ("comments", "general")
         ]
     assert comments.keys() == general.keys() == {"status", "data"}

@@ -49,7 +49,7 @@ def test_without_redis_readings_are_taken_and_it_is_ready(portal: Portal, device
             assert status(portal, "/healthz") == 204
     finally:
         portal.start("redis")
-    eventually(lambda: portal.get("/livez?details") == OK, seconds=10)
+    eventually(lambda: portal.get("/livez?details") == OK)
 
 
 def set_in_new_sessions(portal: Portal, change: str) -> None:
@@ -68,7 +68,7 @@ def set_in_new_sessions(portal: Portal, change: str) -> None:
 def test_a_database_that_refuses_writing_is_not_ready(portal: Portal) -> None:
     set_in_new_sessions(portal, "SET default_transaction_read_only = on")
     try:
-        refused = eventually(lambda: not_ready(portal), seconds=10)
+        refused = eventually(lambda: not_ready(portal))
         assert "cannot be written to" in refused["detail"]
         assert portal.get("/livez?details")["database"] == "not ready"
     finally:

@@ -90,11 +90,11 @@ def test_run_from_the_page_has_no_failure(portal: Portal) -> None:
     with load(portal, portal.admin_token, "--web-port", str(port)) as process:
         with requests.Session() as browser:
             browser.trust_env = False
-            eventually(lambda: is_up(browser, page), seconds=PAGE_SECONDS)
+            eventually(lambda: is_up(browser, page))
             assert listening(process.pid) == [("127.0.0.1", port)]
             swarm = {"user_count": USERS, "spawn_rate": USERS, "host": portal.url}
             assert browser.post(f"{page}/swarm", swarm, timeout=30).json()["success"]
-            eventually(lambda: seen(browser, page) >= CHECKS, seconds=PAGE_SECONDS)
+            eventually(lambda: seen(browser, page) >= CHECKS)
             browser.get(f"{page}/stop", timeout=30)
             stats = browser.get(f"{page}/stats/requests", timeout=30).json()
         assert stats["errors"] == []

@@ -31,7 +31,7 @@ def test_child_that_dies_rarely_is_restarted(tmp_path: Path) -> None:
     with Supervisor(tmp_path) as supervisor:
         supervisor.add(shell("shaky", script))
         supervisor.wait_until(
-            lambda: starts.exists() and len(starts.read_text()) == 3, seconds=10, name="shaky"
+            lambda: starts.exists() and len(starts.read_text()) == 3, seconds=60, name="shaky"
         )
 
 
@@ -71,7 +71,7 @@ def test_stop_signals_all_together_servers_last_and_kills_the_stubborn(tmp_path:
         for command in commands:
             supervisor.add(command)
             ready = tmp_path / f"{command.name}.ready"
-            supervisor.wait_until(ready.exists, seconds=10, name=command.name)
+            supervisor.wait_until(ready.exists, seconds=60, name=command.name)
     assert sorted((tmp_path / "before").read_text().split()) == ["a", "b"]
     assert (tmp_path / "order").read_text().split()[-1] == "server"
     codes = [child.process.returncode for child in supervisor.children]
@@ -91,14 +91,14 @@ def test_start_waits_for_descendants_of_a_killed_child(tmp_path: Path, left_behi
     script = f"sleep 60 & echo $! > {started}.new; mv {started}.new {started}; wait"
     with Supervisor(tmp_path) as supervisor:
         supervisor.add(shell("server", script, lock=tmp_path / "lock"))
-        supervisor.wait_until(started.exists, seconds=10, name="server")
+        supervisor.wait_until(started.exists, seconds=60, name="server")
         child = supervisor.children[0]
         child.process.kill()
         child.process.wait()
         with pytest.raises(GaveUp):
             supervisor.wait_until(lambda: is_alive(child), seconds=1, name="server")
         os.kill(int(started.read_text()), signal.SIGKILL)
-        supervisor.wait_until(lambda: is_alive(child), seconds=10, name="server")
+        supervisor.wait_until(lambda: is_alive(child), seconds=60, name="server")
 
 
 def is_alive(child: Child) -> bool:

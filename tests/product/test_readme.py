@@ -46,7 +46,7 @@ def test_the_commands_of_the_docs_as_written(open_folder: Path):
     with demo(open_folder / "data", free_port()) as running:
         script = "set -eu\n" + commands().replace("http://127.0.0.1:8080", running.url)
         shell = ["bash", "-c", script]
-        done = subprocess.run(shell, capture_output=True, text=True, timeout=240, check=False)
+        done = subprocess.run(shell, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     short, _setup, _register, *shown = done.stdout.split("BLOCK ")[1:]
     assert short.count('{"status":"ok"}') == 2

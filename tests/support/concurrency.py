@@ -22,7 +22,7 @@ def at_the_same_time(job: Callable[[], Any], *, times: int) -> list[Any]:
 
     def run(_: int) -> Any:
         connection.ensure_connection()
-        barrier.wait(timeout=10)
+        barrier.wait(timeout=60)
         return job()
 
     with ThreadPoolExecutor(times) as threads:

@@ -17,7 +17,7 @@ MANAGE = [sys.executable, str(settings.BASE_DIR / "manage.py")]
 REQUIRED = ("SECRET_KEY", "TOKEN_PEPPER", "DATABASE_URL", "REDIS_URL", "ALLOWED_HOSTS")
 READY_SECONDS = 180
 # 5 s for the processes that use the servers, 5 s for the servers, and a reserve for a busy machine.
-STOP_SECONDS = 20
+STOP_SECONDS = 90
 PROCESSES = (
     "bin/postgres",
     "bin/redis-server",
@@ -68,13 +68,13 @@ class Demo:
 
     def json(self, path: str) -> list[dict]:
         with client() as session:
-            response = session.get(self.url + path, timeout=10)
+            response = session.get(self.url + path, timeout=60)
         assert response.status_code == 200, response.text
         return response.json()
 
     def password(self) -> str:
         """The admin's password, which the demo prints once it is ready."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while (found := re.search(r"as admin with the password (\S+)", self.output)) is None:
             assert time.monotonic() < deadline, self.output
             time.sleep(0.05)
@@ -83,10 +83,10 @@ class Demo:
     def lets_admin_in_with(self, password: str) -> bool:
         page = f"{self.url}/portal/login/"
         with client() as session:
-            session.get(page, timeout=10)
+            session.get(page, timeout=60)
             fields = {"username": "admin", "password": password}
             headers = {"X-CSRFToken": session.cookies["csrftoken"]}
-            answer = session.post(page, fields, headers=headers, timeout=10, allow_redirects=False)
+            answer = session.post(page, fields, headers=headers, timeout=60, allow_redirects=False)
         return answer.status_code == 302
 
     def children(self) -> dict[str, psutil.Process]:

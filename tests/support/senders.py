@@ -206,7 +206,7 @@ def kill_postgres(portal: Portal) -> None:
 
 def bring_postgres_back(portal: Portal) -> None:
     portal.start("postgres")
-    eventually(lambda: postgres_answers(portal.database_url), seconds=30)
+    eventually(lambda: postgres_answers(portal.database_url))
 
 
 # --- load that records every answer
@@ -267,7 +267,7 @@ class Load:
                 else:
                     options["key"] = secrets.token_hex(8)
                     attempt = partial(self.attempt, connection, path, numbers, body, options)
-                    eventually(attempt, seconds=PATIENCE_SECONDS)
+                    eventually(attempt)
 
     def attempt(
         self, connection: Connection, path: str, numbers: list[int], body: Any, options: Mapping[str, Any]

@@ -12,7 +12,7 @@ from pathlib import Path
 import requests
 from django.conf import settings
 
-from tests.support.demo import READY_SECONDS, REQUIRED, STOP_SECONDS, client
+from tests.support.demo import REQUIRED, STOP_SECONDS, client
 from tests.support.portal import eventually
 
 SOURCES = ("analytics", "config", "devices", "templates", "users")
@@ -51,7 +51,7 @@ def make(folder: Path, *arguments: str, log: Path) -> subprocess.Popen[str]:
 
 def made(folder: Path, *arguments: str, log: Path) -> tuple[int, str]:
     """Run `make` to its end; return exit code and output."""
-    code = make(folder, *arguments, log=log).wait(timeout=60)
+    code = make(folder, *arguments, log=log).wait(timeout=180)
     return code, log.read_text()
 
 
@@ -65,15 +65,15 @@ class Running:
         self.process = make(folder, *arguments, log=self.log)
 
     def says(self, text: str) -> None:
-        eventually(lambda: text in self.log.read_text() or self.has_ended(), seconds=READY_SECONDS)
+        eventually(lambda: text in self.log.read_text() or self.has_ended())
         assert text in self.log.read_text(), self.log.read_text()
 
     def answers(self, path: str, text: str) -> None:
-        eventually(lambda: text in self.answer(path), seconds=READY_SECONDS)
+        eventually(lambda: text in self.answer(path))
 
     def answer(self, path: str) -> str:
         with client() as session, suppress(requests.RequestException):
-            return session.get(self.url + path, timeout=10).text
+            return session.get(self.url + path, timeout=60).text
         return ""
 
     def has_ended(self) -> bool:

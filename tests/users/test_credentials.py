@@ -204,7 +204,7 @@ class TestNames:
                 User.objects.create_user(first.get("login", ""), first["email"], name="First")
                 answer = thread.submit(own_connection(api.post), "/users/", {"name": "Two", **second})
                 wait_until_blocked()
-            response = answer.result(timeout=10)
+            response = answer.result(timeout=60)
         assert (response.status_code, response.json()["errors"][0]["field"]) == (400, field)
         assert User.objects.exclude(role=Role.ADMIN).count() == 1
 
@@ -217,7 +217,7 @@ class TestNames:
                 fields = {"name": "Two", "email": "eve@example.org"}
                 answer = thread.submit(own_connection(api.post), "/users/", fields)
                 wait_until_blocked()
-            response = answer.result(timeout=10)
+            response = answer.result(timeout=60)
         assert (response.status_code, response.json()["login"]) == (201, "eve-2")
 
 

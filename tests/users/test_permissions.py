@@ -62,7 +62,7 @@ def stage_rows(portal: Portal, owner: Person, device: Sender) -> dict[str, Any]:
     }
     portal.wait_for_task(names["users_task"], owner.token)
     calculation = f"/calculations/{names['calculation']}/"
-    eventually(lambda: portal.get(calculation, owner.token)["status"] == "finished", seconds=60)
+    eventually(lambda: portal.get(calculation, owner.token)["status"] == "finished")
     return names
 
 

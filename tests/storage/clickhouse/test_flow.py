@@ -42,7 +42,7 @@ def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
             Command(name="clickhouse", argv=argv, env=portal.env, folder=Path(settings.BASE_DIR))
         )
         portal.env["READINGS_URL"] = f"clickhouse://plumbline:hush@127.0.0.1:{port}/default"
-        eventually(lambda: has_answered(portal), seconds=30)
+        eventually(lambda: has_answered(portal))
         portal.manage("clickhouse_schema")
         portal.install()
         yield portal
@@ -131,23 +131,23 @@ def test_acknowledged_readings_survive_kills_and_those_with_a_key_are_stored_onc
 
     def acknowledge_more() -> None:
         enough = load.statuses[201] + REQUESTS
-        eventually(lambda: load.statuses[201] >= enough, seconds=60)
+        eventually(lambda: load.statuses[201] >= enough)
 
     with load.running():
         acknowledge_more()
         portal.kill("clickhouse")
         refused = load.statuses[503]
-        eventually(lambda: load.statuses[503] > refused, seconds=30)
+        eventually(lambda: load.statuses[503] > refused)
         portal.start("clickhouse")
         acknowledge_more()
         kill_web_process(portal)
         acknowledge_more()
         kill_postgres(portal)
         refused = load.statuses[503]
-        eventually(lambda: load.statuses[503] > refused, seconds=30)
+        eventually(lambda: load.statuses[503] > refused)
         bring_postgres_back(portal)
         acknowledge_more()
-    eventually(lambda: all_web_processes_answer(portal), seconds=30)
+    eventually(lambda: all_web_processes_answer(portal))
     tally = load.tally()
     assert (tally.lost, tally.doubled) == (0, 0), tally
     assert set(tally.statuses) <= {201, 503, 0}, tally
