@@ -11,6 +11,8 @@ from config.supervisor import GaveUp, Supervisor
 
 POLL_SECONDS = 0.25
 WATCHED = ("analytics", "config", "devices", "templates", "users")
+# Time of change and size by file.
+Versions = dict[Path, tuple[int, int]]
 ENDINGS = {".css", ".html", ".js", ".py", ".svg"}
 
 
@@ -23,9 +25,12 @@ def prepare(root: Path) -> None:
         os.environ.setdefault(name, value)
 
 
-def run(supervisor: Supervisor, root: Path, tell: Callable[[str], object]) -> None:
-    """Tend the children, and restart those that run our code when a file changes. Raises Stopped."""
-    before = versions(root)
+def run(supervisor: Supervisor, root: Path, started: Versions, tell: Callable[[str], object]) -> None:
+    """Tend the children, and restart those that run our code when a file changes. Raises Stopped.
+
+    `started`: the versions before the children were started, so that no change is missed.
+    """
+    before = started
     while True:
         try:
             supervisor.tend()
@@ -40,9 +45,9 @@ def run(supervisor: Supervisor, root: Path, tell: Callable[[str], object]) -> No
             before = now
 
 
-def versions(root: Path) -> dict[Path, tuple[int, int]]:
-    """Time of change and size of each file of code and pages."""
-    found = {}
+def versions(root: Path) -> Versions:
+    """Read the versions of all files of code and pages."""
+    found: Versions = {}
     for folder in WATCHED:
         for parent, _, names in os.walk(root / folder):
             for path in (Path(parent, name) for name in names):

@@ -64,6 +64,7 @@ class Command(BaseCommand):
     def serve(self, supervisor: Supervisor, env: Mapping[str, str], *, reload: bool) -> None:
         data, host, port = Path(env["DATA"]), env["HOST"], int(env["PORT"])
         write_environment(data / "env", env)
+        files = development.versions(settings.BASE_DIR)
         password = secrets.token_urlsafe(12)
         supervisor.run_once(manage("migrate", env))
         supervisor.run_once(manage("seed_demo", {**env, "DEMO_ADMIN_PASSWORD": password}))
@@ -79,7 +80,7 @@ class Command(BaseCommand):
             f"Data: {data}, logs: {supervisor.logs}. Press Ctrl-C to stop."
         )
         if reload:
-            development.run(supervisor, settings.BASE_DIR, self.tell)
+            development.run(supervisor, settings.BASE_DIR, files, self.tell)
         else:
             supervisor.run()
 
