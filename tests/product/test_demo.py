@@ -44,7 +44,7 @@ class FirstStart:
 
 @pytest.fixture(scope="module")
 def first_start() -> Iterator[FirstStart]:
-    with make_open_folder() as folder, demo(folder / "data", free_port()) as first:
+    with make_open_folder() as folder, demo(folder / "data", free_port(), is_measured=True) as first:
         device_ids = [device["id"] for device in first.json("/devices/?limit=100")]
         seen = FirstStart(folder / "data", first.password(), device_ids, first.json("/stats/?limit=1")[0])
         end(first, signal.SIGTERM)
