@@ -40,11 +40,12 @@ for place in /bin /etc /lib /lib64 /sbin /usr; do
     if test -L "$place"; then cp -P "$place" "$root$place"; else show "$place" "$place"; fi
 done
 mount --bind "$files/passwd" "$root/etc/passwd"
+# Before what may lie in a folder of the same name.
+for place in data secrets tmp; do share "$files/$place" "/$place"; done
 show "$python" "$python"
 show "$site" "$site"
 show "$files/app" /app
 show "$files/venv" /venv
-for place in data secrets tmp; do share "$files/$place" "/$place"; done
 mkdir "$root/proc" "$root/dev"
 mount -t proc proc "$root/proc"
 mount --rbind /dev "$root/dev"
