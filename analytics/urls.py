@@ -1,10 +1,11 @@
 from django.urls import path
 
 from analytics.analyses import api as analyses_api
-from analytics.analyses import device_views, task_api
+from analytics.analyses import task_api
 from analytics.analyses import views as analyses_pages
 from analytics.calculations import api as calculations_api
 from analytics.calculations import views as calculations_pages
+from analytics.device_pages import views as device_pages
 
 app_name = "analytics"
 urlpatterns = [
@@ -27,8 +28,12 @@ urlpatterns = [
         calculations_api.CalculationRerun.as_view(),
         name="api-calculation-rerun",
     ),
-    path("portal/devices/<uuid:uuid>/", device_views.device, name="device"),
-    path("portal/devices/<uuid:uuid>/latest/", device_views.device_latest, name="device-latest"),
+    path("portal/devices/<uuid:uuid>/", device_pages.device, name="device"),
+    path("portal/devices/<uuid:uuid>/latest/", device_pages.device_latest, name="device-latest"),
+    path("portal/devices/<uuid:uuid>/stretch/", device_pages.device_stretch, name="device-stretch"),
+    path("portal/devices/<uuid:uuid>/readings/", device_pages.device_readings, name="device-readings"),
+    path("portal/devices/<uuid:uuid>/statistics/", device_pages.device_statistics, name="device-statistics"),
+    path("portal/devices/<uuid:uuid>/runs/", device_pages.device_runs, name="device-runs"),
     path("portal/analyses/", analyses_pages.analysis_list, name="analysis-list"),
     path("portal/analyses/stale/", analyses_pages.stale_analyses, name="analysis-stale"),
     path("portal/analyses/<uuid:pk>/", analyses_pages.analysis, name="analysis"),

@@ -173,9 +173,11 @@ class Device(models.Model):
         older.update(expires_at=ending)
         return DeviceKey.issue(device=self)
 
-    def newest_readings(self, limit: int) -> list[interface.StoredReading]:
-        """Up to `limit` readings, newest first."""
-        return storage.current().page([self.pk], Period(), limit=limit)
+    def newest_readings(
+        self, limit: int, *, period: Period | None = None, after: interface.Position | None = None
+    ) -> list[interface.StoredReading]:
+        """Up to `limit` readings, newest first; of the period, behind the position `after`."""
+        return storage.current().page([self.pk], period or Period(), limit=limit, after=after)
 
     def clear(self) -> None:
         """Delete all readings immediately: no later query sees any of them."""

@@ -1,3 +1,4 @@
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +19,8 @@ from devices.forms import ExclusionForm, ImportForm
 from devices.models import Channel, Device
 from devices.serializers import is_online
 from devices.storage.interface import StoredReading
+from devices.timeline.periods import BadPeriod
+from devices.timeline.time_ranges import local_text, parse_time_range
 from users.permissions import signed_in
 
 PAGE_SIZE = 50
@@ -80,9 +83,8 @@ def import_page(request: HttpRequest) -> HttpResponse:
 def exclusion_list(request: HttpRequest, uuid: UUID) -> HttpResponse:
     """List a device's exclusions; staff also exclude a period, or one reading given by `?reading=`."""
     device = get_object_or_404(Device.objects.visible_to(request.user).with_channels(), uuid=uuid)
-    form = ExclusionForm(
-        request.POST or None, initial={"reading": request.GET.get("reading", "")}, device=device
-    )
+    initial = {"reading": request.GET.get("reading", "")} | asked_bounds(request, device)
+    form = ExclusionForm(request.POST or None, initial=initial, device=device)
     if request.method == "POST":
         require_staff(request)
         if form.is_valid():
@@ -92,6 +94,17 @@ def exclusion_list(request: HttpRequest, uuid: UUID) -> HttpResponse:
     page = Paginator(device.exclusions.all(), PAGE_SIZE).get_page(request.GET.get("page"))
     context = {"device": device, "form": form, "page": page, "zone": device.zone}
     return render(request, "devices/exclusion_list.html", context)
+
+
+def asked_bounds(request: HttpRequest, device: Device) -> dict[str, str]:
+    """Bounds of the form: whole seconds around the time range in the address, if there is one."""
+    try:
+        found = parse_time_range(request.GET.dict(), device.zone, timezone.now())
+    except BadPeriod:
+        return {}
+    start, end = (found.period.start, found.period.end) if found else (None, None)
+    bounds = {"start": start, "end": end and end + timedelta(seconds=1, microseconds=-1)}
+    return {name: local_text(time, device.zone) for name, time in bounds.items() if time}
 
 
 @require_POST

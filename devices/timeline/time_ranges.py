@@ -13,22 +13,20 @@ from devices.timeline.periods import BadPeriod, Period, parse_bound
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 BEFORE_NOW = re.compile(r"now-(\d{1,5})([smhdw])", re.ASCII)
 DAYS = {"today": 0, "yesterday": -1}
+# Open bounds: `first` is the first reading.
+OPEN = ("", "first")
 # The oldest and the newest moment of a reading, and so of a range.
 FIRST, LAST = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
-FORMS = "Must be now, now-24h, today, yesterday or a date and time, such as 2026-11-21T09:30."
+FORMS = "Must be now, now-24h, today, yesterday, first or a date and time, such as 2026-11-21T09:30."
 
 
 @dataclass(frozen=True, slots=True)
 class TimeRange:
-    """A period and how the address writes it. Half open; an empty bound is open."""
+    """A period and how the address writes it. Half open; an empty start and `first` are the first reading."""
 
     start_text: str
     end_text: str
     period: Period
-
-    @property
-    def is_whole(self) -> bool:
-        return self.period.start is None and self.period.end is None
 
     @property
     def moves(self) -> bool:
@@ -36,6 +34,7 @@ class TimeRange:
 
     @property
     def query(self) -> dict[str, str]:
+        """The parameters that `parse_time_range` reads."""
         return {"from": self.start_text, "to": self.end_text}
 
 
@@ -44,9 +43,9 @@ def parse_time_range(query: Mapping[str, str], zone: tzinfo, now: datetime) -> T
 
     Raises BadPeriod, whose field is `from` or `to`.
     """
-    if not query.get("from") and not query.get("to"):
-        return None
     texts = {name: query.get(name, "").strip() for name in ("from", "to")}
+    if not any(texts.values()):
+        return None
     start, end = (moment(name, text, zone, now) for name, text in texts.items())
     if (start or FIRST) >= (end or LAST):
         raise BadPeriod("from", "Must be before to.")
@@ -55,7 +54,7 @@ def parse_time_range(query: Mapping[str, str], zone: tzinfo, now: datetime) -> T
 
 def moment(name: str, text: str, zone: tzinfo, now: datetime) -> datetime | None:
     """The moment that a bound names; None for an empty one. Raises BadPeriod."""
-    if not text:
+    if text in OPEN:
         return None
     if text == "now":
         return now
@@ -91,6 +90,11 @@ def shifted(period: Period, lengths: int) -> TimeRange | None:
 def fixed(start: datetime, end: datetime) -> TimeRange:
     """A range that stands still."""
     return TimeRange(stamp_text(start), stamp_text(end), Period(start, end))
+
+
+def local_text(time: datetime, zone: tzinfo) -> str:
+    """As <input type="datetime-local"> has it, rounded down to the second."""
+    return time.astimezone(zone).replace(tzinfo=None).isoformat(timespec="seconds")
 
 
 def stamp_text(time: datetime) -> str:

@@ -29,6 +29,7 @@ TODAY = datetime(2026, 11, 26, 23, tzinfo=UTC)  # midnight in Berlin
         ("2026-11-01T00:00:00Z", "now", (datetime(2026, 11, 1, tzinfo=UTC), NOW), True),
         ("2026-11-01T00:00:00.000001Z", "", (datetime(2026, 11, 1, 0, 0, 0, 1, tzinfo=UTC), None), False),
         ("", "2026-11-01", (None, datetime(2026, 10, 31, 23, tzinfo=UTC)), False),
+        ("first", "now", (None, NOW), True),
         ("now-99999w", "now", (NOW - timedelta(weeks=99_999), NOW), True),
     ],
 )  # fmt: skip

@@ -1,6 +1,7 @@
 "use strict";
-// Draws channels over time for devices/readings_chart.js and analyses/bucket_chart.js, which feed it. Each unit has a
-// panel; panels zoom and show values together. A channel is a line, or a band from minimum to maximum with its mean.
+// Draws channels over time for devices/device_chart.js and analyses/bucket_chart.js, which feed it. Each unit has a
+// panel; panels zoom and show values together. A channel is a line, or a band from minimum to maximum with its mean,
+// and beside it a dashed line of what it is compared with.
 window.timeChart = (() => {
   const COLORS = 6;
   const LONE_HEIGHT = 300;
@@ -9,6 +10,7 @@ window.timeChart = (() => {
   const DAY = 86400;
   const LONE_SECONDS = 60; // span of the axis around a single moment
   const POINT = 4;
+  const LEAST_DRAG = 4; // pixels; less is a click
   const LINE = ["value"];
   const BAND = ["min", "mean", "max"];
 
@@ -26,9 +28,10 @@ window.timeChart = (() => {
   const axisWidth = (labels) => Math.max(56, 14 + 7 * Math.max(0, ...labels.map((label) => label.length)));
 
   class Chart {
-    // `channels`: {name, unit}.
-    constructor(box, channels, zone) {
-      Object.assign(this, { box, channels, zone, panels: [], shown: null });
+    // `channels`: {name, unit}. `onSelect` takes the span that was dragged over, in seconds; without it the chart
+    // zooms by itself.
+    constructor(box, channels, zone, { onSelect = null, plugins = [] } = {}) {
+      Object.assign(this, { box, channels, zone, onSelect, plugins, panels: [], shown: null });
       this.units = [...new Set(channels.map(({ unit }) => unit))];
       new ResizeObserver(() => {
         for (const { plot } of this.panels) plot.setSize({ width: box.clientWidth, height: plot.height });
@@ -38,10 +41,11 @@ window.timeChart = (() => {
     }
 
     // `seconds`: times of the points; `stamps`: the same as ISO 8601; `values`: by channel and line (value, or min,
-    // mean and max) a number for each point, null for a gap. `bounds`: the span of the axis when all is shown, in
-    // seconds; without bounds it is the span of the points.
+    // mean and max) a number for each point, null for a gap. `other`: by channel the numbers of what it is compared
+    // with, or nothing. `bounds`: the span of the axis when all is shown, in seconds; without bounds it is the span of
+    // the points.
     show(shown, { keepsZoom = false } = {}) {
-      const isSame = this.shown?.isBand === shown.isBand;
+      const isSame = this.shown?.isBand === shown.isBand && !this.shown.other === !shown.other;
       this.shown = shown;
       if (this.panels.length && isSame) this.draw(keepsZoom);
       else this.build();
@@ -60,18 +64,38 @@ window.timeChart = (() => {
     }
 
     draw(keepsZoom) {
-      const { seconds, values } = this.shown;
+      const { seconds, values, other } = this.shown;
       for (const { unit, plot } of this.panels) {
         const old = plot.data[0] ?? [];
         const isZoomed = keepsZoom && old.length > 0 && (plot.scales.x.min > old[0] || plot.scales.x.max < old.at(-1));
         const lines = this.ofUnit(unit).flatMap(({ name }) => this.lines.map((line) => values[name][line]));
-        plot.setData([seconds, ...lines], !isZoomed);
+        const others = other ? this.ofUnit(unit).map(({ name }) => other[name]) : [];
+        plot.setData([seconds, ...lines, ...others], !isZoomed);
         if (isZoomed) plot.redraw();
       }
     }
 
     get lines() {
       return this.shown.isBand ? BAND : LINE;
+    }
+
+    // The first panel's plot, for what maps pixels to moments; nothing before the first data.
+    get plot() {
+      return this.panels[0]?.plot;
+    }
+
+    redraw() {
+      for (const { plot } of this.panels) plot.redraw();
+    }
+
+    // Each panel reports the same drag.
+    select(plot) {
+      const { left, width } = plot.select;
+      if (width < LEAST_DRAG) return;
+      const span = { min: plot.posToVal(left, "x"), max: plot.posToVal(left + width, "x") };
+      plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+      if (!this.selected) queueMicrotask(() => (this.onSelect(this.selected), (this.selected = null)));
+      this.selected = span;
     }
 
     ofUnit(unit) {
@@ -88,14 +112,29 @@ window.timeChart = (() => {
         scales: { x: { range: (_plot, min, max) => this.span(min, max) } },
         height: (this.units.length === 1 ? LONE_HEIGHT : PANEL_HEIGHT) + (isLast ? TIME_AXIS : 0),
         tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), this.zone),
-        cursor: { sync: { key: this.box.id || "time-chart" }, y: false, drag: { x: true, y: false } },
+        cursor: this.cursor(),
+        hooks: this.onSelect ? { setSelect: [(plot) => this.select(plot)] } : {},
+        plugins: this.plugins,
         axes: [
           { ...axis, space: 70, ...(isLast ? { values: TIMES, size: TIME_AXIS } : { values: [], size: 8 }) },
           { ...axis, values: (_, splits) => splits.map(level), size: (_, labels) => axisWidth(labels ?? []) },
         ],
-        series: [this.time(), ...this.ofUnit(unit).flatMap((channel) => this.lines.map((line) => this.series(channel, line)))],
+        series: [this.time(), ...this.series(unit)],
         bands: this.shown.isBand ? this.ofUnit(unit).map((channel, i) => this.band(channel, 3 * i + 1)) : [],
       };
+    }
+
+    cursor() {
+      const cursor = { sync: { key: this.box.id || "time-chart" }, y: false, drag: { x: true, y: false } };
+      if (!this.onSelect) return cursor;
+      // Who takes the selections also decides what a double click does.
+      return { ...cursor, drag: { ...cursor.drag, setScale: false }, bind: { dblclick: () => null } };
+    }
+
+    series(unit) {
+      const channels = this.ofUnit(unit);
+      const lines = channels.flatMap((channel) => this.lines.map((line) => this.line(channel, line)));
+      return this.shown.other ? [...lines, ...channels.map((channel) => this.otherLine(channel))] : lines;
     }
 
     // uPlot passes the first and the last moment when all is to be shown, else the span that is zoomed into.
@@ -129,7 +168,12 @@ window.timeChart = (() => {
       return { label: "\u00a0", value: (_plot, _seconds, _series, i) => text(this.shown.stamps[i]) };
     }
 
-    series(channel, line) {
+    otherLine(channel) {
+      const line = this.line(channel, "mean");
+      return { ...line, label: `${channel.name}, other`, width: 1, dash: [3, 3], points: { show: false } };
+    }
+
+    line(channel, line) {
       const place = this.channels.indexOf(channel);
       const color = this.color(channel);
       const isEdge = line === "min" || line === "max";

@@ -1,6 +1,6 @@
 "use strict";
 // Renews the tiles, the state and the table of the latest readings whenever readings_feed.js reports new ones. The
-// server renders them (device_latest in analytics/analyses/device_views.py).
+// server renders them (device_latest in analytics/device_pages/views.py).
 {
   const RETRY_MS = 5000;
   const { url } = document.currentScript.dataset;
