@@ -25,7 +25,8 @@ FLAGS = (
     "--no-first-run",
     "--disable-quic",
 )
-WAIT_MS = 15_000
+# Generous: a busy machine may be many times slower.
+WAIT_MS = 60_000
 # Chromium's message about an answer of 400 or more; `watch` judges answers by their status.
 NOT_LOADED = "Failed to load resource"
 
@@ -105,6 +106,10 @@ def log_in(page: Page, account: Account) -> None:
 
 def device_path(device: Sender) -> str:
     return f"/portal/devices/{device.id}/"
+
+
+def statistics_path(device: Sender) -> str:
+    return f"/portal/devices/{device.id}/statistics/"
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from tests.pages.browser import (
     Visit,
     device_path,
     same_document,
+    statistics_path,
 )
 from tests.support.portal import Person, Portal, Sender
 
@@ -46,7 +47,7 @@ def test_analysis_result_arrives_without_reloading(
     portal: Portal, visit: Visit, owner: Person, owner_account: Account, device: Sender
 ) -> None:
     page = visit(owner_account)
-    page.goto(device_path(device))
+    page.goto(statistics_path(device))
     with same_document(page):
         page.get_by_role("button", name="All readings").click()
         expect(page.locator("[data-runs] [data-status]")).to_have_text("Finished")
@@ -64,7 +65,7 @@ def test_typed_period_is_read_in_the_devices_zone(
     for hour, value in ((0, 1.0), (1, 2.0), (2, 4.0)):
         portal.post_reading(sender, value=value, timestamp=f"2026-07-01T{hour:02}:00:00Z")
     page = visit(owner_account)
-    page.goto(device_path(sender))
+    page.goto(statistics_path(sender))
     expect(page.get_by_text("Times are read in Asia/Tokyo, the device's time zone.")).to_be_visible()
     page.get_by_label("From").fill("2026-07-01T10:00:00")
     page.get_by_label("To, not included").fill("2026-07-01T11:00:00")
@@ -80,7 +81,7 @@ def test_period_that_ends_before_it_starts_is_told(
     visit: Visit, visit_without_scripts: Visit, owner_account: Account, device: Sender
 ) -> None:
     for page in (visit(owner_account), visit_without_scripts(owner_account)):
-        page.goto(device_path(device))
+        page.goto(statistics_path(device))
         page.get_by_label("From").fill("2026-07-02T00:00:00")
         page.get_by_label("To, not included").fill("2026-07-01T00:00:00")
         page.get_by_role("button", name="Analyse").click()
@@ -95,6 +96,7 @@ def test_everything_works_without_scripts(
     page.locator(f'a[href="{device_path(device)}"]').click()
     expect(page.locator("[data-readings] tr")).to_have_count(3)
     expect(page.locator("noscript")).to_be_visible()
+    page.get_by_role("link", name="Statistics", exact=True).click()
     with portal.frozen("worker"):
         page.get_by_role("button", name="Last hour").click()
         expect(page.get_by_role("status")).to_have_text("Queued")
@@ -153,8 +155,8 @@ def test_period_is_excluded_and_lifted_and_results_turn_stale(
 
     page = visit(admin_account)
     page.goto(device_path(device))
-    expect(page.get_by_text("3 readings")).to_be_visible()
-    page.get_by_role("button", name="The chart’s period").click()
+    expect(page.get_by_text("3 readings, the latest.")).to_be_visible()
+    page.get_by_role("link", name="Exclude this stretch").click()
     page.get_by_label("Reason").fill("Cleaning")
     page.get_by_role("button", name="Exclude").click()
     row = page.get_by_role("row").filter(has_text="Cleaning")
@@ -166,7 +168,7 @@ def test_period_is_excluded_and_lifted_and_results_turn_stale(
     with same_document(result):
         expect(badge).to_be_visible()
     lists = visit(admin_account)
-    for path in ("/portal/analyses/", device_path(device)):
+    for path in ("/portal/analyses/", statistics_path(device)):
         lists.goto(path)
         marked = lists.locator(f'[data-analysis="{task_id}"]').get_by_text("Stale", exact=True)
         expect(marked).to_be_visible()
@@ -209,7 +211,7 @@ def test_percentiles_and_buckets_are_asked_for_on_the_page(
     visit: Visit, visit_without_scripts: Visit, owner_account: Account, device: Sender
 ) -> None:
     for page in (visit(owner_account), visit_without_scripts(owner_account)):
-        page.goto(device_path(device))
+        page.goto(statistics_path(device))
         page.get_by_label("Percentiles").fill("5, 200")
         page.get_by_role("button", name="All readings").click()
         expect(page.get_by_text("Must be numbers from 0 to 100")).to_be_visible()

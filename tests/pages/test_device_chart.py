@@ -1,113 +1,287 @@
-"""The chart of a device in a real browser."""
+"""The chart of a device in a real browser: address, zoom, comparison, and the statistics beside it."""
 
 import json
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.utils.html import strip_tags
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from devices.templatetags import figures
-from tests.pages.browser import (
-    Account,
-    Visit,
-    device_path,
-    is_drawn,
-)
+from tests.pages.browser import Account, Visit, device_path, is_drawn, same_document
 from tests.statistics.test_figures import NUMBERS, STAMPS
 from tests.support.portal import Person, Portal, Sender
 
 pytestmark = pytest.mark.browser
 
+FIRST = datetime(1999, 5, 1, tzinfo=UTC)
+# 1,000 seconds of readings from FIRST, as an address has them.
+LOADED = "?from=1999-05-01T00:00:00Z&to=1999-05-01T00:16:40Z"
 
-def test_chart_shows_a_period_of_any_length(
+
+@pytest.fixture(scope="module")
+def sender(portal: Portal, owner: Person) -> Sender:
+    """A reading a second for 1,000 seconds: 0, 1, 2, …"""
+    sender = portal.new_device(owner, profile="scalar")
+    portal.load(sender, ((FIRST + timedelta(seconds=second), [float(second)]) for second in range(1000)))
+    return sender
+
+
+def figure(page: Page, name: str) -> Locator:
+    """A figure of the first channel in the statistics beside the chart."""
+    return page.locator(f'.stretch [data-stat="{name}"] data').first
+
+
+def shown_range(page: Page) -> tuple[float, float]:
+    """Seconds since 1970 of the range in the address."""
+    query = parse_qs(urlsplit(page.url).query)
+    start, end = (datetime.fromisoformat(query[name][0]).timestamp() for name in ("from", "to"))
+    return start, end
+
+
+def drag(page: Page, start: float, end: float, *, down: float = 0) -> None:
+    """Drag over the plot, from one part of its width to another; `down` leads out of it."""
+    box = page.locator("[data-chart] .u-over").first.bounding_box()
+    page.mouse.move(box["x"] + box["width"] * start, box["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * end, box["y"] + 20, steps=4)
+    page.mouse.move(box["x"] + box["width"] * end, box["y"] + 20 + down, steps=4)
+    page.mouse.up()
+
+
+def test_the_address_says_what_is_shown(visit: Visit, owner_account: Account, sender: Sender) -> None:
+    page = visit(owner_account)
+    page.goto(device_path(sender) + LOADED)
+    expect(page.get_by_text("1000 readings: minimum, mean and maximum.")).to_be_visible()
+    expect(figure(page, "count")).to_have_text("1000")
+    expect(figure(page, "median")).to_have_text("499.5")
+    assert is_drawn(page)
+    colleague = visit(owner_account)
+    colleague.goto(page.url)
+    expect(figure(colleague, "sum")).to_have_text("499500")
+
+
+@pytest.mark.parametrize("down", [0, 2000])
+def test_a_drag_zooms_and_back_undoes_it(
+    visit: Visit, owner_account: Account, sender: Sender, down: float
+) -> None:
+    page = visit(owner_account)
+    page.goto(device_path(sender) + LOADED)
+    expect(figure(page, "count")).to_have_text("1000")
+    with same_document(page):
+        drag(page, 0.25, 0.75, down=down)
+        expect(figure(page, "count")).to_have_text(re.compile(r"^(49\d|50\d|51\d)$"))
+        start, end = shown_range(page)
+        assert (start - FIRST.timestamp(), end - FIRST.timestamp()) == pytest.approx((250, 750), abs=10)
+        zoomed = page.url
+        count = figure(page, "count").inner_text()
+        page.go_back()
+        expect(figure(page, "count")).to_have_text("1000")
+        page.go_forward()
+        expect(figure(page, "count")).to_have_text(count)
+    page.reload()
+    expect(figure(page, "count")).to_have_text(count)
+    assert page.url == zoomed
+
+
+def test_keys_zoom_move_and_read_out(visit: Visit, owner_account: Account, sender: Sender) -> None:
+    page = visit(owner_account)
+    page.goto(device_path(sender) + LOADED)
+    expect(figure(page, "count")).to_have_text("1000")
+    chart = page.get_by_role("application")
+    chart.focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("[data-read-out]")).to_have_text(re.compile("^1999-05-01 00:00:.*: value "))
+    page.keyboard.press("+")
+    expect(figure(page, "count")).to_have_text("500")
+    page.keyboard.press("Shift+ArrowRight")
+    expect(figure(page, "min")).to_have_text("375")
+    page.keyboard.press("-")
+    expect(figure(page, "min")).to_have_text("125")
+
+
+def test_wheel_and_double_click_zoom(visit: Visit, owner_account: Account, sender: Sender) -> None:
+    page = visit(owner_account)
+    page.goto(device_path(sender) + LOADED)
+    expect(figure(page, "count")).to_have_text("1000")
+    plot = page.locator("[data-chart] .u-over").first
+    plot.hover()
+    page.keyboard.down("Control")
+    page.mouse.wheel(0, -100)
+    page.keyboard.up("Control")
+    expect(figure(page, "count")).to_have_text(re.compile(r"^8\d\d$"))
+    plot.dblclick()
+    expect(figure(page, "count")).to_have_text("1000")
+
+
+def touch(page: Page) -> Callable[..., None]:
+    """A function that dispatches a touch of Chromium: its type, and places as parts of the plot's width."""
+    session = page.context.new_cdp_session(page)
+    box = page.locator("[data-chart] .u-over").first.bounding_box()
+
+    def dispatch(kind: str, *parts: float) -> None:
+        points = [
+            {"x": box["x"] + box["width"] * part, "y": box["y"] + 40, "id": number}
+            for number, part in enumerate(parts)
+        ]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    return dispatch
+
+
+def test_fingers_zoom_and_move(visit: Visit, owner_account: Account, sender: Sender) -> None:
+    page = visit(owner_account, has_touch=True, viewport={"width": 400, "height": 900})
+    page.goto(device_path(sender) + LOADED)
+    expect(figure(page, "count")).to_have_text("1000")
+    page.locator("[data-chart] .u-over").first.scroll_into_view_if_needed()
+    finger = touch(page)
+    finger("touchStart", 0.4, 0.6)
+    finger("touchMove", 0.3, 0.7)
+    finger("touchEnd")
+    expect(figure(page, "count")).to_have_text(re.compile(r"^(49\d|50\d|51\d)$"))
+    finger = touch(page)
+    finger("touchStart", 0.8)
+    finger("touchMove", 0.3)
+    finger("touchEnd")
+    expect(figure(page, "min")).to_have_text(re.compile(r"^(49\d|50\d|51\d)$"))
+
+
+def test_moving_ranges_move(
+    portal: Portal, visit: Visit, owner: Person, owner_account: Account, device: Sender
+) -> None:
+    page = visit(owner_account)
+    page.goto(device_path(device) + "?from=now-24h&to=now")
+    expect(figure(page, "count")).to_have_text("3")
+    with same_document(page):
+        portal.post_reading(device, x=1, y=2, z=3)
+        expect(figure(page, "count")).to_have_text("4")
+    assert page.url.endswith("?from=now-24h&to=now")
+
+
+def test_the_latest_readings_have_their_statistics(
+    portal: Portal, visit: Visit, owner_account: Account, device: Sender
+) -> None:
+    page = visit(owner_account)
+    page.goto(device_path(device))
+    expect(figure(page, "count")).to_have_text("3")
+    portal.post_reading(device, x=1, y=2, z=3)
+    expect(figure(page, "count")).to_have_text("4")
+    page.get_by_role("link", name="24 h").click()
+    expect(page.get_by_text("4 readings: minimum, mean and maximum.")).to_be_visible()
+    page.get_by_role("link", name="Back by one length").click()
+    expect(page.get_by_text("No reading in this range.")).to_be_visible()
+    page.get_by_role("link", name="Live").click()
+    expect(page.get_by_text("4 readings, the latest.")).to_be_visible()
+
+
+def test_the_period_before_is_beside(visit: Visit, owner_account: Account, sender: Sender) -> None:
+    page = visit(owner_account)
+    page.goto(device_path(sender) + "?from=1999-05-01T00:05:00Z&to=1999-05-01T00:10:00Z&compare=before")
+    row = page.locator(".stretch tr").filter(has_text="Median")
+    expect(row).to_have_text(re.compile(r"Median\s*449.5\s*149.5\s*300"))
+    expect(page.get_by_text("value, other")).to_be_visible()
+
+
+def test_another_device_is_beside_if_it_is_seen(
+    portal: Portal, visit: Visit, owner: Person, owner_account: Account, sender: Sender
+) -> None:
+    other = portal.new_device(owner, profile="scalar", name="Beside")
+    portal.load(other, [(FIRST, [0.25])])
+    foreign = portal.new_device(portal.new_user(), profile="scalar", name="Foreign one")
+    page = visit(owner_account)
+    page.goto(device_path(sender) + LOADED)
+    page.get_by_label("Compare with").select_option("Another device")
+    page.get_by_label("Its name or id").fill("Beside")
+    page.get_by_role("button", name="Show").click()
+    expect(page.locator(".stretch tr").filter(has_text="Count")).to_have_text(
+        re.compile(r"Count\s*1000\s*1\s*999")
+    )
+    for text in ("Foreign one", foreign.id):
+        page.get_by_label("Its name or id").fill(text)
+        page.get_by_role("button", name="Show").click()
+        expect(page.get_by_text(f"compare: There is no device named “{text}”.")).to_be_visible()
+
+
+def test_exclusions_are_hatched_with_their_reason(
     portal: Portal, visit: Visit, owner: Person, owner_account: Account
 ) -> None:
     sender = portal.new_device(owner, profile="scalar")
-    first = datetime(1999, 5, 1, tzinfo=UTC)
-    portal.load(sender, ((first + timedelta(seconds=second), [second % 60]) for second in range(20_000)))
+    portal.load(sender, ((FIRST + timedelta(seconds=second), [1.0]) for second in range(1000)))
+    period = {"start": "1999-05-01T00:05:00Z", "end": "1999-05-01T00:10:00Z", "reason": "Cleaning"}
     page = visit(owner_account)
-    page.goto(device_path(sender))
-    expect(page.get_by_text("1000 readings")).to_be_visible()
-    with page.expect_response(re.compile("/series/")) as answer:
-        page.get_by_label("Period of the chart").select_option("All readings")
-    assert sum(answer.value.json()["count"]) == 20_000
-    expect(page.get_by_text("20000 readings: minimum, mean and maximum.")).to_be_visible()
-    assert is_drawn(page)
-    page.get_by_label("Period of the chart").select_option("Last hour")
-    expect(page.get_by_text("No reading in this period.")).to_be_visible()
-    page.get_by_label("Period of the chart").select_option("Latest readings, live")
-    expect(page.get_by_text("1000 readings")).to_be_visible()
+    page.goto(device_path(sender) + LOADED)
+    expect(figure(page, "count")).to_have_text("1000")
+    assert marked_columns(page) == []
+    portal.made(f"/devices/{sender.id}/exclusions/", portal.admin_token, period)
+    page.reload()
+    expect(figure(page, "count")).to_have_text("700")
+    expect(page.get_by_role("list", name="Excluded from these statistics")).to_contain_text("Cleaning")
+    assert len(marked_columns(page)) > 100
 
 
-def shown_period(page: Page) -> dict[str, float]:
-    """Span of the chart's time axis, in seconds."""
-    return page.evaluate(
-        """() => {
-            const detail = {};
-            document.dispatchEvent(new CustomEvent("shown-period", { detail }));
-            return detail;
-        }"""
-    )
+def marked_columns(page: Page) -> list[int]:
+    """Columns of pixels of the chart that have the colour of exclusions, a brown in the light theme."""
+    return columns(page, "alpha > 60 && red - blue > 60 && red > green")
 
 
 def drawn_columns(page: Page) -> list[int]:
     """Columns of pixels of the chart that have the colour of the first series."""
+    return columns(page, "alpha > 60 && green - red > 60 && blue - red > 60")
+
+
+def columns(page: Page, condition: str) -> list[int]:
     return page.locator("[data-chart] canvas").first.evaluate(
-        """canvas => {
-            const { width, height } = canvas;
+        f"""canvas => {{
+            const {{ width, height }} = canvas;
             const pixels = canvas.getContext("2d").getImageData(0, 0, width, height).data;
             const found = new Set();
-            for (let i = 0; i < pixels.length; i += 4) {
+            for (let i = 0; i < pixels.length; i += 4) {{
                 const [red, green, blue, alpha] = pixels.slice(i, i + 4);
-                if (alpha > 60 && green - red > 60 && blue - red > 60) found.add((i / 4) % width);
-            }
+                if ({condition}) found.add((i / 4) % width);
+            }}
             return [...found].sort((a, b) => a - b);
-        }"""
+        }}"""
     )
 
 
-def test_chart_of_one_reading_spans_its_period(
-    portal: Portal, visit: Visit, owner: Person, owner_account: Account
-) -> None:
+def test_chart_of_one_reading(portal: Portal, visit: Visit, owner: Person, owner_account: Account) -> None:
     sender = portal.new_device(owner, profile="scalar")
     portal.post_reading(sender, value=4.5)
     page = visit(owner_account)
     page.goto(device_path(sender))
-    expect(page.get_by_text(re.compile("^1 reading\\. "))).to_be_visible()
-    span = shown_period(page)
-    assert span["max"] - span["min"] == 60
+    expect(page.get_by_text("1 reading, the latest.")).to_be_visible()
     assert drawn_columns(page)
-    with page.expect_response(re.compile("/series/")) as answer:
-        page.get_by_label("Period of the chart").select_option("Last hour")
+    page.get_by_role("link", name="1 h", exact=True).click()
     expect(page.get_by_text("1 reading: minimum, mean and maximum.")).to_be_visible()
-    bounds = [datetime.fromisoformat(answer.value.json()[name]).timestamp() for name in ("start", "end")]
-    span = shown_period(page)
-    assert [span["min"], span["max"]] == pytest.approx(bounds, abs=0.01)
     assert drawn_columns(page)
 
 
-@pytest.mark.parametrize("period", ["All readings", "Latest readings, live"])
+@pytest.mark.parametrize("query", ["?from=first&to=now", ""])
 def test_chart_leaves_gaps_and_shows_what_stands_alone(
-    portal: Portal, visit: Visit, owner: Person, owner_account: Account, period: str
+    portal: Portal, visit: Visit, owner: Person, owner_account: Account, query: str
 ) -> None:
     sender = portal.new_device(owner, profile="scalar")
-    first = datetime(1999, 5, 1, tzinfo=UTC)
-    times = [*(first + timedelta(seconds=second) for second in range(900)), first + timedelta(weeks=18)]
+    times = [*(FIRST + timedelta(seconds=second) for second in range(900)), FIRST + timedelta(weeks=18)]
     portal.load(sender, ((time, [5.0]) for time in times))
     page = visit(owner_account)
-    page.goto(device_path(sender))
-    expect(page.get_by_text(re.compile("^901 readings\\. "))).to_be_visible()
-    if period == "All readings":
-        page.get_by_label("Period of the chart").select_option(period)
-        expect(page.get_by_text("901 readings: minimum, mean and maximum.")).to_be_visible()
-    columns = drawn_columns(page)
+    page.goto(device_path(sender) + query)
+    expect(page.get_by_text(re.compile("^901 readings"))).to_be_visible()
+    found = drawn_columns(page)
     # Dots of a few pixels and nothing between them; with all readings the axis extends up to now.
-    assert 4 <= len(columns) <= 20
-    assert columns[-1] - columns[0] > (500 if period.startswith("Latest") else 5)
-    assert max(after - before for before, after in pairwise(columns)) > 3
+    assert 4 <= len(found) <= 20
+    assert found[-1] - found[0] > (5 if query else 500)
+    assert max(after - before for before, after in pairwise(found)) > 3
+
+
+def test_a_range_that_cannot_be_read_is_told(visit: Visit, owner_account: Account, sender: Sender) -> None:
+    page = visit(owner_account)
+    page.goto(device_path(sender) + "?from=later&to=now")
+    expect(page.get_by_role("alert")).to_contain_text("from: Must be now, now-24h, today")
+    expect(page.get_by_text("1000 readings, the latest.")).to_be_visible()
 
 
 def test_charts_write_numbers_and_stamps_as_the_server_does(

@@ -65,7 +65,7 @@ def test_device_page_follows_new_readings(
     page.goto(device_path(device))
     rows = page.locator("[data-readings] tr")
     expect(rows).to_have_count(3)
-    expect(page.get_by_text("3 readings")).to_be_visible()
+    expect(page.get_by_text("3 readings, the latest.")).to_be_visible()
     assert is_drawn(page)
     with same_document(page):
         time = datetime(2026, 7, 1, 10, 0, 0, 123_456, tzinfo=UTC)
@@ -106,9 +106,9 @@ def test_earlier_readings_come_on_demand(
     portal.load(sender, ((first + timedelta(minutes=minute), [float(minute)]) for minute in range(1500)))
     page = visit(owner_account)
     page.goto(device_path(sender))
-    expect(page.get_by_text("1000 readings")).to_be_visible()
+    expect(page.get_by_text("1000 readings, the latest.")).to_be_visible()
     page.get_by_role("button", name="Earlier readings").click()
-    expect(page.get_by_text("1500 readings")).to_be_visible()
+    expect(page.get_by_text("1500 readings, the latest.")).to_be_visible()
     expect(page.get_by_role("button", name="Earlier readings")).to_be_hidden()
 
 
@@ -149,7 +149,7 @@ def test_lost_connection_is_shown_until_it_is_back(
 ) -> None:
     page = visit(owner_account)
     page.goto(device_path(device))
-    expect(page.get_by_text("3 readings")).to_be_visible()
+    expect(page.get_by_text("3 readings, the latest.")).to_be_visible()
     page.context.set_offline(True)
     expect(page.get_by_text("The server does not answer.")).to_be_visible()
     page.context.set_offline(False)
@@ -163,7 +163,7 @@ def test_one_reading_is_excluded_from_its_row(
     for page, row, left in ((visit(admin_account), 0, 2), (visit_without_scripts(admin_account), 2, 1)):
         page.goto(device_path(device))
         if left == 2:
-            expect(page.get_by_text("3 readings")).to_be_visible()
+            expect(page.get_by_text("3 readings, the latest.")).to_be_visible()
         page.locator("[data-readings] tr").nth(row).get_by_role("link", name="Exclude").click()
         page.get_by_label("Reason").fill("Spike")
         page.get_by_role("button", name="Exclude").click()

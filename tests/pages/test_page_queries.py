@@ -70,15 +70,31 @@ def test_analysis_list(queries: Callable[..., int]) -> None:
     assert queries("analytics:analysis-list", text='"badge finished"', times=2 * MANY) == few
 
 
-def test_device_page(queries: Callable[..., int]) -> None:
+@pytest.mark.parametrize("page", ["analytics:device-statistics", "analytics:device-runs"])
+def test_analyses_of_a_device(queries: Callable[..., int], page: str) -> None:
     device = add_device()
     add_finished(device=device)
-    page = ("analytics:device", device.uuid)
-    few = queries(*page, text='"badge finished"', times=1)
-    factories.readings(device, [[3.5]] * MANY)
+    few = queries(page, device.uuid, text='"badge finished"', times=1)
     for _ in range(5):
         add_finished(device=device)
-    assert queries(*page, text='"badge finished"', times=6) == few
+    assert queries(page, device.uuid, text='"badge finished"', times=6) == few
+
+
+def test_readings_of_a_device(queries: Callable[..., int]) -> None:
+    device = add_device()
+    few = queries("analytics:device-readings", device.uuid, text=">Exclude<", times=2)
+    factories.readings(device, [[3.5]] * MANY)
+    assert queries("analytics:device-readings", device.uuid, text=">Exclude<", times=2 + MANY) == few
+
+
+def test_statistics_of_what_a_chart_shows(queries: Callable[..., int]) -> None:
+    device = add_device()
+    factories.exclusion(device)
+    page = ("analytics:device-stretch", device.uuid)
+    few = queries(*page, text="data-exclusion ", times=1, **{"from": "first", "to": "now"})
+    for _ in range(MANY):
+        factories.exclusion(device)
+    assert queries(*page, text="data-exclusion ", times=1 + MANY, **{"from": "first", "to": "now"}) == few
 
 
 def test_page_of_exclusions(queries: Callable[..., int]) -> None:

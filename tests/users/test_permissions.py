@@ -372,6 +372,10 @@ def test_public_pages_need_no_credential(portal: Portal, path: str) -> None:
     [
         "/portal/devices/",
         "/portal/devices/{device}/",
+        "/portal/devices/{device}/stretch/",
+        "/portal/devices/{device}/readings/",
+        "/portal/devices/{device}/statistics/",
+        "/portal/devices/{device}/runs/",
         "/portal/devices/{device}/exclusions/",
         "/portal/analyses/",
         "/portal/analyses/{task}/",

@@ -5,7 +5,7 @@
 window.timeChart = (() => {
   const COLORS = 6;
   const LONE_HEIGHT = 300;
-  const PANEL_HEIGHT = 140;
+  const PANEL_HEIGHT = 170;
   const TIME_AXIS = 44;
   const DAY = 86400;
   const LONE_SECONDS = 60; // span of the axis around a single moment
@@ -170,7 +170,8 @@ window.timeChart = (() => {
 
     otherLine(channel) {
       const line = this.line(channel, "mean");
-      return { ...line, label: `${channel.name}, other`, width: 1, dash: [3, 3], points: { show: false } };
+      const look = { stroke: this.css("--muted"), width: 1.5, dash: [4, 3], points: { show: false } };
+      return { ...line, ...look, label: `${channel.name}, other` };
     }
 
     line(channel, line) {
