@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+from analytics.analyses.beside import figure_rows
 from devices.models import Device
 from devices.templatetags.figures import duration, exact
 
@@ -68,6 +69,15 @@ def statistics_groups(result: Result, labels: dict[str, DeviceLabel]) -> list[di
         note = quality_note(details.get(uuid, {}))
         groups.append({"title": label.name, "note": note, "rows": channel_rows(channels, label.units)})
     return groups
+
+
+def channels_beside(result: Result, before: Result, units: Units) -> list[dict[str, Any]]:
+    """{name, unit, rows} of each channel: of the device or the whole fleet, beside an earlier result."""
+    earlier = channel_summaries(before.get("aggregate", before))
+    return [
+        {"name": name, "unit": units.get(name, ""), "rows": figure_rows(summary, earlier.get(name))}
+        for name, summary in channel_summaries(result.get("aggregate", result)).items()
+    ]
 
 
 def bucket_groups(buckets: Iterable[Result], labels: dict[str, DeviceLabel]) -> list[dict[str, Any]]:

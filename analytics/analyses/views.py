@@ -9,16 +9,19 @@ from django.core.exceptions import BadRequest
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST
 
 from analytics import runs
 from analytics.analyses.forms import FleetForm, QuestionForm
 from analytics.analyses.presentation import (
+    Result,
     all_units,
     bucket_chart,
     bucket_groups,
     bucket_lines,
+    channels_beside,
     computed_period,
     device_labels,
     result_facts,
@@ -69,12 +72,13 @@ def analysis(request: HttpRequest, pk: UUID) -> HttpResponse:
             repeated = request_analysis(
                 analysis.target, analysis.question, asked_by=signed_in(request), now=now
             )
-            return redirect("analytics:analysis", pk=repeated.pk)
+            return redirect(repeated_address(repeated, analysis))
         except BadQuestion as error:
             refusal = str(error)
         except TargetErased as error:
             raise Http404 from error
     result = analysis.result
+    before = earlier_result(request, analysis)
     page = Paginator((result or {}).get("buckets", []), BUCKETS_A_PAGE).get_page(request.GET.get("page"))
     labels = device_labels(analysis.devices.with_channels()) if result else {}
     context = {
@@ -89,8 +93,27 @@ def analysis(request: HttpRequest, pk: UUID) -> HttpResponse:
         "percentiles": analysis.question.percentile_texts,
         "computed": computed_period(result) if result else None,
         "zone": display_zone(analysis),
+        "channels": channels_beside(result, before, all_units(labels)) if result and before else [],
     }
     return render(request, "analytics/analysis.html", context)
+
+
+def repeated_address(repeated: Analysis, before: Analysis) -> str:
+    """The page of an analysis that was requested again, which shows the earlier result beside the new one."""
+    address = reverse("analytics:analysis", args=[repeated.pk])
+    return address if repeated == before else f"{address}?before={before.pk}"
+
+
+def earlier_result(request: HttpRequest, analysis: Analysis) -> Result | None:
+    """The result of the analysis that `before` names, if it answers the same question."""
+    try:
+        pk = UUID(request.GET.get("before", ""))
+    except ValueError:
+        return None
+    before = Analysis.objects.visible_to(request.user).with_target().filter(pk=pk).first()
+    if before is None or (before.target, before.question) != (analysis.target, analysis.question):
+        return None
+    return before.result
 
 
 def visible_analysis(request: HttpRequest, pk: UUID) -> Analysis:

@@ -176,6 +176,8 @@ def test_period_is_excluded_and_lifted_and_results_turn_stale(
     expect(result.get_by_text("3 excluded")).to_be_visible()
     assert shown_statistics(result)[0]["count"] == 0
     expect(badge).to_be_hidden()
+    beside = result.get_by_role("region", name="Beside the result before")
+    expect(beside.get_by_role("row").filter(has_text="Count").first).to_have_text(re.compile(r"0\s*3\s*-3"))
 
     page.get_by_role("button", name="Lift").click()
     expect(row).to_contain_text("Lifted")
