@@ -1,11 +1,13 @@
 "use strict";
-// Zooms and moves a chart of charts/time_chart.js by wheel, touch and keyboard, and reads out values. A drag with the
-// mouse selects, which the chart does itself.
+// Zooms and moves a chart of charts/time_chart.js by mouse, touch and keyboard, and reads out values.
 window.chartGestures = (() => {
   const ZOOM = 2;
   const WHEEL = 1.2;
   const STEP = 0.25; // part of the range by which Shift and an arrow move it
-  const LEAST_PIXELS = 6; // of a touch, to be more than a tap
+  const LEAST_PIXELS = 6; // of a drag, to be more than a click
+
+  // The parts that a drag covers, within the chart.
+  const ordered = ({ from, to }) => [from, to].map((part) => Math.min(1, Math.max(0, part))).sort((a, b) => a - b);
 
   class Gestures {
     // `onRange` takes the new range in seconds; `readOut` the index of the point whose values are to be told.
@@ -16,7 +18,7 @@ window.chartGestures = (() => {
       box.addEventListener("dblclick", () => this.zoom(ZOOM));
       box.addEventListener("keydown", (event) => this.key(event));
       for (const name of ["pointerdown", "pointermove", "pointerup", "pointercancel"]) {
-        box.addEventListener(name, (event) => event.pointerType === "touch" && this[name](event));
+        box.addEventListener(name, (event) => this[name](event));
       }
     }
 
@@ -73,33 +75,45 @@ window.chartGestures = (() => {
       this.readOut(place);
     }
 
-    // Touch: one finger moves the range, two zoom it.
+    // A mouse selects what it is dragged over. One finger moves the range, two zoom it. The chart captures a pointer, so
+    // that a drag may end outside.
 
     pointerdown(event) {
-      if (!this.chart.plot) return;
-      this.touches.set(event.pointerId, { from: this.part(event.clientX), to: this.part(event.clientX) });
+      if (!event.target.closest(".u-over") || event.button !== 0) return;
+      const part = this.part(event.clientX);
+      this.touches.set(event.pointerId, { from: part, to: part });
       this.chart.box.setPointerCapture(event.pointerId);
     }
 
     pointermove(event) {
       const touch = this.touches.get(event.pointerId);
-      if (touch) touch.to = this.part(event.clientX);
+      if (!touch) return;
+      touch.to = this.part(event.clientX);
+      if (event.pointerType === "mouse") this.chart.highlight(...ordered(touch));
     }
 
     pointerup(event) {
       const touches = [...this.touches.values()];
       if (!this.touches.has(event.pointerId)) return;
-      this.touches.clear();
-      if (touches.length === 1) this.drag(touches[0]);
-      else this.pinch(touches[0], touches[1]);
+      this.pointercancel();
+      if (touches.length > 1) this.pinch(touches[0], touches[1]);
+      else if (!this.isDrag(touches[0])) return;
+      else if (event.pointerType === "mouse") this.select(...ordered(touches[0]));
+      else this.move(touches[0].from - touches[0].to);
     }
 
     pointercancel() {
       this.touches.clear();
+      this.chart.highlight(0, 0);
     }
 
-    drag({ from, to }) {
-      if (Math.abs(to - from) * this.chart.plot.over.clientWidth >= LEAST_PIXELS) this.move(from - to);
+    isDrag({ from, to }) {
+      return Math.abs(to - from) * this.chart.plot.over.clientWidth >= LEAST_PIXELS;
+    }
+
+    select(from, to) {
+      const { min, max } = this.chart.range;
+      this.onRange({ min: min + from * (max - min), max: min + to * (max - min) });
     }
 
     // What was under each finger is under it again.

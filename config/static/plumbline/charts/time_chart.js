@@ -10,7 +10,6 @@ window.timeChart = (() => {
   const DAY = 86400;
   const LONE_SECONDS = 60; // span of the axis around a single moment
   const POINT = 4;
-  const LEAST_DRAG = 4; // pixels; less is a click
   const LINE = ["value"];
   const BAND = ["min", "mean", "max"];
 
@@ -28,10 +27,9 @@ window.timeChart = (() => {
   const axisWidth = (labels) => Math.max(56, 14 + 7 * Math.max(0, ...labels.map((label) => label.length)));
 
   class Chart {
-    // `channels`: {name, unit}. `onSelect` takes the span that was dragged over, in seconds; without it the chart
-    // zooms by itself.
-    constructor(box, channels, zone, { onSelect = null, plugins = [] } = {}) {
-      Object.assign(this, { box, channels, zone, onSelect, plugins, panels: [], shown: null });
+    // `channels`: {name, unit}. With `zooms` a drag zooms into what is drawn; without, charts/chart_gestures.js acts.
+    constructor(box, channels, zone, { zooms = true, plugins = [] } = {}) {
+      Object.assign(this, { box, channels, zone, zooms, plugins, panels: [], shown: null });
       this.units = [...new Set(channels.map(({ unit }) => unit))];
       new ResizeObserver(() => {
         for (const { plot } of this.panels) plot.setSize({ width: box.clientWidth, height: plot.height });
@@ -88,14 +86,12 @@ window.timeChart = (() => {
       for (const { plot } of this.panels) plot.redraw();
     }
 
-    // Each panel reports the same drag.
-    select(plot) {
-      const { left, width } = plot.select;
-      if (width < LEAST_DRAG) return;
-      const span = { min: plot.posToVal(left, "x"), max: plot.posToVal(left + width, "x") };
-      plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
-      if (!this.selected) queueMicrotask(() => (this.onSelect(this.selected), (this.selected = null)));
-      this.selected = span;
+    // Highlights a stretch of the range, given as parts of it from 0 to 1.
+    highlight(from, to) {
+      for (const { plot } of this.panels) {
+        const { clientWidth: width, clientHeight: height } = plot.over;
+        plot.setSelect({ left: from * width, width: (to - from) * width, top: 0, height }, false);
+      }
     }
 
     ofUnit(unit) {
@@ -113,7 +109,6 @@ window.timeChart = (() => {
         height: (this.units.length === 1 ? LONE_HEIGHT : PANEL_HEIGHT) + (isLast ? TIME_AXIS : 0),
         tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), this.zone),
         cursor: this.cursor(),
-        hooks: this.onSelect ? { setSelect: [(plot) => this.select(plot)] } : {},
         plugins: this.plugins,
         axes: [
           { ...axis, space: 70, ...(isLast ? { values: TIMES, size: TIME_AXIS } : { values: [], size: 8 }) },
@@ -126,9 +121,7 @@ window.timeChart = (() => {
 
     cursor() {
       const cursor = { sync: { key: this.box.id || "time-chart" }, y: false, drag: { x: true, y: false } };
-      if (!this.onSelect) return cursor;
-      // Who takes the selections also decides what a double click does.
-      return { ...cursor, drag: { ...cursor.drag, setScale: false }, bind: { dblclick: () => null } };
+      return this.zooms ? cursor : { ...cursor, drag: { x: false, y: false }, bind: { dblclick: () => null } };
     }
 
     series(unit) {

@@ -24,10 +24,8 @@
   let asked = 0; // the answer to an older request is not shown
   let timer = 0;
 
-  const chart = new timeChart.Chart(box, channels, zone, {
-    onSelect: zoomTo,
-    plugins: [chartMarks.plugin(() => marks)],
-  });
+  const plugins = [chartMarks.plugin(() => marks)];
+  const chart = new timeChart.Chart(box, channels, zone, { zooms: false, plugins });
   new chartGestures.Gestures(chart, { onRange: zoomTo, readOut: tell });
 
   const counted = (number) => `${number} ${number === 1 ? "reading" : "readings"}`;
