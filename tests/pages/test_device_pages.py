@@ -180,7 +180,8 @@ def test_owner_sees_what_is_excluded_and_no_buttons(
     portal.made(f"/devices/{device.id}/exclusions/", portal.admin_token, period)
     page = visit(owner_account)
     page.goto(device_path(device))
-    expect(page.get_by_role("row").filter(has_text="Cleaning")).to_contain_text("by admin")
     expect(page.locator("[data-readings] .excluded")).to_have_count(3)
+    page.get_by_role("link", name="Exclusions").click()
+    expect(page.get_by_role("row").filter(has_text="Cleaning")).to_contain_text("by admin")
     for name in ("Exclude", "Lift"):
         expect(page.get_by_role("button", name=name)).to_have_count(0)
