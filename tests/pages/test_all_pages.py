@@ -95,7 +95,9 @@ def test_pages_fit_a_narrow_screen(
     )
     for path in (
         "devices/",
+        "devices/new/",
         f"devices/{device.id}/",
+        f"devices/{device.id}/connect/",
         exclusions,
         "analyses/",
         analysis,
