@@ -1,4 +1,4 @@
-"""From log-in to the first reading in a real browser: add a device, connect it, see what came or why it did not."""
+"""From log-in to the first reading in a real browser: add a device, connect it, see what came of its posts."""
 
 import os
 import re
@@ -21,6 +21,7 @@ pytestmark = pytest.mark.browser
 
 WRONG_KEY = "pld_00000000.bm8gc3VjaCBrZXkgYXMgdGhpcyBvbmUgaXMgdGhlcmU"
 XYZ = {"x": 1, "y": 2, "z": 3}
+STATS = r"/devices/([0-9a-f-]{36})/stats/"
 # Stands for the board: a network that is there, and CPython's own `requests`.
 BOARD = """
 STA_IF = 0
@@ -43,7 +44,10 @@ struct String {
   const char *c_str() const { return text.c_str(); }
 };
 inline String operator+(const char *a, const String &b) { return String(a) + b; }
-struct Port { void begin(long) {} template <class... T> void printf(const char *f, T... t) { ::printf(f, t...); } };
+struct Port {
+  void begin(long) {}
+  template <class... T> void printf(const char *f, T... t) { ::printf(f, t...); }
+};
 static Port Serial;
 inline void delay(int) {}
 enum { WL_CONNECTED = 3 };
@@ -65,11 +69,11 @@ def add_device(page: Page, name: str = "") -> Sender:
     """Add a device on the pages, and stay on its Connect page."""
     page.goto("/portal/devices/")
     page.get_by_role("link", name="Add device").click()
-    page.get_by_label("Name").fill(name or f"Pump {secrets.token_hex(4)}")
-    page.get_by_role("radio", name="xyz").check()
+    page.get_by_label("Name", exact=True).fill(name or f"Pump {secrets.token_hex(4)}")
+    page.get_by_role("radio", name=re.compile(r"^xyz\b")).check()
     page.get_by_role("button", name="Add device").click()
     key = page.locator("#key").inner_text()
-    return Sender(re.search(r"/devices/([0-9a-f-]{36})/", page.url)[1], key)
+    return Sender(re.search(STATS, page.locator("pre").first.inner_text())[1], key)
 
 
 def request_of(page: Page, language: str) -> str:
@@ -106,7 +110,7 @@ def test_from_the_log_in_to_the_first_reading(visit: Visit, owner_account: Accou
         expect(page.locator("[data-connection]")).to_contain_text("1.5")
     page.get_by_role("link", name="Go to its chart").click()
     expect(page.get_by_text("1 reading")).to_be_visible()
-    page.get_by_role("link", name="Connect").click()
+    page.get_by_role("link", name="Connect", exact=True).click()
     expect(page.get_by_text("Connected")).to_be_visible()
 
 
@@ -152,12 +156,12 @@ class TestRequests:
         run(compiler, "-fsyntax-only", "-I.", "post.cpp", folder=tmp_path)
         assert f'"Device {device.key}"' in text
 
-    def test_powershell(self, visit: Visit, owner_account: Account) -> None:
+    def test_powershell(self, portal: Portal, visit: Visit, owner_account: Account) -> None:
         """Only read: there is no PowerShell to run it."""
         page = visit(owner_account)
         device = add_device(page)
         text = request_of(page, "PowerShell")
-        assert f'-Uri "{page.url.partition("/portal/")[0]}/devices/{device.id}/stats/" `\n' in text
+        assert f'-Uri "{portal.url}/devices/{device.id}/stats/" `\n' in text
         assert f'-Headers @{{ Authorization = "Device {device.key}" }} `\n' in text
         assert '"x" = 1.5\n    "y" = 1.5\n    "z" = 1.5\n}' in text
 
@@ -272,7 +276,7 @@ def test_staff_find_an_owner_and_make_a_profile(
     page = visit(admin_account)
     page.goto("/portal/devices/new/")
     page.get_by_role("link", name="New profile").click()
-    page.get_by_label("Name").fill(name)
+    page.get_by_label("Name", exact=True).fill(name)
     for number, channel in enumerate(("energy", "pressure")):
         page.get_by_label("Channel", exact=True).nth(number).fill(channel)
     page.get_by_role("button", name="Add a channel").click()
@@ -281,13 +285,12 @@ def test_staff_find_an_owner_and_make_a_profile(
     page.get_by_role("button", name="Move up").nth(1).click()
     expect(page.get_by_label("Channel", exact=True).first).to_have_value("pressure")
     expect(page.get_by_role("button", name="Move up").first).to_be_focused()
-    page.locator("[data-grip]").nth(2).drag_to(
-        page.locator(".channel-row").first, target_position={"x": 5, "y": 2}
-    )
+    first_row = page.locator(".channel-row").first
+    page.locator("[data-grip]").nth(2).drag_to(first_row, target_position={"x": 5, "y": 2})
     expect(page.get_by_label("Channel", exact=True).first).to_have_value("temperature")
     page.get_by_role("button", name="Add profile").click()
     expect(page.get_by_role("radio", name=name)).to_be_checked()
-    page.get_by_label("Name").fill("Of another")
+    page.get_by_label("Name", exact=True).fill("Of another")
     field = page.get_by_label("Owner")
     field.fill("")
     with page.expect_response("**/portal/devices/owners/**"):
@@ -296,7 +299,7 @@ def test_staff_find_an_owner_and_make_a_profile(
     field.fill(owner.login)
     page.get_by_role("button", name="Add device").click()
     expect(page.locator("pre").first).to_contain_text('{"temperature": 1.5, "pressure": 1.5, "energy": 1.5}')
-    device = re.search(r"/devices/([0-9a-f-]{36})/", page.url)[1]
+    device = re.search(STATS, page.locator("pre").first.inner_text())[1]
     assert portal.get(f"/devices/{device}/")["user_id"] == owner.id
 
 
@@ -306,14 +309,14 @@ def test_all_of_it_works_without_scripts(
     name = f"valve-{secrets.token_hex(4)}"
     page = visit_without_scripts(admin_account)
     page.goto("/portal/profiles/new/")
-    page.get_by_label("Name").fill(name)
+    page.get_by_label("Name", exact=True).fill(name)
     for number, channel in enumerate(("flow", "angle")):
         page.get_by_label("Channel", exact=True).nth(number).fill(channel)
     page.get_by_role("button", name="Move down").first.click()
     expect(page.get_by_label("Channel", exact=True).first).to_have_value("angle")
-    page.get_by_role("button", name="Add profile").first.press("Enter")
+    page.get_by_role("button", name="Add profile").click()
     expect(page.get_by_role("radio", name=name)).to_be_checked()
-    page.get_by_label("Name").fill("Valve 1")
+    page.get_by_label("Name", exact=True).fill("Valve 1")
     expect(page.get_by_label("Time zone")).to_have_value("UTC")
     page.get_by_label("Owner").fill(owner.login)
     page.get_by_role("button", name="Add device").click()
