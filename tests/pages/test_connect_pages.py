@@ -1,4 +1,4 @@
-"""From log-in to the first reading in a real browser: add a device, connect it, see what came of its posts."""
+"""From log-in to the first reading in a real browser: add a device, connect it, or see why not."""
 
 import os
 import re

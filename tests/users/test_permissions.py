@@ -371,7 +371,12 @@ def test_public_pages_need_no_credential(portal: Portal, path: str) -> None:
     "path",
     [
         "/portal/devices/",
+        "/portal/devices/new/",
+        "/portal/devices/owners/",
         "/portal/devices/{device}/",
+        "/portal/devices/{device}/connect/",
+        "/portal/devices/{device}/connect/state/",
+        "/portal/profiles/new/",
         "/portal/devices/{device}/exclusions/",
         "/portal/analyses/",
         "/portal/analyses/{task}/",
