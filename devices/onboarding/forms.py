@@ -1,6 +1,7 @@
 """Forms that add a device and a profile. The API's serializer checks profiles: pages have the same rules."""
 
 import math
+import re
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -97,20 +98,24 @@ class ChannelRow:
     @property
     def as_channel(self) -> dict[str, Any]:
         """The channel as the API takes it; what is no number stays a text, which the API names as a fault."""
-        bounds = {name: number_of(getattr(self, name)) for name in ("minimum", "maximum")}
-        return {"name": self.name, "unit": self.unit, "kind": self.kind} | bounds
+        cells = {name: getattr(self, name) for name in COLUMNS}
+        return cells | {name: number_of(cells[name]) for name in NUMBERS}
 
 
-# A new column of the table is a field of ChannelRow, a cell of _channel_row.html, and nothing else.
+WHOLE = re.compile(r"-?[0-9]{1,15}")
+# A new column of the table is a field of ChannelRow and a cell of _channel_row.html.
 COLUMNS = [name for name in ChannelRow.__dataclass_fields__ if name != "errors"]
+NUMBERS = ("minimum", "maximum")
 
 
 def number_of(text: str) -> float | str | None:
+    if not text:
+        return None
     try:
-        number = float(text) if text else None
+        number = int(text) if WHOLE.fullmatch(text) else float(text)
     except ValueError:
         return text
-    return number if number is None or math.isfinite(number) else text
+    return number if math.isfinite(number) else text
 
 
 def rows_of(sent: QueryDict) -> list[ChannelRow]:
