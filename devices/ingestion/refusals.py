@@ -72,7 +72,7 @@ class RefusedPost(NamedTuple):
 
 
 @dataclass(slots=True)
-class Refusal:
+class WaitingRefusal:
     """A refusal that waits to be written; it stands for `total` of its device."""
 
     at: datetime
@@ -81,12 +81,15 @@ class Refusal:
     total: int = 1
 
 
+Box = dict[UUID, WaitingRefusal]
+
+
 class RefusalLog:
     """Notes refusals in one server process. Thread-safe."""
 
     def __init__(self) -> None:
-        self.of_credential: dict[UUID, Refusal] = {}
-        self.of_content: dict[UUID, Refusal] = {}
+        self.of_credential: Box = {}
+        self.of_content: Box = {}
         self.lock = threading.Lock()
         # Starts no thread before the first refusal.
         self.executor = ThreadPoolExecutor(1, thread_name_prefix="refusals")
@@ -111,7 +114,7 @@ class RefusalLog:
 
     def note(self, device: UUID, status: int, reason: str) -> None:
         """Note a refusal and return at once; it is dropped if too many others wait."""
-        refusal = Refusal(timezone.now(), status, reason)
+        refusal = WaitingRefusal(timezone.now(), status, reason)
         with self.lock:
             box = self.of_credential if status in OF_CREDENTIAL else self.of_content
             earlier = box.get(device)
@@ -142,7 +145,7 @@ class RefusalLog:
         self.executor.shutdown()
 
 
-def merge(first: dict[UUID, Refusal], second: dict[UUID, Refusal]) -> dict[UUID, Refusal]:
+def merge(first: Box, second: Box) -> Box:
     """One refusal for each device, the later of two, with the total of both."""
     merged = dict(first)
     for device, refusal in second.items():
@@ -153,7 +156,7 @@ def merge(first: dict[UUID, Refusal], second: dict[UUID, Refusal]) -> dict[UUID,
     return merged
 
 
-def write(refusals: dict[UUID, Refusal]) -> None:
+def write(refusals: Box) -> None:
     """Store the last refusal of each device; ids of no device are ignored. Raises DatabaseError."""
     found = refusals.values()
     columns: list[Any] = [

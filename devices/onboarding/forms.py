@@ -106,6 +106,7 @@ WHOLE = re.compile(r"-?[0-9]{1,15}")
 # A new column of the table is a field of ChannelRow and a cell of _channel_row.html.
 COLUMNS = [name for name in ChannelRow.__dataclass_fields__ if name != "errors"]
 NUMBERS = ("minimum", "maximum")
+NO_CHANNEL = "Name at least one channel."
 
 
 def number_of(text: str) -> float | str | None:
@@ -172,12 +173,15 @@ class NewProfileForm(forms.Form):
         return fields
 
     def note_faults(self, rows: list[ChannelRow], faults: Any) -> None:
-        """Give each row its faults. Others are those of all rows together."""
-        for row, of_row in zip(rows, faults, strict=False):
+        """Give each row its faults: the serializer has them by index, or as a list of all rows."""
+        by_index = faults.items() if isinstance(faults, dict) else enumerate(faults)
+        for index, of_row in by_index:
             if isinstance(of_row, dict):
-                row.errors = of_row
-        general = [str(fault) for fault in faults if not isinstance(fault, dict)]
-        self.add_error(None, general if rows and general else "See the channels." if rows else NO_CHANNEL)
+                listed = {
+                    name: [fault] if isinstance(fault, str) else fault for name, fault in of_row.items()
+                }
+                rows[int(index)].errors = listed
+        self.add_error(None, "Correct the channels." if rows else NO_CHANNEL)
 
     def save(self) -> DeviceProfile | None:
         """Add the profile; None if its name has just been taken."""
@@ -187,6 +191,3 @@ class NewProfileForm(forms.Form):
         except serializers.ValidationError:
             self.add_error("name", "There is a profile of this name.")
             return None
-
-
-NO_CHANNEL = "Name at least one channel."

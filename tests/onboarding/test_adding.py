@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from devices.ingestion import refusals
-from devices.ingestion.refusals import Refusal
+from devices.ingestion.refusals import WaitingRefusal
 from devices.models import Device, DeviceKey, DeviceProfile, Exclusion
 from devices.onboarding.forms import ChannelRow, rearrange
 from tests.support import factories
@@ -193,7 +193,7 @@ class TestConnecting:
     def test_a_refusal_is_shown_until_a_later_reading(self) -> None:
         device, now = factories.device(), timezone.now()
         seen, page = client(device.owner), page_of("connection", device)
-        refusals.write({device.uuid: Refusal(now, 401, "<b>unknown</b>")})
+        refusals.write({device.uuid: WaitingRefusal(now, 401, "<b>unknown</b>")})
         text = seen.get(page).content.decode()
         assert "&lt;b&gt;unknown&lt;/b&gt;" in text
         assert "The key is wrong" in text
@@ -214,6 +214,7 @@ class TestConnecting:
                 assert seen.get(page_of("connect", device)).status_code == 200
             return len(captured)
 
+        factories.readings(device, [(1.5, 2, 3)])
         few = queries()
         factories.readings(device, [(1.5, 2, 3)] * 20)
         for _ in range(5):
