@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from playwright._impl._driver import compute_driver_executable
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.pages.browser import Account, Visit, same_document
 from tests.pages.test_device_pages import hide
@@ -81,6 +81,10 @@ def request_of(page: Page, language: str) -> str:
     return page.get_by_label(language, exact=True).and_(page.locator("pre")).text_content()
 
 
+def signal(page: Page) -> Locator:
+    return page.locator("[data-connection] .signal")
+
+
 def run(*command: str | Path, folder: Path, **env: str) -> str:
     done = subprocess.run(
         command,
@@ -106,12 +110,12 @@ def test_from_the_log_in_to_the_first_reading(visit: Visit, owner_account: Accou
     (tmp_path / "post.py").write_text(request_of(page, "Python"))
     with same_document(page):
         assert '201 {"status":"ok"}' in run(sys.executable, "post.py", folder=tmp_path)
-        expect(page.get_by_text("Connected")).to_be_visible()
+        expect(signal(page)).to_have_text("Connected")
         expect(page.locator("[data-connection]")).to_contain_text("1.5")
     page.get_by_role("link", name="Go to its chart").click()
     expect(page.get_by_text("1 reading")).to_be_visible()
     page.get_by_role("link", name="Connect", exact=True).click()
-    expect(page.get_by_text("Connected")).to_be_visible()
+    expect(signal(page)).to_have_text("Connected")
 
 
 class TestRequests:
@@ -122,7 +126,7 @@ class TestRequests:
         add_device(page)
         (tmp_path / "post.sh").write_text(request_of(page, "curl"))
         assert run("sh", "post.sh", folder=tmp_path) == '{"status":"ok"}'
-        expect(page.get_by_text("Connected")).to_be_visible()
+        expect(signal(page)).to_have_text("Connected")
 
     def test_javascript(self, visit: Visit, owner_account: Account, tmp_path: Path) -> None:
         """By the node that Playwright brings."""
@@ -131,7 +135,7 @@ class TestRequests:
         (tmp_path / "post.mjs").write_text(request_of(page, "JavaScript"))
         node, *_ = compute_driver_executable()
         assert '201 {"status":"ok"}' in run(node, "post.mjs", folder=tmp_path)
-        expect(page.get_by_text("Connected")).to_be_visible()
+        expect(signal(page)).to_have_text("Connected")
 
     def test_micropython(self, visit: Visit, owner_account: Account, tmp_path: Path) -> None:
         """By CPython, with a board's network that is always there."""
@@ -140,7 +144,7 @@ class TestRequests:
         (tmp_path / "network.py").write_text(BOARD)
         (tmp_path / "main.py").write_text(request_of(page, "MicroPython"))
         assert '201 {"status":"ok"}' in run(sys.executable, "main.py", folder=tmp_path)
-        expect(page.get_by_text("Connected")).to_be_visible()
+        expect(signal(page)).to_have_text("Connected")
 
     def test_arduino(self, visit: Visit, owner_account: Account, tmp_path: Path) -> None:
         """A compiler reads it, with as much of Arduino as it names; no board is here to run it."""
@@ -182,11 +186,11 @@ class TestRequests:
         page = visit(owner_account, permissions=["clipboard-read", "clipboard-write"])
         device = add_device(page)
         page.get_by_role("button", name="Copy the curl request").click()
-        expect(page.get_by_text("Copied")).to_be_visible()
+        expect(page.locator("[data-copy=snippet-curl]")).to_have_text("Copied")
         copied = page.evaluate("navigator.clipboard.readText()")
         assert copied == request_of(page, "curl")
         page.locator("[data-copy=key]").click()
-        expect(page.get_by_text("Copied")).to_be_visible()
+        expect(page.locator("[data-copy=key]")).to_have_text("Copied")
         assert page.evaluate("navigator.clipboard.readText()") == device.key
 
 
@@ -266,7 +270,7 @@ def test_waiting_rests_in_a_hidden_tab(portal: Portal, visit: Visit, owner_accou
     assert asked == []
     portal.post_reading(device, **XYZ)
     hide(page, False)
-    expect(page.get_by_text("Connected")).to_be_visible()
+    expect(signal(page)).to_have_text("Connected")
 
 
 def test_staff_find_an_owner_and_make_a_profile(

@@ -4,24 +4,24 @@
 {
   const SHOWN_MS = 2000;
 
-  async function copy(button) {
-    const source = document.getElementById(button.dataset.copy);
+  // Returns what the button says then.
+  async function copy(source) {
     try {
       await navigator.clipboard.writeText(source.textContent);
-      say(button, "Copied");
+      return "Copied";
     } catch {
       getSelection().selectAllChildren(source);
-      say(button, "Press Ctrl+C");
+      return "Press Ctrl+C";
     }
   }
 
-  function say(button, text) {
-    button.textContent = text;
-    setTimeout(() => (button.textContent = "Copy"), SHOWN_MS);
-  }
-
   for (const button of document.querySelectorAll("[data-copy]")) {
+    const label = [...button.childNodes];
+    const source = document.getElementById(button.dataset.copy);
     button.hidden = false;
-    button.addEventListener("click", () => copy(button));
+    button.addEventListener("click", async () => {
+      button.textContent = await copy(source);
+      setTimeout(() => button.replaceChildren(...label), SHOWN_MS);
+    });
   }
 }
