@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from devices.ingestion import refusals
@@ -169,6 +170,18 @@ class TestWriting:
         device, now = factories.device(), timezone.now()
         refusals.write({uuid: WaitingRefusal(now, 401, "unknown") for uuid in (uuid4(), device.uuid)})
         assert refusals.last_refusal(device.pk) == (now, 401, "unknown", 1)
+
+    def test_a_row_goes_with_its_device_and_all_go_with_all_devices(self) -> None:
+        first, second = factories.device(), factories.device()
+        now = timezone.now()
+        refusals.write({device.uuid: WaitingRefusal(now, 401, "unknown") for device in (first, second)})
+        number = first.pk
+        first.delete()
+        assert (refusals.last_refusal(number), bool(refusals.last_refusal(second.pk))) == (None, True)
+        with connection.cursor() as cursor:
+            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            cursor.execute("TRUNCATE devices_device CASCADE")
+        assert refusals.last_refusal(second.pk) is None
 
     def test_of_both_boxes_the_later_is_written(self) -> None:
         device, now = factories.device(), timezone.now()
