@@ -4,14 +4,14 @@ from typing import Any
 from django.contrib import admin, messages
 from django.db import transaction
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 
 from devices import exclusions, profiles, storage
 from devices.models import Channel, Device, DeviceKey, DeviceProfile, Exclusion, Import, Reading
-from users.admin import CredentialAdmin, HolderAdmin, ReadOnlyAdmin, UncountedPaginator
+from users.admin import CredentialAdmin, HolderAdmin, ReadOnlyAdmin, UncountedPaginator, show_once
 from users.permissions import signed_in
 
 OVERLAP = timedelta(days=1)
@@ -91,10 +91,9 @@ class DeviceAdmin(HolderAdmin):
         return format_html('<a href="{}?device__id__exact={}">show</a>', url, device.pk)
 
     @admin.action(description="Rotate keys (older keys expire in a day)")
-    def rotate_keys(self, request: HttpRequest, devices: QuerySet) -> None:
-        for device in devices:
-            _key, text = device.rotate_key(overlap=OVERLAP)
-            messages.warning(request, f"{device}: copy its key now; it will not be shown again: {text}")
+    def rotate_keys(self, request: HttpRequest, devices: QuerySet) -> HttpResponse:
+        texts = [(str(device), device.rotate_key(overlap=OVERLAP)[1]) for device in devices]
+        return show_once(request, self.admin_site, Device, texts)
 
     def delete_model(self, request: HttpRequest, obj: Device) -> None:
         obj.erase()

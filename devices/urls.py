@@ -4,6 +4,7 @@ from django.urls.converters import StringConverter
 from devices import api, readings_api, views
 from devices.exclusions import api as exclusion_api
 from devices.ingestion import api as ingestion
+from devices.onboarding import views as onboarding
 from devices.profiles import api as profiles_api
 
 
@@ -41,6 +42,12 @@ urlpatterns = [
     path("stats/", readings_api.ReadingList.as_view(), name="api-reading-list"),
     path("stats/<uuid:uuid>/", readings_api.DeviceReadingList.as_view(), name="api-device-reading-list"),
     path("portal/devices/", views.device_list, name="device-list"),
+    path("portal/devices/new/", onboarding.add_device, name="device-new"),
+    path("portal/devices/owners/", onboarding.owner_search, name="owner-search"),
+    path("portal/devices/<uuid:uuid>/connect/", onboarding.connect, name="connect"),
+    path("portal/devices/<uuid:uuid>/connect/state/", onboarding.connection, name="connection"),
+    path("portal/devices/<uuid:uuid>/connect/test/", onboarding.send_trial, name="trial"),
+    path("portal/profiles/new/", onboarding.add_profile, name="profile-new"),
     path("portal/devices/<uuid:uuid>/exclusions/", views.exclusion_list, name="exclusion-list"),
     path("portal/devices/<uuid:uuid>/exclusions/<int:pk>/lift/", views.lift_exclusion, name="exclusion-lift"),
     path("portal/import/", views.import_readings, name="import"),

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin, messages
@@ -5,7 +6,8 @@ from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import Group
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.functional import cached_property
 
@@ -79,6 +81,17 @@ class PlumblineUserAdmin(HolderAdmin, UserAdmin):
         return deleted, counts, forbidden, protected
 
 
+def show_once(
+    request: HttpRequest, site: admin.AdminSite, model: Any, texts: Sequence[tuple[str, str]]
+) -> HttpResponse:
+    """Show new credentials, (name, text), in the answer itself.
+
+    Not by `messages`: these put a text in clear into a cookie, which a redirect carries to the next page.
+    """
+    context = {**site.each_context(request), "title": "Copy it now", "opts": model._meta, "texts": texts}
+    return TemplateResponse(request, "admin/new_credentials.html", context)
+
+
 class CredentialAdmin(admin.ModelAdmin):
     """Shows a new credential's text once; afterwards the credential can only be revoked."""
 
@@ -96,13 +109,17 @@ class CredentialAdmin(admin.ModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
-    def save_model(self, request: HttpRequest, obj: Credential, form: Any, change: bool) -> None:
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         if change:
             return super().save_model(request, obj, form, change)
-        issued, text = type(obj).issue(**form.cleaned_data)
+        issued, obj.text = type(obj).issue(**form.cleaned_data)
         obj.__dict__.update(issued.__dict__)
-        messages.warning(request, f"Copy this credential now; it will not be shown again: {text}")
         return None
+
+    def response_add(
+        self, request: HttpRequest, obj: Any, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        return show_once(request, self.admin_site, self.model, [(str(obj), obj.text)])
 
     @admin.action(description="Revoke selected credentials")
     def revoke(self, request: HttpRequest, credentials: QuerySet) -> None:

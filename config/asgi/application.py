@@ -89,6 +89,7 @@ class Application:
         # uvicorn has let all requests end by now; rows of clients that left may still wait.
         await group_commit.current.close()
         await rate_limit.current.close()
+        await self.gate.close()
         await send({"type": "lifespan.shutdown.complete"})
 
 

@@ -16,6 +16,7 @@ from devices.timeline.unix_time import SECOND, parse_number
 
 MAX_AHEAD = timedelta(minutes=5)
 MAX_SENSOR = 255
+TOO_FAR_AHEAD = "Is more than 5 minutes in the future."
 NOT_FINITE = "Must be a finite number."
 NOT_SENSOR = f"Must be a text of 1 to {MAX_SENSOR} characters, without NUL and halves of surrogate pairs."
 
@@ -128,10 +129,18 @@ def parse_reading_time(
     else:
         time, is_naive = from_unix_microseconds(parse_number(stamp, unit)), False
     if time > now + MAX_AHEAD and not target.allows_future:
-        raise BadStamp("Is more than 5 minutes in the future.")
+        raise BadStamp(f"{TOO_FAR_AHEAD} It is {hours(time - now)} ahead of this server.")
     if settings.RETENTION_DAYS and time < now - timedelta(days=settings.RETENTION_DAYS):
         raise BadStamp(f"Is older than the {settings.RETENTION_DAYS} days that are kept.")
     return unix_microseconds(time), is_naive
+
+
+def hours(span: timedelta) -> str:
+    """Format a span of minutes and more: a clock that is wrong by its zone is seen at once."""
+    minutes = round(span / timedelta(minutes=1))
+    if minutes >= 2880:
+        return f"{minutes // 1440} d {minutes // 60 % 24} h"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
 
 
 def accepted_times(target: Target, now: datetime) -> tuple[UnixMicroseconds, UnixMicroseconds]:

@@ -12,6 +12,7 @@ An ingestion POST takes one of three ways:
 
 The gate answers accepted requests (201), and requests beyond a limit (429, 503). It passes all other faults,
 such as an unknown credential or a bad body, to the view with the whole body: every error has one place.
+Whoever refuses a post for a device, the gate sees the answer, and `refusals` notes why.
 """
 
 from collections.abc import Callable
@@ -46,6 +47,7 @@ from devices.ingestion.group_commit import GroupCommit
 from devices.ingestion.idempotency import IdempotencyClaim, IdempotencyConflict
 from devices.ingestion.intake import Intake, take_batch, take_one, take_sensors
 from devices.ingestion.post_head import AllowedHosts, KnownConnection, KnownHead, KnownHeads, PostHead
+from devices.ingestion.refusals import RefusalLog
 from devices.ingestion.sensors import OwnSensors
 
 THREADS = 2
@@ -80,6 +82,7 @@ class Gate:
         self.failed_attempts = FailedAttempts()
         self.hosts = AllowedHosts()
         self.heads = KnownHeads()
+        self.refusals = RefusalLog()
         self.threads = ThreadPoolExecutor(THREADS, thread_name_prefix="gate")
 
     async def __call__(self, scope: dict, receive: Receive, send: Send) -> None:
@@ -87,7 +90,8 @@ class Gate:
             return await self.behind(scope, receive, send)
         post = PostHead.parse(scope, self.hosts)
         if post is None:
-            return await self.pass_to_view(scope, receive, send)
+            device = post_head.posted_device(scope["path"])
+            return await self.pass_to_view(scope, receive, self.refusals.watch(device, send))
         return await self.take_ordinary(post, scope, receive, send)
 
     # --- 1. A known head
@@ -128,9 +132,11 @@ class Gate:
         if grant is None:
             seconds = self.failed_attempts.wait_seconds(post.authorization)
             if seconds:
+                send = self.refusals.watch(post.device, send)
                 return await self.refuse(429, FailedAttempts.REFUSAL, seconds, [], send)
             grant = await self.grants.fetch(grant_key)
         if grant is None:
+            send = self.refusals.watch(post.device, send)
             return await self.behind(scope, receive, self.failed_attempts.watch(post.authorization, send))
         return await self.accept(post, grant, scope, receive, send)
 
@@ -140,6 +146,7 @@ class Gate:
             if rate is None:
                 rate = await self.limiter.take(grant.holder)
         except RateExceeded as error:
+            send = self.refusals.watch(post.device, send)
             return await self.refuse(429, str(error), error.seconds, error.headers, send)
         # Should the request end at the view, it must not be counted again.
         request_state(scope).rate = rate
@@ -148,11 +155,13 @@ class Gate:
             return None
         # The permission may have been revoked while the body came.
         if self.grants.find((post.authorization, post.device)) != grant:
+            send = self.refusals.watch(post.device, send)
             return await self.behind(scope, replay_body(body, receive), send)
         try:
             receipt = await self.store(post, grant, body)
         except (InvalidItems, BatchTooLong, IdempotencyConflict, DatabaseError, InterfaceError):
             # Nothing was stored; the view describes the error.
+            send = self.refusals.watch(post.device, send)
             return await self.behind(scope, replay_body(body, receive), send)
         except NotStored as error:
             return await self.refuse(503, str(error), 1, rate, send)
@@ -223,6 +232,9 @@ class Gate:
         return is_answer
 
     # --- Threads and answers
+
+    async def close(self) -> None:
+        await self.writer.loop.run_in_executor(None, self.refusals.close)
 
     async def in_thread(self, work: Callable, *arguments: object) -> Any:
         return await self.writer.loop.run_in_executor(self.threads, with_live_connection, work, *arguments)

@@ -95,6 +95,12 @@ class PostHead(NamedTuple):
         return cls(scope["path"], uuid, not is_single, *query, authorization, key_text)
 
 
+def posted_device(path: str) -> UUID | None:
+    """The device that a post to this path brings readings of; None for other paths."""
+    match = POST_PATH.fullmatch(path)
+    return UUID(match[1]) if match and match[1] else None
+
+
 def ordinary_headers(headers: list[tuple[bytes, bytes]]) -> dict[bytes, bytes] | None:
     """Select the READ_HEADERS; None if one comes twice or an unusual one is among the headers."""
     found: dict[bytes, bytes] = {}

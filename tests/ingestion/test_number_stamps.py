@@ -119,10 +119,12 @@ def test_a_bad_number_is_named(
         answer = connection.post(
             stats_path(device), reading(number), device_key=device.key, content_type=content_type
         )
-        assert refused(answer) == {"field": "timestamp", "message": message}
+        error = refused(answer)
+        assert (error["field"], error["message"][: len(message)]) == ("timestamp", message)
         body = b"[%b, %b]" % (reading("1"), reading(number))
         answer = connection.post(batch_path(device), body, device_key=device.key, content_type=content_type)
-        assert refused(answer) == {"index": 1, "message": f"timestamp: {message}"}
+        error = refused(answer)
+        assert (error["index"], error["message"][: len(message) + 11]) == (1, f"timestamp: {message}")
     assert stored(portal, device) == []
 
 

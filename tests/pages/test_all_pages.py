@@ -95,7 +95,9 @@ def test_pages_fit_a_narrow_screen(
     )
     for path in (
         "devices/",
+        "devices/new/",
         f"devices/{device.id}/",
+        f"devices/{device.id}/connect/",
         exclusions,
         "analyses/",
         analysis,
@@ -113,4 +115,4 @@ def test_first_tab_leads_past_the_navigation(visit: Visit, owner_account: Accoun
     expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
-    expect(page.get_by_label("Search")).to_be_focused()
+    expect(page.get_by_role("link", name="Add device")).to_be_focused()

@@ -44,6 +44,14 @@ FOR_ADMINS = {User, Token}
 CREDENTIAL = re.compile(r"pl[td]_[0-9a-f]{8}\.[\w-]{43}")
 
 
+def shown_once(response: HttpResponse) -> list[str]:
+    """The credentials in the text of an answer; no header and no cookie has them."""
+    texts = list(dict.fromkeys(CREDENTIAL.findall(response.content.decode())))
+    elsewhere = f"{dict(response.headers)} {response.cookies}"
+    assert not [text for text in texts if text in elsewhere]
+    return texts
+
+
 def client(user: User) -> Client:
     client = Client()
     client.force_login(user)

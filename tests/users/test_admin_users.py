@@ -11,6 +11,7 @@ from tests.users.admin_pages import (
     CREDENTIAL,
     choose,
     client,
+    shown_once,
     url,
 )
 from users.models import Token, User
@@ -67,10 +68,8 @@ class TestUsers:
 class TestCredentials:
     def test_a_new_token_is_shown_once(self):
         seen, user = client(factories.admin()), factories.owner()
-        response = seen.post(
-            url(Token, "add"), {"user": user.pk, "name": "export", "scopes": ["read"]}, follow=True
-        )
-        [text] = CREDENTIAL.findall(response.content.decode())
+        response = seen.post(url(Token, "add"), {"user": user.pk, "name": "export", "scopes": ["read"]})
+        [text] = shown_once(response)
         token = Token.find(text, timezone.now())
         assert (token.user, token.name, token.scopes) == (user, "export", ["read"])
         for page in (url(Token, "changelist"), url(Token, "change", token.pk), "/admin/"):
@@ -78,8 +77,7 @@ class TestCredentials:
 
     def test_a_new_key_is_shown_once(self):
         seen, device = client(factories.colleague()), factories.device()
-        response = seen.post(url(DeviceKey, "add"), {"device": device.pk}, follow=True)
-        [text] = CREDENTIAL.findall(response.content.decode())
+        [text] = shown_once(seen.post(url(DeviceKey, "add"), {"device": device.pk}))
         assert DeviceKey.find(text, timezone.now()).device == device
         assert text not in seen.get(url(DeviceKey, "changelist")).content.decode()
 
@@ -96,8 +94,11 @@ class TestCredentials:
     def test_rotated_keys_stay_valid_for_a_day(self):
         devices = [factories.device(), factories.device()]
         old = [DeviceKey.issue(device=device)[1] for device in devices]
-        response = choose(client(factories.colleague()), Device, "rotate_keys", *devices)
-        new, now = CREDENTIAL.findall(response.content.decode()), timezone.now()
+        seen = client(factories.colleague())
+        response = choose(seen, Device, "rotate_keys", *devices)
+        new, now = shown_once(response), timezone.now()
+        assert response.redirect_chain == []
+        assert not CREDENTIAL.search(f"{seen.cookies} {dict(seen.session.items())}")
         assert {DeviceKey.find(text, now).device for text in new} == set(devices)
         assert all(DeviceKey.find(text, now) for text in old)
         assert not any(DeviceKey.find(text, now + timedelta(days=1)) for text in old)
