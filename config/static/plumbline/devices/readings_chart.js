@@ -20,7 +20,7 @@
   let asked = 0; // the answer to an older request is not drawn
   let timer = 0;
 
-  const counted = (number) => `${number} ${number === 1 ? "reading" : "readings"}`;
+  const counted = (number) => `${chartText.number(number, 0)} ${number === 1 ? "reading" : "readings"}`;
 
   // The median of `steps`, each [seconds, number of times].
   function usual(steps) {
@@ -134,6 +134,13 @@
   document.addEventListener("readings", ({ detail: readings }) => {
     latest = readings;
     if (period === null) drawLatest();
+  });
+  // The first readings of a device may change how many decimals its channels have.
+  document.addEventListener("latest-shown", () => {
+    for (const channel of channels) {
+      const { decimals } = document.querySelector(`[data-value="${channel.name}"]`).dataset;
+      channel.decimals = decimals === "" ? null : Number(decimals);
+    }
   });
   document.addEventListener("shown-period", ({ detail }) => Object.assign(detail, chart.range));
 }
