@@ -1,7 +1,7 @@
 """The one way in which pages show numbers and moments; `devices.notation` writes the texts."""
 
 from datetime import datetime, timedelta, tzinfo
-from typing import Literal
+from typing import Literal, cast
 
 from django import template
 from django.utils import timezone
@@ -24,6 +24,13 @@ def number(value: float | Literal[""] | None, decimals: Decimals = "own") -> str
     if value is None or value == "":
         return NOTHING
     return number_element(value, numbers.number_text(value, given_decimals(value, decimals)))
+
+
+@register.filter
+def number_or_text(value: object) -> object:
+    """Show an input of a calculation: a number as `number` does, everything else as it is."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number(cast(float, value)) if is_number else NOTHING if value is None else value
 
 
 @register.filter

@@ -32,6 +32,15 @@ def test_number_without_a_channel_has_its_own_decimals(value: float | None, text
     assert strip_tags(template.render(Context({"value": value}))) == text
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(12345, "12\u202f345"), (0.5, "0.5"), (True, "True"), (None, "—"), ("<x>", "&lt;x&gt;")],
+)
+def test_inputs_are_numbers_or_texts(value: object, text: str) -> None:
+    template = Template("{% load figures %}{{ value|number_or_text }}")
+    assert strip_tags(template.render(Context({"value": value}))) == text
+
+
 @pytest.mark.parametrize(("time", "zone", "text", "fraction", "offset"), STAMPS)
 def test_moment_has_its_microseconds_on_hover(
     time: datetime, zone: tzinfo, text: str, fraction: str, offset: str
