@@ -12,7 +12,7 @@ from devices.notation import moments, numbers
 register = template.Library()
 
 NOTHING = "\N{EM DASH}"
-Decimals = int | Literal["", "own"] | None
+Decimals = int | Literal["own"] | None
 
 
 @register.filter
@@ -42,8 +42,7 @@ def derived(value: float | Literal[""] | None, decimals: Decimals = "own") -> st
 
 
 def given_decimals(value: float, decimals: Decimals) -> int | None:
-    # A template hands on an unknown variable as an empty text.
-    return numbers.learnt_decimals([value]) if isinstance(decimals, str) else decimals
+    return numbers.learnt_decimals([value]) if decimals == "own" else decimals
 
 
 def number_element(value: float, text: str) -> str:
