@@ -25,8 +25,8 @@ class DeviceFilter(filters.FilterSet):
     active = TrueOrFalseFilter(field_name="is_active")
     online = TrueOrFalseFilter(method="by_online")
     search = filters.CharFilter(method="by_text")
-    state = filters.ChoiceFilter(
-        method="by_state", choices=[(state, state.label) for state in State], label="State by its own rhythm"
+    state = extend_schema_field({"type": "string", "enum": [state.value for state in State]})(
+        filters.ChoiceFilter(method="by_state", choices=[(state.value, state.label) for state in State])
     )
 
     class Meta:
