@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, cast
 from uuid import UUID
@@ -17,11 +18,20 @@ from devices import storage
 from devices.authentication import visible_device
 from devices.filters import DeviceFilter
 from devices.models import Device, DeviceKey
+from devices.rhythm.habits import habits_of
 from devices.serializers import DeviceKeySerializer, DeviceSerializer
 from users.models import Scope
 from users.permissions import require_scope
 
 DONE_EXAMPLE = [OpenApiExample("Done", None, status_codes=["204"])]
+
+
+def devices_context(devices: Sequence[Device]) -> dict[str, Any]:
+    """What DeviceSerializer needs beside the devices: their last readings and their habits."""
+    return {
+        "latest": storage.current().latest([device.pk for device in devices]),
+        "habits": habits_of(devices),
+    }
 
 
 class DeviceList(generics.ListCreateAPIView):
@@ -35,8 +45,7 @@ class DeviceList(generics.ListCreateAPIView):
     def list(self, request: Request) -> Response:
         page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
         devices = cast("list[Device]", page)
-        latest = storage.current().latest([device.pk for device in devices])
-        context = {"request": request, "latest": latest}
+        context = {"request": request, **devices_context(devices)}
         return self.get_paginated_response(DeviceSerializer(devices, many=True, context=context).data)
 
     @extend_schema(operation_id="device_list")
@@ -50,7 +59,8 @@ class DeviceList(generics.ListCreateAPIView):
 
         The response contains the device's first `key`, which is not shown again.
         """
-        serializer = DeviceSerializer(data=request.data, context={"request": request, "latest": {}})
+        context: dict[str, Any] = {"request": request, "latest": {}, "habits": {}}
+        serializer = DeviceSerializer(data=request.data, context=context)
         serializer.is_valid(raise_exception=True)
         with transaction.atomic():
             save_or_conflict(serializer)
@@ -64,7 +74,7 @@ class DeviceDetail(APIView):
     def find_with_context(self, uuid: UUID, *, lock: bool = False) -> tuple[Device, dict]:
         """Return the device and its serializer's context. Raises Http404."""
         device = visible_device(self.request, uuid, lock=lock)
-        return device, {"request": self.request, "latest": storage.current().latest([device.pk])}
+        return device, {"request": self.request, **devices_context([device])}
 
     @extend_schema(operation_id="device_read", responses=DeviceSerializer)
     def get(self, request: Request, uuid: UUID) -> Response:
@@ -85,6 +95,7 @@ class DeviceDetail(APIView):
         serializer = DeviceSerializer(device, data=request.data, partial=True, context=context)
         serializer.is_valid(raise_exception=True)
         save_or_conflict(serializer)
+        context["habits"] = habits_of([device])
         return Response(serializer.data)
 
     @extend_schema(operation_id="device_delete", responses={204: None}, examples=DONE_EXAMPLE)

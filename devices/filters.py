@@ -9,6 +9,8 @@ from drf_spectacular.utils import extend_schema_field
 
 from devices import storage
 from devices.models import Device, DeviceProfile, DeviceQuerySet, Exclusion, ExclusionQuerySet
+from devices.rhythm.habits import devices_in_state
+from devices.rhythm.state import State
 from users.filters import TrueOrFalseFilter
 
 # A number field also accepts "1_000", "1e3" and the digits of every script.
@@ -23,6 +25,9 @@ class DeviceFilter(filters.FilterSet):
     active = TrueOrFalseFilter(field_name="is_active")
     online = TrueOrFalseFilter(method="by_online")
     search = filters.CharFilter(method="by_text")
+    state = extend_schema_field({"type": "string", "enum": [state.value for state in State]})(
+        filters.ChoiceFilter(method="by_state", choices=[(state.value, state.label) for state in State])
+    )
 
     class Meta:
         model = Device
@@ -32,6 +37,9 @@ class DeviceFilter(filters.FilterSet):
         since = timezone.now() - timedelta(seconds=settings.DEVICE_ONLINE_SECONDS)
         ids = storage.current().sent_since(list(devices.values_list("pk", flat=True)), since)
         return devices.filter(pk__in=ids) if online else devices.exclude(pk__in=ids)
+
+    def by_state(self, devices: DeviceQuerySet, _: str, state: str) -> DeviceQuerySet:
+        return devices_in_state(devices, State(state), timezone.now())
 
     def by_text(self, devices: DeviceQuerySet, _: str, text: str) -> DeviceQuerySet:
         return devices.matching(text)

@@ -17,9 +17,14 @@ from django.utils import timezone
 
 from devices import storage
 from devices.storage import interface
+from devices.storage.tables import Change, Reading, Rollup, Segment
 from devices.timeline.periods import Period
 from users.models import Credential
 
+__all__ = ["Change", "Reading", "Rollup", "Segment"]  # Django looks for models here
+
+MOST_DECIMALS = 15
+SHORTEST_INTERVAL_SECONDS, LONGEST_INTERVAL_SECONDS = 0.000_001, 366 * 86400
 # Keys beside the channels in a reading or a result; a channel may not have such a name.
 RESERVED_NAMES = frozenset(
     (
@@ -45,6 +50,21 @@ def known_zone(name: str) -> None:
         raise ValidationError(f"“{name}” is not an IANA time zone, such as Europe/Berlin.")
 
 
+def expected_interval_field(help_text: str) -> models.FloatField:
+    bounds = [MinValueValidator(SHORTEST_INTERVAL_SECONDS), MaxValueValidator(LONGEST_INTERVAL_SECONDS)]
+    return models.FloatField(null=True, blank=True, validators=bounds, help_text=help_text)
+
+
+def expected_interval_in_range(name: str) -> models.CheckConstraint:
+    bounds = {"gte": SHORTEST_INTERVAL_SECONDS, "lte": LONGEST_INTERVAL_SECONDS}
+    within = {f"expected_interval_seconds__{lookup}": bound for lookup, bound in bounds.items()}
+    return models.CheckConstraint(
+        condition=Q(expected_interval_seconds=None) | Q(**within),
+        name=name,
+        violation_error_message="The expected interval must be from a microsecond to a year.",
+    )
+
+
 class DeviceProfile(models.Model):
     """A kind of device. Its channels give the stored values of a reading their order and meaning."""
 
@@ -53,23 +73,13 @@ class DeviceProfile(models.Model):
     allows_future = models.BooleanField(
         default=False, help_text="Accept timestamps over 5 minutes ahead, as of forecasts."
     )
-    expected_interval_seconds = models.FloatField(
-        null=True,
-        blank=True,
-        validators=[MinValueValidator(0.000_001), MaxValueValidator(366 * 86400)],
-        help_text="Interval of readings, for coverage. Empty: each device's median interval.",
+    expected_interval_seconds = expected_interval_field(
+        "Interval of readings, for coverage. Empty: each device's median interval."
     )
 
     class Meta:
         ordering = ("name",)
-        constraints = (
-            models.CheckConstraint(
-                condition=Q(expected_interval_seconds=None)
-                | Q(expected_interval_seconds__gte=0.000_001, expected_interval_seconds__lte=366 * 86400),
-                name="profile_expected_interval_in_range",
-                violation_error_message="The expected interval must be from a microsecond to a year.",
-            ),
-        )
+        constraints = (expected_interval_in_range("profile_expected_interval_in_range"),)
 
     def __str__(self) -> str:
         return self.name
@@ -91,6 +101,12 @@ class Channel(models.Model):
     kind = models.CharField(max_length=10, choices=Kind, default=Kind.GAUGE)
     minimum = models.FloatField(null=True, blank=True, help_text="Smaller values are refused.")
     maximum = models.FloatField(null=True, blank=True, help_text="Larger values are refused.")
+    decimals = models.PositiveSmallIntegerField(
+        null=True,
+        blank=True,
+        validators=[MaxValueValidator(MOST_DECIMALS)],
+        help_text="Digits after the point that pages show. Empty: as many as the newest readings have.",
+    )
 
     class Meta:
         ordering = ("profile", "position")
@@ -101,6 +117,11 @@ class Channel(models.Model):
                 condition=Q(minimum=None) | Q(maximum=None) | Q(minimum__lte=F("maximum")),
                 name="channel_range_ordered",
                 violation_error_message="The minimum must not exceed the maximum.",
+            ),
+            models.CheckConstraint(
+                condition=Q(decimals=None) | Q(decimals__lte=MOST_DECIMALS),
+                name="channel_decimals_in_range",
+                violation_error_message=f"A channel has 0 to {MOST_DECIMALS} decimals.",
             ),
         )
 
@@ -140,6 +161,9 @@ class Device(models.Model):
     time_zone = models.CharField(
         max_length=64, default="UTC", validators=[known_zone], help_text="For timestamps without an offset."
     )
+    expected_interval_seconds = expected_interval_field(
+        "Interval of readings, for state and coverage. Empty: the profile's, else the median interval."
+    )
     is_active = models.BooleanField("active", default=True, help_text="An inactive device may not post.")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
@@ -153,6 +177,7 @@ class Device(models.Model):
                 name="device_external_id_unique",
                 violation_error_message="The owner has a device with this external id.",
             ),
+            expected_interval_in_range("device_expected_interval_in_range"),
         )
 
     def __str__(self) -> str:
@@ -161,6 +186,11 @@ class Device(models.Model):
     @property
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.time_zone)
+
+    @property
+    def declared_interval_seconds(self) -> float | None:
+        """The device's own expected interval, else its profile's."""
+        return self.expected_interval_seconds or self.profile.expected_interval_seconds
 
     @property
     def channels(self) -> list[Channel]:
@@ -300,53 +330,3 @@ class Import(models.Model):
 
     def __str__(self) -> str:
         return self.name
-
-
-class Reading(models.Model):
-    """A row of the readings table, for Django admin only. Readings may repeat, so the table has no key."""
-
-    time = models.DateTimeField(primary_key=True)
-    device = models.ForeignKey(
-        Device, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
-    )
-    values = ArrayField(models.FloatField())
-
-    class Meta:
-        ordering = ("-time",)
-
-    def __str__(self) -> str:
-        return f"{self.time.isoformat()} {self.values}"
-
-
-class Segment(models.Model):
-    """Sorted readings in one row, derived from the readings. Only `devices.storage.postgresql` uses it."""
-
-    id = models.BigAutoField(primary_key=True)
-    device_id = models.IntegerField()
-    level = models.SmallIntegerField()
-    start_time = models.DateTimeField()
-    end_time = models.DateTimeField()
-    count = models.IntegerField()
-
-    def __str__(self) -> str:
-        return f"{self.count} readings of device {self.device_id} from {self.start_time}"
-
-
-class Change(models.Model):
-    """An entry of the change log, a table without a key. Only `devices.storage.change_log` uses it."""
-
-    first_time = models.DateTimeField(primary_key=True)
-    device_id = models.IntegerField()
-
-    def __str__(self) -> str:
-        return f"change of device {self.device_id} from {self.first_time}"
-
-
-class Rollup(models.Model):
-    """The time of the next check of a device by `devices.storage.postgresql.segment_schedule`."""
-
-    device_id = models.IntegerField(primary_key=True)
-    next_check = models.DateTimeField()
-
-    def __str__(self) -> str:
-        return f"device {self.device_id} at {self.next_check}"

@@ -9,10 +9,20 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
-from devices.models import Channel, Device, DeviceKey, DeviceProfile, known_zone
+from devices.models import (
+    LONGEST_INTERVAL_SECONDS,
+    SHORTEST_INTERVAL_SECONDS,
+    Channel,
+    Device,
+    DeviceKey,
+    DeviceProfile,
+    known_zone,
+)
+from devices.rhythm.habits import state_of
+from devices.rhythm.state import State
 from devices.storage.interface import StoredReading
 from users.models import User
-from users.serializers import Stamp, StrictFields, Text, TrueOrFalse, WholeNumber
+from users.serializers import Number, Stamp, StrictFields, Text, TrueOrFalse, WholeNumber
 
 EXAMPLE_DEVICE = {
     "id": "0b5f9c1e-6f53-4d3e-9d0e-1d1f6c2b7a10",
@@ -21,13 +31,16 @@ EXAMPLE_DEVICE = {
     "profile": "xyz",
     "external_id": None,
     "time_zone": "UTC",
+    "expected_interval_seconds": None,
     "active": True,
     "created_at": "2026-11-21T09:30:00Z",
     "channels": [
-        {"name": name, "unit": "", "kind": "gauge", "minimum": None, "maximum": None} for name in "xyz"
+        {"name": name, "unit": "", "kind": "gauge", "minimum": None, "maximum": None, "decimals": None}
+        for name in "xyz"
     ],
     "last_reading": {"timestamp": "2026-11-21T09:31:00Z", "x": 1.0, "y": 2.0, "z": 3.0},
     "online": True,
+    "state": "on_time",
 }
 
 
@@ -36,7 +49,7 @@ class ChannelSerializer(serializers.ModelSerializer):
 
     class Meta:
         model = Channel
-        fields = ("name", "unit", "kind", "minimum", "maximum")
+        fields = ("name", "unit", "kind", "minimum", "maximum", "decimals")
 
 
 class OwnerField(serializers.Field):
@@ -60,7 +73,7 @@ class OwnerField(serializers.Field):
         OpenApiExample("Device", EXAMPLE_DEVICE, response_only=True, status_codes=["200"]),
         OpenApiExample(
             "Registered",
-            EXAMPLE_DEVICE | {"last_reading": None, "online": False, "key": "pld_77c1e0ab.…"},
+            EXAMPLE_DEVICE | {"last_reading": None, "online": False, "state": "new", "key": "pld_77c1e0ab.…"},
             response_only=True,
             status_codes=["201"],
         ),
@@ -69,7 +82,8 @@ class OwnerField(serializers.Field):
 class DeviceSerializer(StrictFields, serializers.ModelSerializer):
     """A sender of readings, with its channels and its last reading."""
 
-    # Needs the context's `latest`, which maps a device's integer id to its last reading.
+    # Needs the context's `latest` and `habits`, which map a device's integer id to its last reading and to
+    # what `devices.rhythm.habits` knows of it.
     id = serializers.UUIDField(source="uuid", read_only=True)
     user_id = extend_schema_field(OpenApiTypes.INT)(OwnerField)(source="owner")
     name = Text(max_length=200, required=False, allow_blank=True)
@@ -78,10 +92,22 @@ class DeviceSerializer(StrictFields, serializers.ModelSerializer):
     )
     external_id = Text(max_length=255, required=False, allow_null=True)
     time_zone = Text(max_length=64, required=False, validators=[known_zone])
+    expected_interval_seconds = Number(
+        min_value=SHORTEST_INTERVAL_SECONDS,
+        max_value=LONGEST_INTERVAL_SECONDS,
+        allow_null=True,
+        required=False,
+        help_text="Interval of readings, for `state` and coverage. "
+        "Null: the profile's, else the median interval.",
+    )
     active = TrueOrFalse(source="is_active", required=False)
     channels = ChannelSerializer(many=True, read_only=True)
     last_reading = serializers.SerializerMethodField()
     online = serializers.SerializerMethodField()
+    state = serializers.SerializerMethodField(
+        help_text="By the device's own interval: `new` without readings, `late` once the next reading is "
+        "overdue, `silent` after several; `disabled` if it is not active."
+    )
 
     class Meta:
         model = Device
@@ -92,11 +118,13 @@ class DeviceSerializer(StrictFields, serializers.ModelSerializer):
             "profile",
             "external_id",
             "time_zone",
+            "expected_interval_seconds",
             "active",
             "created_at",
             "channels",
             "last_reading",
             "online",
+            "state",
         )
         read_only_fields = ("created_at",)
         validators = ()
@@ -107,6 +135,11 @@ class DeviceSerializer(StrictFields, serializers.ModelSerializer):
 
     def get_online(self, device: Device) -> bool:
         return is_online(self.context["latest"].get(device.pk))
+
+    @extend_schema_field(serializers.ChoiceField(list(State)))
+    def get_state(self, device: Device) -> str:
+        now = timezone.now()
+        return state_of(device, self.context["latest"].get(device.pk), self.context["habits"], now)
 
     def validate(self, fields: dict) -> dict:
         device = self.instance

@@ -67,10 +67,10 @@ class Gap:
 class Coverage:
     """Share of the period that has the expected readings.
 
-    `expected_seconds` is the profile's interval, else the device's own median interval. An interval of more
-    than GAP_FACTOR times that is a gap; the given bounds of the period count as readings do. `percent` is the
-    part of the time between the first and the last of them that lacks no reading: a gap lacks its length less
-    one interval. All fields are None where no interval is known.
+    `expected_seconds` is the interval that device or profile declares, else the device's own median interval.
+    An interval of more than GAP_FACTOR times that is a gap; the given bounds of the period count as readings
+    do. `percent` is the part of the time between the first and the last of them that lacks no reading: a gap
+    lacks its length less one interval. All fields are None where no interval is known.
     """
 
     expected_seconds: float | None
@@ -217,7 +217,7 @@ def compute_all(
             FiguresQuery(
                 Span.of(query.device.pk, query.period),
                 len(query.channels),
-                query.device.profile.expected_interval_seconds,
+                query.device.declared_interval_seconds,
             )
             for query in queries
         ],
@@ -257,7 +257,7 @@ def statistics_of_one(
         dict(zip(query.channels, channels, strict=True)),
         state,
         interval,
-        coverage_of(query.period, figures, query.device.profile.expected_interval_seconds or interval),
+        coverage_of(query.period, figures, query.device.declared_interval_seconds or interval),
     )
 
 

@@ -1,5 +1,6 @@
-from datetime import timedelta
-from typing import Any
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.core.exceptions import PermissionDenied
@@ -17,7 +18,7 @@ from devices.files.formats import CannotImport
 from devices.filters import DeviceFilter
 from devices.forms import ExclusionForm, ImportForm
 from devices.models import Channel, Device
-from devices.serializers import is_online
+from devices.rhythm.habits import Habits, habits_of, state_of
 from devices.storage.interface import StoredReading
 from devices.timeline.periods import BadPeriod
 from devices.timeline.time_ranges import local_text, parse_time_range
@@ -31,29 +32,39 @@ def device_list(request: HttpRequest) -> HttpResponse:
     search = DeviceFilter(request.GET, Device.objects.visible_to(request.user).with_channels())
     page = Paginator(search.qs, PAGE_SIZE).get_page(request.GET.get("page"))
     latest = storage.current().latest([device.pk for device in page])
+    habits = habits_of(page)
+    now = timezone.now()
     context = {
-        "rows": [device_row(device, latest.get(device.pk)) for device in page],
+        "rows": [device_row(device, latest.get(device.pk), habits, now) for device in page],
         "page": page,
         "form": search.form,
-        "now": timezone.now(),
-        "zone": timezone.get_default_timezone(),
+        "now": now,
     }
     return render(request, "devices/device_list.html", context)
 
 
-def device_row(device: Device, reading: StoredReading | None) -> dict[str, Any]:
+def device_row(
+    device: Device, reading: StoredReading | None, habits: Mapping[int, Habits], now: datetime
+) -> dict[str, Any]:
     return {
         "device": device,
         "reading": reading,
-        "values": channel_values(device, reading),
-        "is_online": is_online(reading),
+        "values": channel_values(device, reading, habits[device.pk]),
+        "state": state_of(device, reading, habits, now),
     }
 
 
-def channel_values(device: Device, reading: StoredReading | None) -> list[tuple[Channel, float | None]]:
-    """Pair each channel with its value, or with None if there is no reading."""
+class ChannelValue(NamedTuple):
+    channel: Channel
+    value: float | None
+    decimals: int | None
+
+
+def channel_values(device: Device, reading: StoredReading | None, habits: Habits) -> list[ChannelValue]:
+    """Each channel with its value, None if there is no reading, and the decimals to show."""
     channels = device.channels
-    return list(zip(channels, reading.values if reading else [None] * len(channels), strict=True))
+    values = reading.values if reading else [None] * len(channels)
+    return [ChannelValue(*each) for each in zip(channels, values, habits.decimals, strict=True)]
 
 
 # `import_page` checks the CSRF token: the check reads the large body, so the permission comes first.

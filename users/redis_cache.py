@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from django.core.cache import cache
@@ -64,6 +64,16 @@ def recall(key: str) -> Any:
 
 def remember(key: str, value: Any, seconds: int) -> None:
     unless_away(lambda: cache.set(key, value, seconds))
+
+
+def recall_many(keys: Sequence[str]) -> dict[str, Any]:
+    """Return the cached values among these keys, in one round trip."""
+    return (unless_away(lambda: cache.get_many(keys)) if keys else None) or {}
+
+
+def remember_many(values: Mapping[str, Any], seconds: int) -> None:
+    if values:
+        unless_away(lambda: cache.set_many(dict(values), seconds))
 
 
 def unless_away(use: Callable[[], Any]) -> Any:

@@ -26,6 +26,18 @@ class WholeNumber(serializers.IntegerField):
         return data
 
 
+class Number(serializers.FloatField):
+    """A JSON number; REST framework's own field also accepts texts."""
+
+    def to_internal_value(self, data: Any) -> float:
+        if isinstance(data, bool) or not isinstance(data, int | float):
+            self.fail("invalid")
+        try:
+            return float(data)
+        except OverflowError:
+            self.fail("invalid")
+
+
 class TrueOrFalse(serializers.BooleanField):
     """A JSON boolean; REST framework's own field also accepts 1, "yes" and more."""
 

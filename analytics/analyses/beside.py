@@ -14,15 +14,26 @@ class Row:
     name: str
     label: str
     value: float | None
-    other: float | None = None
-    difference: float | None = None
+    other: float | None
+    difference: float | None
+    decimals: int | None
+
+    @property
+    def is_derived(self) -> bool:
+        """Not a value that a reading has."""
+        return self.name in ("avg", "median")
 
 
-def figure_rows(shown: Mapping[str, Any], other: Mapping[str, Any] | None = None) -> list[Row]:
-    """Rows of the figures of `shown`, by their names in FIGURES, beside those of `other`."""
+def figure_rows(
+    shown: Mapping[str, Any], other: Mapping[str, Any] | None, *, decimals: int | None
+) -> list[Row]:
+    """Rows of the figures of `shown`, by their names in FIGURES, beside those of `other`.
+
+    `decimals` are those of the channel; a count has none.
+    """
     values = {name: (shown[name], other[name] if other else None) for name in FIGURES}
     return [
-        Row(name, FIGURES[name], value, before, difference(value, before))
+        Row(name, FIGURES[name], value, before, difference(value, before), 0 if name == "count" else decimals)
         for name, (value, before) in values.items()
     ]
 

@@ -17,13 +17,13 @@ from analytics import runs
 from analytics.analyses.forms import FleetForm, QuestionForm
 from analytics.analyses.presentation import (
     Result,
-    all_units,
     bucket_chart,
     bucket_groups,
     bucket_lines,
     channels_beside,
     computed_period,
     device_labels,
+    pooled_channels,
     result_facts,
     statistics_groups,
 )
@@ -42,7 +42,7 @@ BUCKETS_A_PAGE = 100
 @require_http_methods(["GET", "POST"])
 def analysis_list(request: HttpRequest) -> HttpResponse:
     """Analyses, newest first; a POST requests one of all devices of a user."""
-    zone = timezone.get_default_timezone()
+    zone = timezone.get_current_timezone()
     form = FleetForm(request.POST or None, zone=zone, now=timezone.now(), asker=signed_in(request))
     if request.method == "POST" and form.is_valid():
         response = request_and_redirect(request, form, form.cleaned_data["user"])
@@ -93,7 +93,7 @@ def analysis(request: HttpRequest, pk: UUID) -> HttpResponse:
         "percentiles": analysis.question.percentile_texts,
         "computed": computed_period(result) if result else None,
         "zone": display_zone(analysis),
-        "channels": channels_beside(result, before, all_units(labels)) if result and before else [],
+        "channels": channels_beside(result, before, pooled_channels(labels)) if result and before else [],
     }
     return render(request, "analytics/analysis.html", context)
 
@@ -121,8 +121,8 @@ def visible_analysis(request: HttpRequest, pk: UUID) -> Analysis:
 
 
 def display_zone(analysis: Analysis) -> tzinfo:
-    """The device's zone; the portal's for a fleet, whose devices may lie in several."""
-    return analysis.device.zone if analysis.device else timezone.get_default_timezone()
+    """The device's zone; the viewer's for a fleet, whose devices may lie in several."""
+    return analysis.device.zone if analysis.device else timezone.get_current_timezone()
 
 
 def stale_analyses(request: HttpRequest) -> JsonResponse:
@@ -148,8 +148,8 @@ def cancel_analysis(request: HttpRequest, pk: UUID) -> HttpResponse:
 def analysis_chart(request: HttpRequest, pk: UUID) -> JsonResponse:
     """All buckets as columns of numbers, for analyses/bucket_chart.js."""
     analysis = visible_analysis(request, pk)
-    units = all_units(device_labels(analysis.devices.with_channels()))
-    return JsonResponse(bucket_chart(result_with_buckets(analysis), units))
+    channels = pooled_channels(device_labels(analysis.devices.with_channels()))
+    return JsonResponse(bucket_chart(result_with_buckets(analysis), channels))
 
 
 def bucket_file(request: HttpRequest, pk: UUID) -> HttpResponse:

@@ -1,6 +1,6 @@
 """Calculations as the templates show them: inputs, times and differences in words and rows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -9,6 +9,8 @@ from analytics.kernels import KERNELS
 from analytics.kernels.declaration import Column, Kernel
 from analytics.models import Calculation, Status
 from devices.templatetags.figures import span
+
+NumberCell = tuple[Any, int | None]  # value and decimals
 
 
 def time_note(run: Calculation, position: int | None, now: datetime) -> str:
@@ -49,9 +51,26 @@ def compared_inputs(
     return known + [(name, *values) for name, values in inputs.items() if name not in names]
 
 
-def difference_cells(pair: Pair, columns: Sequence[Column]) -> tuple[str, list[tuple[Any, Any, bool]]]:
-    """Date or moment of a pair; for each further column both values and whether they differ."""
+def row_cells(row: dict[str, Any], decimals: Mapping[str, int | None]) -> tuple[Any, list[NumberCell]]:
+    """Date or moment of a row, and its numbers."""
+    (_, head), *rest = row.items()
+    return date_or_moment(head), [(value, decimals.get(name)) for name, value in rest]
+
+
+def difference_cells(
+    pair: Pair, columns: Sequence[Column], decimals: Mapping[str, int | None]
+) -> tuple[Any, list[tuple[Any, Any, bool, int | None]]]:
+    """Date or moment of a pair; for each further column both values, whether they differ, and decimals."""
     first, second = pair
     head, *rest = columns
-    values = [((first or {}).get(column.name), (second or {}).get(column.name)) for column in rest]
-    return (first or second or {})[head.name], [(one, other, one != other) for one, other in values]
+    values = [
+        ((first or {}).get(column.name), (second or {}).get(column.name), decimals.get(column.name))
+        for column in rest
+    ]
+    return date_or_moment((first or second or {})[head.name]), [
+        (one, other, one != other, digits) for one, other, digits in values
+    ]
+
+
+def date_or_moment(text: str) -> str | datetime:
+    return datetime.fromisoformat(text) if "T" in text else text

@@ -6,19 +6,20 @@ from typing import Any
 import numpy as np
 
 from analytics.calculations import stored_rows
-from analytics.calculations.columns import columns_of
+from analytics.calculations.columns import columns_of, decimals_of_columns
 from analytics.models import Calculation
 
 MOST_POINTS = 5000
 
 
 def result_chart(calculation: Calculation) -> dict[str, Any]:
-    """{columns: [{name, label, unit, kind, draw}], data: [[x...], [y...], ...], rows}; x as ISO 8601 text.
+    """{columns: [{name, label, unit, kind, draw, decimals}], data: [[x...], [y...], ...], rows}.
 
-    More rows than MOST_POINTS are thinned: the first and the last remain, and of each stretch of rows those
-    with a column's smallest or largest value. `rows` is the number before.
+    x is ISO 8601 text. More rows than MOST_POINTS are thinned: the first and the last remain, and of each
+    stretch of rows those with a column's smallest or largest value. `rows` is the number before.
     """
     columns = columns_of(calculation)
+    decimals = decimals_of_columns(calculation)
     names = [column.name for column in columns]
     data: list[list[Any]] = [[] for _ in names]
     for row in stored_rows.all_rows(calculation):
@@ -29,6 +30,7 @@ def result_chart(calculation: Calculation) -> dict[str, Any]:
     return {
         "columns": [
             {"name": c.name, "label": c.label, "unit": c.unit, "kind": c.kind, "draw": c.draw}
+            | {"decimals": decimals.get(c.name)}
             for c in columns
         ],
         "data": [[values[i] for i in places] for values in data],

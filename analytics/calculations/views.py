@@ -14,10 +14,17 @@ from rest_framework.exceptions import ValidationError
 
 from analytics import runs
 from analytics.calculations import compare, stored_rows, thinning
-from analytics.calculations.columns import columns_of
+from analytics.calculations.columns import columns_of, decimals_of_columns
 from analytics.calculations.forms import CalculationForm
 from analytics.calculations.listing import CalculationFilter
-from analytics.calculations.presentation import compared_inputs, difference_cells, shown_inputs, time_note
+from analytics.calculations.presentation import (
+    NumberCell,
+    compared_inputs,
+    difference_cells,
+    row_cells,
+    shown_inputs,
+    time_note,
+)
 from analytics.calculations.request import KernelGone, queue_calculation, repeated_calculation
 from analytics.calculations.serializers import DEFAULT_KERNEL
 from analytics.kernels import KERNELS
@@ -40,7 +47,6 @@ def calculation_list(request: HttpRequest) -> HttpResponse:
         "rows": [(run, states[run.pk]) for run in page],
         "form": search.form,
         "kernels": KERNELS.values(),
-        "zone": timezone.get_default_timezone(),
     }
     return render(request, "analytics/calculation_list.html", context)
 
@@ -112,16 +118,16 @@ def calculation(request: HttpRequest, pk: UUID) -> HttpResponse:
         "rows": rows_of_page(run, page) if has_rows else [],
         "has_rows": has_rows,
         "others": comparable_calculations(request, run) if has_rows else [],
-        "zone": timezone.get_default_timezone(),
     }
     return render(request, "analytics/calculation.html", context)
 
 
-def rows_of_page(run: Calculation, page: Page) -> list[list[Any]]:
+def rows_of_page(run: Calculation, page: Page) -> list[tuple[Any, list[NumberCell]]]:
     if not run.row_count:
         return []
     rows = stored_rows.row_slice(run, page.start_index() - 1, page.end_index())
-    return [list(row.values()) for row in rows]
+    decimals = decimals_of_columns(run)
+    return [row_cells(row, decimals) for row in rows]
 
 
 def comparable_calculations(request: HttpRequest, run: Calculation) -> list[Calculation]:
@@ -183,6 +189,7 @@ def compare_calculations(request: HttpRequest, pk: UUID) -> HttpResponse:
     comparison = compare.compare_calculations(first, second, start, start + ROWS_A_PAGE)
     kernel = KERNELS[first.kernel]
     columns = compare.common_columns(first, second)
+    decimals = decimals_of_columns(first if first.row_count else second)
     context = {
         "first": first,
         "second": second,
@@ -190,8 +197,8 @@ def compare_calculations(request: HttpRequest, pk: UUID) -> HttpResponse:
         "comparison": comparison,
         "inputs": compared_inputs(comparison.inputs, kernel, request.user),
         "page": Paginator(range(comparison.differences), ROWS_A_PAGE).get_page(number),
-        "pairs": [difference_cells(pair, columns) for pair in comparison.shown],
-        "zone": timezone.get_default_timezone(),
+        "pairs": [difference_cells(pair, columns, decimals) for pair in comparison.shown],
+        "largest": [(name, value, decimals.get(name)) for name, value in comparison.largest.items()],
     }
     return render(request, "analytics/calculation_compare.html", context)
 

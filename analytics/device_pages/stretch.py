@@ -9,13 +9,14 @@ from analytics.analyses.presentation import quality_note
 from analytics.device_pages.time_bar import Comparison, TimeBar
 from devices import statistics
 from devices.models import Device, Exclusion
+from devices.rhythm.habits import Habits
 from devices.statistics import Statistics
 from devices.timeline.periods import Period
 
 MOST_EXCLUSIONS = 100
 
 
-def stretch(device: Device, bar: TimeBar) -> dict[str, Any]:
+def stretch(device: Device, habits: Habits, bar: TimeBar) -> dict[str, Any]:
     """Context of the statistics: the period `shown`, `channels` with `rows`, and `exclusions`."""
     period = bar.range.period if bar.range else Period()
     shown = Period(period.start, period.end or bar.now)
@@ -26,8 +27,14 @@ def stretch(device: Device, bar: TimeBar) -> dict[str, Any]:
         "answer": answer,
         "other": other,
         "channels": [
-            {"name": name, "unit": unit, "rows": figure_rows(asdict(summary), same_channel(other, name))}
-            for (name, unit), summary in answer.channels.items()
+            {
+                "name": name,
+                "unit": unit,
+                "rows": figure_rows(asdict(summary), same_channel(other, name), decimals=decimals),
+            }
+            for ((name, unit), summary), decimals in zip(
+                answer.channels.items(), habits.decimals, strict=True
+            )
         ],
         "exclusions": exclusions_of(device, shown),
         "quality": quality_note({"coverage": coverage_result(answer.coverage), "excluded": answer.excluded}),

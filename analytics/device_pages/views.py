@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
 from django.core.exceptions import BadRequest
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
@@ -21,7 +20,9 @@ from analytics.device_pages.time_bar import COMPARISONS, ZONES, TimeBar, read_ti
 from analytics.models import Calculation
 from devices.models import Device, Exclusion
 from devices.readings_api import decode_cursor, encode_cursor
-from devices.serializers import is_online, reading_body
+from devices.rhythm.habits import Habits, habits_of, state_of
+from devices.rhythm.state import next_change
+from devices.serializers import reading_body
 from devices.storage.interface import Position, StoredReading
 from devices.timeline.periods import Period
 from devices.timeline.time_ranges import TimeRange, stamp_text
@@ -40,8 +41,11 @@ def device(request: HttpRequest, uuid: UUID) -> HttpResponse:
     """The chart of a time range or, without one, of the latest readings, with its statistics."""
     device = visible_device(request, uuid)
     bar = time_bar(request, device)
-    context = latest(device) | {"bar": bar, "zones": ZONES, "comparisons": COMPARISONS, "tab": "chart"}
-    return render(request, "analytics/device.html", context | {"chart": chart(device, bar)})
+    context = latest(device, bar.now)
+    context |= {"bar": bar, "zones": ZONES, "comparisons": COMPARISONS, "tab": "chart"}
+    return render(
+        request, "analytics/device.html", context | {"chart": chart(device, context["habits"], bar)}
+    )
 
 
 def device_stretch(request: HttpRequest, uuid: UUID) -> HttpResponse:
@@ -49,12 +53,15 @@ def device_stretch(request: HttpRequest, uuid: UUID) -> HttpResponse:
     device = visible_device(request, uuid)
     bar = time_bar(request, device)
     context = {"device": device, "bar": bar, "zones": ZONES, "comparisons": COMPARISONS, "zone": bar.zone}
-    return render(request, "analytics/device_stretch.html", context | stretch(device, bar))
+    habits = habits_of([device])[device.pk]
+    return render(request, "analytics/device_stretch.html", context | stretch(device, habits, bar))
 
 
 def device_latest(request: HttpRequest, uuid: UUID) -> HttpResponse:
     """The parts of the page that change with each reading; devices/latest_readings.js puts them in."""
-    return render(request, "analytics/device_latest.html", latest(visible_device(request, uuid)))
+    return render(
+        request, "analytics/device_latest.html", latest(visible_device(request, uuid), timezone.now())
+    )
 
 
 def device_readings(request: HttpRequest, uuid: UUID) -> HttpResponse:
@@ -65,10 +72,10 @@ def device_readings(request: HttpRequest, uuid: UUID) -> HttpResponse:
     readings = device.newest_readings(READINGS_A_PAGE + 1, period=period, after=position(request))
     shown = readings[:READINGS_A_PAGE]
     following = encode_cursor(shown[-1].position) if len(readings) > READINGS_A_PAGE else None
-    context = head(device) | {"bar": bar, "zone": bar.zone, "tab": "readings", "following": following}
-    return render(
-        request, "analytics/device_readings.html", context | {"readings": reading_rows(device, shown)}
-    )
+    context = head(device, bar.now)
+    context |= {"bar": bar, "zones": ZONES, "zone": bar.zone, "tab": "readings", "following": following}
+    context["readings"] = reading_rows(device, context["habits"], shown)
+    return render(request, "analytics/device_readings.html", context)
 
 
 def position(request: HttpRequest) -> Position | None:
@@ -92,7 +99,7 @@ def device_statistics(request: HttpRequest, uuid: UUID) -> HttpResponse:
         if response is not None:
             return response
     context = {"analyses": device.analyses.as_rows()[:LATEST_ANALYSES], "form": form, "tab": "statistics"}
-    return render(request, "analytics/device_statistics.html", head(device) | context)
+    return render(request, "analytics/device_statistics.html", head(device, bar.now) | context)
 
 
 def device_runs(request: HttpRequest, uuid: UUID) -> HttpResponse:
@@ -101,7 +108,7 @@ def device_runs(request: HttpRequest, uuid: UUID) -> HttpResponse:
     page = Paginator(device.analyses.as_rows(), RUNS_A_PAGE).get_page(request.GET.get("page"))
     own = Calculation.objects.visible_to(request.user).filter(parameters__device=str(device.uuid))
     context = {"page": page, "calculations": own.newest()[:RUNS_A_PAGE], "tab": "runs"}
-    return render(request, "analytics/device_runs.html", head(device) | context)
+    return render(request, "analytics/device_runs.html", head(device, timezone.now()) | context)
 
 
 def visible_device(request: HttpRequest, uuid: UUID) -> Device:
@@ -112,10 +119,13 @@ def time_bar(request: HttpRequest, device: Device) -> TimeBar:
     return read_time_bar(request.GET.dict(), device, signed_in(request), timezone.now())
 
 
-def chart(device: Device, bar: TimeBar) -> dict[str, Any]:
+def chart(device: Device, habits: Habits, bar: TimeBar) -> dict[str, Any]:
     """What devices/device_chart.js draws; `range` is None while it follows the latest readings."""
     return {
-        "channels": [{"name": channel.name, "unit": channel.unit} for channel in device.channels],
+        "channels": [
+            {"name": channel.name, "unit": channel.unit, "decimals": decimals}
+            for channel, decimals in zip(device.channels, habits.decimals, strict=True)
+        ],
         "zone": str(bar.zone),
         "range": shown_range(bar.range, bar.now) if bar.range else None,
     }
@@ -132,50 +142,58 @@ def shown_range(found: TimeRange, now: datetime) -> dict[str, str | None]:
     }
 
 
-def head(device: Device) -> dict[str, Any]:
+def head(device: Device, now: datetime) -> dict[str, Any]:
     """Context of the head that all tabs have."""
-    return state(device, next(iter(device.newest_readings(1)), None))
+    return state(device, next(iter(device.newest_readings(1)), None), now)
 
 
-def state(device: Device, newest: StoredReading | None) -> dict[str, Any]:
+def state(device: Device, newest: StoredReading | None, now: datetime) -> dict[str, Any]:
+    known = habits_of([device])
+    habits = known[device.pk]
     return {
         "device": device,
+        "now": now,
         "zone": device.zone,
         "latest": newest,
-        "is_online": is_online(newest),
-        "online_seconds": online_seconds(newest),
+        "habits": habits,
+        "state": state_of(device, newest, known, now),
+        "state_seconds": seconds_to_next_state(newest, habits, now),
+        "interval_seconds": habits.interval_seconds,
     }
 
 
-def latest(device: Device) -> dict[str, Any]:
+def latest(device: Device, now: datetime) -> dict[str, Any]:
     """Context of the parts that show the device's latest readings."""
     readings = device.newest_readings(LATEST_READINGS)
     newest = readings[0] if readings else None
-    return state(device, newest) | {
-        "values": channel_values(device, newest),
-        "readings": reading_rows(device, readings),
+    context = state(device, newest, now)
+    return context | {
+        "values": channel_values(device, newest, context["habits"]),
+        "readings": reading_rows(device, context["habits"], readings),
     }
 
 
-def online_seconds(newest: StoredReading | None) -> float:
-    """Seconds until the device counts as offline if no further reading comes."""
-    if newest is None:
-        return 0.0
-    return max(0.0, settings.DEVICE_ONLINE_SECONDS - (timezone.now() - newest.time).total_seconds())
+def seconds_to_next_state(newest: StoredReading | None, habits: Habits, now: datetime) -> float | None:
+    """Seconds until the state changes if no further reading comes; None if it will not."""
+    change = newest and next_change(newest.time, habits.interval_seconds, now)
+    return (change - now).total_seconds() if change else None
 
 
-def reading_rows(device: Device, readings: list[StoredReading]) -> list[dict[str, Any]]:
+def reading_rows(device: Device, habits: Habits, readings: list[StoredReading]) -> list[dict[str, Any]]:
     """Rows of a table, newest first."""
     if not readings:
         return []
     covering = list(device.exclusions.in_force().touching(Period(readings[-1].time))[:MOST_COVERING])
-    return [reading_row(device, reading, covering) for reading in readings]
+    return [reading_row(device, reading, habits, covering) for reading in readings]
 
 
-def reading_row(device: Device, reading: StoredReading, exclusions: list[Exclusion]) -> dict[str, Any]:
+def reading_row(
+    device: Device, reading: StoredReading, habits: Habits, exclusions: list[Exclusion]
+) -> dict[str, Any]:
     """A row of the table; `as_json` names the reading to the page that excludes it."""
     return {
         "reading": reading,
+        "values": list(zip(reading.values, habits.decimals, strict=True)),
         "is_excluded": any(exclusion.covers(reading) for exclusion in exclusions),
         "as_json": json.dumps(reading_body(reading, device)),
     }

@@ -13,7 +13,7 @@ from devices.models import Channel, DeviceProfile
 # Made by a migration; devices are registered with them unless they ask for another.
 BUILT_IN = ("xyz", "scalar")
 # Of a channel in use these may change.
-DESCRIPTIVE = ("unit", "kind", "minimum", "maximum")
+DESCRIPTIVE = ("unit", "kind", "minimum", "maximum", "decimals")
 
 
 class ProfileFixed(Exception):

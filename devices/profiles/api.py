@@ -78,8 +78,8 @@ class ProfileDetail(APIView):
         """Change a profile (staff only).
 
         `channels` replaces all channels. In a profile that is built in or in use, they must have the same
-        names in the same order, and only units, kinds and ranges change. A new range holds for readings that
-        come later.
+        names in the same order, and only units, kinds, ranges and decimals change. A new range holds for
+        readings that come later.
         """
         require_staff(request)
         profile = self.locked(name)

@@ -5,11 +5,17 @@ from drf_spectacular.utils import OpenApiExample, extend_schema_field, extend_sc
 from rest_framework import serializers
 
 from devices import profiles
-from devices.models import Channel, DeviceProfile, not_reserved
-from users.serializers import StrictFields, Text, TrueOrFalse
+from devices.models import (
+    LONGEST_INTERVAL_SECONDS,
+    MOST_DECIMALS,
+    SHORTEST_INTERVAL_SECONDS,
+    Channel,
+    DeviceProfile,
+    not_reserved,
+)
+from users.serializers import Number, StrictFields, Text, TrueOrFalse, WholeNumber
 
 MAX_CHANNELS = 1000
-SECONDS_PER_YEAR = 366 * 86400
 NAME = RegexValidator(
     r"\A[A-Za-z][A-Za-z0-9_]*\Z", "Must be a letter, and then letters, digits and underscores."
 )
@@ -20,22 +26,24 @@ PUMP = {
     "allows_future": False,
     "expected_interval_seconds": 60.0,
     "channels": [
-        {"name": "temperature", "unit": "°C", "kind": "gauge", "minimum": -40.0, "maximum": 150.0},
-        {"name": "energy", "unit": "kWh", "kind": "counter", "minimum": 0.0, "maximum": None},
+        {
+            "name": "temperature",
+            "unit": "°C",
+            "kind": "gauge",
+            "minimum": -40.0,
+            "maximum": 150.0,
+            "decimals": 2,
+        },
+        {
+            "name": "energy",
+            "unit": "kWh",
+            "kind": "counter",
+            "minimum": 0.0,
+            "maximum": None,
+            "decimals": None,
+        },
     ],
 }
-
-
-class Number(serializers.FloatField):
-    """A JSON number; REST framework's own field also accepts texts."""
-
-    def to_internal_value(self, data: Any) -> float:
-        if isinstance(data, bool) or not isinstance(data, int | float):
-            self.fail("invalid")
-        try:
-            return float(data)
-        except OverflowError:
-            self.fail("invalid")
 
 
 class NewChannelSerializer(StrictFields):
@@ -46,6 +54,13 @@ class NewChannelSerializer(StrictFields):
     kind = serializers.ChoiceField(Channel.Kind.choices, default=Channel.Kind.GAUGE)
     minimum = Number(allow_null=True, default=None, help_text="Smaller values are refused.")
     maximum = Number(allow_null=True, default=None, help_text="Larger values are refused.")
+    decimals = WholeNumber(
+        min_value=0,
+        max_value=MOST_DECIMALS,
+        allow_null=True,
+        default=None,
+        help_text="Digits after the point that pages show. Null: as many as the newest readings have.",
+    )
 
     def validate(self, fields: dict) -> dict:
         low, high = fields["minimum"], fields["maximum"]
@@ -88,8 +103,8 @@ class ProfileSerializer(StrictFields):
     description = Text(max_length=200, allow_blank=True, required=False)
     allows_future = TrueOrFalse(required=False, help_text="Accept timestamps over 5 minutes ahead.")
     expected_interval_seconds = Number(
-        min_value=0.000_001,
-        max_value=SECONDS_PER_YEAR,
+        min_value=SHORTEST_INTERVAL_SECONDS,
+        max_value=LONGEST_INTERVAL_SECONDS,
         allow_null=True,
         required=False,
         help_text="Interval of readings, for coverage. Null: each device's median interval.",

@@ -202,6 +202,9 @@ class Storage(Protocol):
     def latest(self, device_ids: Sequence[int]) -> dict[int, StoredReading]:
         """Return the newest reading of each device that has one."""
 
+    def newest(self, device_ids: Sequence[int], limit: int) -> dict[int, list[StoredReading]]:
+        """Return up to `limit` readings, newest first, of each device that has one."""
+
     def sent_since(self, device_ids: Sequence[int], time: datetime) -> set[int]:
         """Return the devices that have a reading at `time` or later."""
 

@@ -16,8 +16,22 @@ from tests.users.admin_pages import client as admin_client
 from tests.users.admin_pages import url
 
 pytestmark = pytest.mark.django_db(databases=["default", "activity"])
-TEMPERATURE = {"name": "temperature", "unit": "°C", "kind": "gauge", "minimum": -40.0, "maximum": 150.0}
-ENERGY = {"name": "energy", "unit": "kWh", "kind": "counter", "minimum": 0.0, "maximum": None}
+TEMPERATURE = {
+    "name": "temperature",
+    "unit": "°C",
+    "kind": "gauge",
+    "minimum": -40.0,
+    "maximum": 150.0,
+    "decimals": 2,
+}
+ENERGY = {
+    "name": "energy",
+    "unit": "kWh",
+    "kind": "counter",
+    "minimum": 0.0,
+    "maximum": None,
+    "decimals": None,
+}
 PUMP = {
     "name": "pump",
     "description": "Of a pump.",
@@ -25,7 +39,7 @@ PUMP = {
     "expected_interval_seconds": 60.0,
     "channels": [TEMPERATURE, ENERGY],
 }
-PLAIN = {"unit": "", "kind": "gauge", "minimum": None, "maximum": None}
+PLAIN = {"unit": "", "kind": "gauge", "minimum": None, "maximum": None, "decimals": None}
 
 
 class Caller:
@@ -129,6 +143,10 @@ class TestBadInput:
             ({"channels": [{"name": "x", "minimum": False}]}, ["channels.0.minimum"]),
             ({"channels": [{"name": "x", "maximum": -(10**400)}]}, ["channels.0.maximum"]),
             ({"channels": [ENERGY, {"name": "x", "minimum": 2, "maximum": 1}]}, ["channels.1.minimum"]),
+            *(
+                ({"channels": [{"name": "x", "decimals": decimals}]}, ["channels.0.decimals"])
+                for decimals in (-1, 16, 1.5, "2", True)
+            ),
             ({"channels": [{"name": "x", "position": 4}]}, ["channels.0.position"]),
             ({"channels": [{"name": f"c{i}"} for i in range(1001)]}, ["channels"]),
         ],
@@ -191,12 +209,15 @@ class TestChanges:
         assert refusal["detail"].startswith("Devices use the profile pump.")
         assert staff("get", "/profiles/pump/").json() == before
 
-    def test_a_profile_in_use_may_change_units_kinds_ranges_and_name(self, staff):
+    def test_a_profile_in_use_may_change_units_kinds_ranges_decimals_and_name(self, staff):
         staff("post", "/profiles/", PUMP)
         device = factories.device(profile=DeviceProfile.objects.get(name="pump"))
         path = f"/devices/{device.uuid}/stats/"
         assert staff("post", path, {"temperature": 20, "energy": 1}).status_code == 201
-        channels = [TEMPERATURE | {"unit": "K", "maximum": 10.0}, ENERGY | {"kind": "gauge"}]
+        channels = [
+            TEMPERATURE | {"unit": "K", "maximum": 10.0, "decimals": 15},
+            ENERGY | {"kind": "gauge", "decimals": 0},
+        ]
         response = staff("patch", "/profiles/pump/", {"name": "motor", "channels": channels})
         assert response.status_code == 200
         assert response.json()["channels"] == channels

@@ -1,4 +1,6 @@
-"""Devices and users over HTTP: filters, keys, deletion."""
+"""Devices and users over HTTP: filters, state, keys, deletion."""
+
+from datetime import UTC, datetime, timedelta
 
 from tests.support.portal import Person, Portal, Sender, eventually
 from tests.support.rows import LONG_AGO, XYZ, post_rows
@@ -17,6 +19,45 @@ def test_device_shows_its_last_reading_and_whether_it_is_online(
     assert (shown["last_reading"]["x"], shown["online"]) == (4.0, True)
 
 
+def test_state_follows_the_interval_of_the_device(portal: Portal, owner: Person, device: Sender) -> None:
+    """A device is judged by its own interval, while `online` means the last five minutes for all."""
+    path = f"/devices/{device.id}/"
+
+    def shown(**changes: object) -> tuple[str, bool, float | None]:
+        if changes:
+            answer = portal.request("PATCH", path, token=owner.token, json=changes)
+            assert answer.status_code == 200, answer.text
+            assert answer.json()["state"] == portal.get(path)["state"]
+        found = portal.get(path)
+        assert portal.get(f"/devices/?user={owner.id}")[0]["state"] == found["state"]
+        return found["state"], found["online"], found["expected_interval_seconds"]
+
+    assert shown() == ("new", False, None)
+    now = datetime.now(UTC)
+    for hours in (5, 4, 3, 2):
+        moment = now - timedelta(hours=hours)
+        portal.post_reading(device, x=1, y=2, z=3, timestamp=moment.isoformat())
+    # An hour and a half are the limit; five times that is silence.
+    assert shown() == ("late", False, None)
+    assert shown(expected_interval_seconds=7200) == ("on_time", False, 7200.0)
+    assert shown(expected_interval_seconds=60) == ("silent", False, 60.0)
+    assert shown(active=False) == ("disabled", False, 60.0)
+    assert shown(active=True, expected_interval_seconds=None) == ("late", False, None)
+    portal.post_reading(device, x=1, y=2, z=3)
+    assert shown() == ("on_time", True, None)
+
+
+def test_expected_interval_has_bounds(portal: Portal, owner: Person, device: Sender) -> None:
+    path = f"/devices/{device.id}/"
+    for bad in (0, -1, 1e-7, 366 * 86400 + 1, "60", True):
+        answer = portal.request("PATCH", path, token=owner.token, json={"expected_interval_seconds": bad})
+        assert [error["field"] for error in answer.json()["errors"]] == ["expected_interval_seconds"], bad
+    stranger = portal.new_user()
+    answer = portal.request("PATCH", path, token=stranger.token, json={"expected_interval_seconds": 60})
+    assert answer.status_code == 404
+    assert portal.get(path)["expected_interval_seconds"] is None
+
+
 def test_devices_are_filtered(portal: Portal, owner: Person) -> None:
     pump = portal.new_device(owner, name="Pump", external_id="p-1")
     sensor = portal.new_device(owner, profile="scalar", name="Gauge", active=False)
@@ -30,6 +71,8 @@ def test_devices_are_filtered(portal: Portal, owner: Person) -> None:
         ("active=true", pump),
         ("online=true", pump),
         ("online=false", sensor),
+        ("state=on_time", pump),
+        ("state=disabled", sensor),
     ):
         listed = portal.get(f"/devices/?user={owner.id}&{query}")
         assert [device["id"] for device in listed] == [found.id], query

@@ -24,11 +24,11 @@ STATS = ("count", "min", "median", "avg", "max", "sum")
 
 
 def shown_statistics(page: Page) -> list[dict[str, float | str | None]]:
-    """Rows of the page's table of statistics, with numbers as shown and None for a dash."""
+    """Rows of the page's table of statistics, with exact numbers and None for a dash."""
     return page.locator(".statistics tbody tr:has([data-stat])").evaluate_all(
         """rows => rows.map(row => Object.fromEntries([...row.querySelectorAll("[data-stat]")].map(cell => [
             cell.dataset.stat,
-            cell.querySelector("data") ? Number(cell.textContent)
+            cell.querySelector("data") ? Number(cell.querySelector("data").value)
                 : cell.textContent.replace("—", "") || null])))"""
     )
 

@@ -289,7 +289,7 @@ def test_a_hundred_thousand_rows_hold_no_page_up(
     page = visit(owner_account)
     open_page(page, run_id)
     expect(page.locator("table.readings tbody tr")).to_have_count(50)
-    expect(page.get_by_text(re.compile(r"Drawn from \d{3,4} of 100000 rows"))).to_be_visible()
+    expect(page.get_by_text(re.compile(r"Drawn from \d{3,4} of 100\u202f000 rows"))).to_be_visible()
     page.goto(f"/portal/calculations/{run_id}/?page=2000")
     expect(page.locator("table.readings tbody tr").last).to_contain_text("2299-10-16")
 

@@ -8,12 +8,10 @@ from itertools import pairwise
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from django.utils.html import strip_tags
 from playwright.sync_api import Locator, Page, expect
 
-from devices.templatetags import figures
+from tests.notation.cases import NUMBERS, STAMPS
 from tests.pages.browser import Account, Visit, device_path, is_drawn, same_document
-from tests.statistics.test_figures import NUMBERS, STAMPS
 from tests.support.portal import Person, Portal, Sender
 
 pytestmark = pytest.mark.browser
@@ -62,7 +60,7 @@ def test_the_address_says_what_is_shown(visit: Visit, owner_account: Account, se
     assert is_drawn(page)
     colleague = visit(owner_account)
     colleague.goto(page.url)
-    expect(figure(colleague, "sum")).to_have_text("499500")
+    expect(figure(colleague, "sum")).to_have_text("499\u202f500")
 
 
 @pytest.mark.parametrize("down", [0, -150])
@@ -289,10 +287,21 @@ def test_charts_write_numbers_and_stamps_as_the_server_does(
 ) -> None:
     page = visit(owner_account)
     page.goto(device_path(device))
-    for value, *_ in NUMBERS:
-        script = "text => chartText.number(JSON.parse(text))"
-        assert page.evaluate(script, json.dumps(value)) == strip_tags(figures.number(value))
-    for time, zone, *_ in STAMPS:
+    script = "text => { const [value, decimals] = JSON.parse(text); return chartText.%s(value, decimals); }"
+    for value, decimals, text, derived in NUMBERS:
+        case = json.dumps([value, decimals])
+        assert page.evaluate(script % "number", case) == text, case
+        assert page.evaluate(script % "derived", case) == derived, case
+    for time, zone, text, fraction, offset in STAMPS:
         stamp = time.isoformat().replace("+00:00", "Z")
-        script = "([stamp, zone]) => chartText.stamp(stamp, zone)"
-        assert page.evaluate(script, [stamp, str(zone)]) == strip_tags(figures.stamp(time, zone))
+        script = "([stamp, zone, isExact]) => chartText.stamp(stamp, zone, { isExact })"
+        suffix = f" {offset}" if offset else ""
+        assert page.evaluate(script, [stamp, str(zone), False]) == text + suffix
+        assert page.evaluate(script, [stamp, str(zone), True]) == text + fraction + suffix
+
+
+def test_ticks_have_the_decimals_of_their_step(visit: Visit, owner_account: Account, device: Sender) -> None:
+    page = visit(owner_account)
+    page.goto(device_path(device))
+    for step, decimals in ((1, 0), (250, 0), (0.5, 1), (0.25, 2), (1e-7, 7), (2.5e-8, 9), (1e-300, 15)):
+        assert page.evaluate("step => chartText.decimalsOf(step)", step) == decimals

@@ -25,14 +25,14 @@ def test_device_list_finds_by_name_and_by_state(
     silent = portal.new_device(owner, name=f"Silent {secrets.token_hex(4)}")
     page = visit(owner_account)
     row = page.get_by_role("row").filter(has=page.locator(f'a[href="{device_path(device)}"]'))
-    expect(row).to_contain_text("Online")
-    expect(row).to_contain_text("x -1234.56789012345")
+    expect(row).to_contain_text("On time")
+    expect(row).to_contain_text("x -1234.57")
     page.get_by_label("Search").fill("silent")
     page.get_by_role("button", name="Search").click()
     expect(row).to_have_count(0)
     expect(page.locator(f'a[href="{device_path(silent)}"]')).to_be_visible()
-    expect(page.get_by_role("row").filter(has_text="Silent").first).to_contain_text("Offline")
-    page.get_by_label("Readings").select_option("Online")
+    expect(page.get_by_role("row").filter(has_text="Silent").first).to_contain_text("New")
+    page.get_by_label("State").select_option("On time")
     page.get_by_role("button", name="Search").click()
     expect(page.get_by_text("No device matches.")).to_be_visible()
     page.get_by_role("link", name="Show all devices").click()
@@ -77,12 +77,15 @@ def test_device_page_follows_new_readings(
             portal.post_reading(device, x=value, y=2.0, z=3.0, timestamp=now)
         # Either of two readings with one stamp may be the last.
         expect(page.locator('[data-value="x"]')).to_have_text(re.compile(r"4[45]\.5"))
-        expect(page.get_by_text("Online")).to_be_visible()
+        expect(page.locator("[data-state]")).to_have_text("On time")
         expect(rows).to_have_count(7)
-        expect(rows.last).to_contain_text("2026-07-01 12:00:00.123456 +02:00")
+        expect(rows.last).to_contain_text("2026-07-01 12:00:00 +02:00")
+        expect(rows.last.locator("time")).to_have_attribute(
+            "title", "2026-07-01 12:00:00.123456 +02:00, Europe/Berlin"
+        )
     page.reload()
     expect(rows).to_have_count(7)
-    expect(rows.last).to_contain_text("2026-07-01 12:00:00.123456 +02:00")
+    expect(rows.last).to_contain_text("2026-07-01 12:00:00 +02:00")
 
 
 def test_device_without_readings_says_how_to_post_the_first(

@@ -15,7 +15,7 @@ import pytest
 
 from config.demo.data_folder import socket_path
 from tests.support.demo import MANAGE, PROCESSES, REQUIRED, STOP_SECONDS, Demo, client, demo, environment
-from tests.support.portal import free_port
+from tests.support.portal import eventually, free_port
 from tests.support.servers import make_open_folder
 
 pytestmark = pytest.mark.e2e
@@ -108,6 +108,28 @@ def test_activity_of_vladimir_is_there(first_start: FirstStart, port: int) -> No
         (heads[0], 1 + len(posts)),
         (heads[1], 1 + len(days)),
     ]
+
+
+def test_its_devices_post_on_after_a_pause(first_start: FirstStart, port: int) -> None:
+    with demo(first_start.data, port) as running:
+
+        def states() -> dict[str, str]:
+            return {device["name"]: device["state"] for device in running.json("/devices/?limit=100")}
+
+        def all_on_time() -> bool:
+            # A device with gaps may just lack a reading.
+            return {state for name, state in states().items() if "(" not in name} == {"on_time"}
+
+        assert eventually(all_on_time)
+        assert [name for name, state in states().items() if state == "silent"] == [
+            name for name in states() if "(silent)" in name
+        ]
+        host = next(
+            device for device in running.json("/devices/?limit=100") if device["name"] == "This computer"
+        )
+        since = f"/stats/{host['id']}/?limit=1"
+        before = running.json(since)
+        assert eventually(lambda: running.json(since) != before)
 
 
 def test_its_file_lets_commands_reach_it(first_start: FirstStart, port: int) -> None:

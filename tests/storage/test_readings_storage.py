@@ -123,9 +123,24 @@ class TestRows:
         send(device_id, NOON, NOON, NOON - SECOND)
         assert kept.page([device_id], EVER, limit=1) == [kept.latest([device_id])[device_id]]
 
+    def test_newest_readings_come_for_each_device(self, kept):
+        busy, sparse, silent = (next(numbers) for _ in range(3))
+        now = timezone.now().replace(microsecond=0)
+        send(busy, *(now - age for age in (SECOND, HOUR, 2 * HOUR, 3 * DAY)))
+        # One of these lies before every period that a storage may look into first.
+        send(sparse, now - 5 * HOUR, now - 3000 * DAY)
+        for limit in (1, 2, 3, 10):
+            newest = kept.newest([busy, sparse, silent], limit)
+            assert {device_id: [row.time for row in rows] for device_id, rows in newest.items()} == {
+                busy: [now - age for age in (SECOND, HOUR, 2 * HOUR, 3 * DAY)][:limit],
+                sparse: [now - 5 * HOUR, now - 3000 * DAY][:limit],
+            }
+        assert kept.newest([busy], 10)[busy] == kept.page([busy], EVER, limit=10)
+
     def test_no_devices_have_no_readings(self, kept):
         send(next(numbers), NOON)
         assert kept.page([], EVER, limit=10) == []
+        assert kept.newest([], 5) == {}
         assert (kept.latest([]), kept.sent_since([], NOON), kept.counts([], EVER)) == ({}, set(), {})
         assert kept.first_time([]) is None
 

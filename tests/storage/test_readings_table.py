@@ -346,6 +346,7 @@ def test_every_read_uses_the_index():
         lambda: readings_table.page([7], Period(), limit=100),
         lambda: readings_table.page(list(range(1, 21)), Period(), limit=100, after=last.position),
         lambda: readings_table.latest(list(range(1, 21))),
+        lambda: readings_table.newest(list(range(1, 21)), 20),
         lambda: readings_table.sent_since(list(range(1, 21)), NOON),
         lambda: readings_table.first_time(list(range(1, 21))),
         lambda: readings_table.count([7], Period()),

@@ -5,7 +5,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from config.demo import data
+from config.demo import data, fleet
 
 
 class Command(BaseCommand):
@@ -17,4 +17,6 @@ class Command(BaseCommand):
         data.admin_with_password(os.environ["DEMO_ADMIN_PASSWORD"])
         data.seed(timezone.now())
         data.seed_activity(timezone.now())
-        data.write_agent_key(settings.DATA / "agent.json")
+        # What the devices would have sent while the demo was stopped.
+        fleet.store_missing_readings(timezone.now())
+        fleet.write_agent_keys(settings.DATA / "agent.json")

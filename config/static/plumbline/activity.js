@@ -18,7 +18,7 @@
 
   function line({ label }, place) {
     const color = css(`--series-${place + 1}`);
-    const value = (_plot, count) => count ?? "";
+    const value = (_plot, count) => (typeof count === "number" ? chartText.number(count, 0) : "");
     return { label, value, stroke: color, width: 1.5, points: { size: 4, fill: color, show: days.length < 100 } };
   }
 
@@ -35,7 +35,11 @@
       scales: { y: { range: (_plot, _low, high) => [0, Math.max(1, high) * 1.05] } },
       axes: [
         { ...axis, space: 70, values: TIMES, size: 44, incrs: [1, 2, 7, 14, 28, 91, 182, 365, 730].map((n) => n * DAY) },
-        { ...axis, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10000, 100000] },
+        {
+          ...axis,
+          incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10000, 100000],
+          values: (_plot, splits) => splits.map((split) => chartText.number(split, 0)),
+        },
       ],
       series: [{ label: "\u00a0", value: (_plot, seconds) => date(seconds) }, ...series.map(line)],
     };

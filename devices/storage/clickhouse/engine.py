@@ -136,6 +136,9 @@ class ClickHouse(ReadingsServer):
     def latest(self, device_ids: Sequence[int]) -> dict[int, StoredReading]:
         return row_queries.latest(self, device_ids)
 
+    def newest(self, device_ids: Sequence[int], limit: int) -> dict[int, list[StoredReading]]:
+        return row_queries.newest(self, device_ids, limit)
+
     def sent_since(self, device_ids: Sequence[int], time: datetime) -> set[int]:
         return row_queries.sent_since(self, device_ids, time)
 

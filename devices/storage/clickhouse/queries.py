@@ -25,8 +25,11 @@ REST_OF_STAMP = f"""
     SELECT device_id, time, values FROM readings WHERE device_id = {{device:Int64}} AND time = {{time:Int64}}
     {NEWEST_FIRST} LIMIT {{limit:UInt32}} OFFSET {{seen:UInt32}}
 """
-# The newest reading of each device.
-LATEST = f"SELECT device_id, time, values FROM readings WHERE {WITHIN} {NEWEST_FIRST} LIMIT 1 BY device_id"
+# The newest readings of each device.
+NEWEST = f"""
+    SELECT device_id, time, values FROM readings WHERE {WITHIN}
+    {NEWEST_FIRST} LIMIT {{limit:UInt32}} BY device_id
+"""
 # The devices that have readings.
 SENDERS = f"SELECT DISTINCT device_id FROM readings WHERE {WITHIN}"
 # The smallest stamp, or no row.

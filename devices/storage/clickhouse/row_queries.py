@@ -69,14 +69,22 @@ def with_places(rows: Sequence[tuple], after: Position | None) -> list[StoredRea
 
 
 def latest(server: ReadingsServer, device_ids: Sequence[int]) -> dict[int, StoredReading]:
-    found: dict[int, StoredReading] = {}
+    return {device_id: readings[0] for device_id, readings in newest(server, device_ids, 1).items()}
+
+
+def newest(server: ReadingsServer, device_ids: Sequence[int], limit: int) -> dict[int, list[StoredReading]]:
+    found: dict[int, list[StoredReading]] = {}
     low, high = period_bounds(Period())
     for start in search_starts(low, high):
-        missing = [device_id for device_id in device_ids if device_id not in found]
+        # A device that has fewer in this period may have more before it.
+        missing = [device_id for device_id in device_ids if len(found.get(device_id, ())) < limit]
         if not missing:
             break
-        rows = server.query_devices(sql.LATEST, missing, start=start, end=high)
-        found |= {reading.device_id: reading for reading in with_places(rows, None)}
+        rows = server.query_devices(sql.NEWEST, missing, start=start, end=high, limit=limit)
+        of_device: dict[int, list[tuple]] = {}
+        for row in rows:
+            of_device.setdefault(row[0], []).append(row)
+        found |= {device_id: with_places(mine, None) for device_id, mine in of_device.items()}
     return found
 
 

@@ -70,6 +70,9 @@ class PostgreSQL:
     def latest(self, device_ids: Sequence[int]) -> dict[int, StoredReading]:
         return readings_table.latest(device_ids)
 
+    def newest(self, device_ids: Sequence[int], limit: int) -> dict[int, list[StoredReading]]:
+        return readings_table.newest(device_ids, limit)
+
     def sent_since(self, device_ids: Sequence[int], time: datetime) -> set[int]:
         return readings_table.sent_since(device_ids, time)
 

@@ -119,18 +119,26 @@ def page(
 
 
 def latest(device_ids: Sequence[int]) -> dict[int, StoredReading]:
+    return {device_id: readings[0] for device_id, readings in newest(device_ids, 1).items()}
+
+
+def newest(device_ids: Sequence[int], limit: int) -> dict[int, list[StoredReading]]:
+    found: dict[int, list[StoredReading]] = {}
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
             SELECT r.device_id, r.time, r.values, r.ctid::text
             FROM unnest(%s::int[]) AS d (id) CROSS JOIN LATERAL (
                 SELECT device_id, time, values, ctid FROM {TABLE}
-                WHERE device_id = d.id ORDER BY time DESC, ctid DESC LIMIT 1
+                WHERE device_id = d.id ORDER BY time DESC, ctid DESC LIMIT %s
             ) AS r
+            ORDER BY r.time DESC, r.ctid DESC
             """,
-            [list(device_ids)],
+            [list(device_ids), limit],
         )
-        return {row[0]: StoredReading(*row) for row in cursor.fetchall()}
+        for row in cursor.fetchall():
+            found.setdefault(row[0], []).append(StoredReading(*row))
+    return found
 
 
 def sent_since(device_ids: Sequence[int], time: datetime) -> set[int]:

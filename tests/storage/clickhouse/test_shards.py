@@ -70,6 +70,7 @@ def answers(devices: list[Device]) -> list[Any]:
         *(replace(found, snapshot="", segments_used=0) for found in (pooled, *each.values(), *parts)),
         [reading[:3] for reading in readings.page(ids, EVER, limit=50)],
         {pk: reading.time for pk, reading in readings.latest(ids).items()},
+        {pk: [reading.time for reading in newest] for pk, newest in readings.newest(ids, 20).items()},
         (readings.sent_since(ids, NOON + MINUTE), readings.first_time(ids), readings.counts(ids, period)),
         readings.has(ids[0], NOON, [0.1, 0, 0]),
         [array.tolist() for array in (series.starts, series.ends, series.counts, series.lows, series.highs)],

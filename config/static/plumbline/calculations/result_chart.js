@@ -32,10 +32,10 @@
   const columns = ({ data: [times, ...values] }) => [times.map(seconds), ...values];
 
   function series(column, place, { prefix, isSecond }) {
-    const { label, unit, draw } = column;
+    const { label, unit, draw, decimals } = column;
     const isEdge = draw === "low" || draw === "high";
     const stroke = colour(place);
-    const value = (_plot, number) => (number === null || number === undefined ? "" : chartText.number(number));
+    const value = (_plot, number) => (number === null || number === undefined ? "" : chartText.number(number, decimals));
     return {
       label: `${prefix}${label}${unit && unit !== "fraction" ? `, ${unit}` : ""}`,
       scale: draw === "line-right" ? "right" : "y",
@@ -69,9 +69,10 @@
     const drawn = lists.flatMap((list, n) =>
       list.map((column, place) => series(column, place, { prefix: hasTwo ? `${"AB"[n]} ` : "", isSecond: n === 1 })),
     );
-    const axes = [{ ...axis, values: TIMES, space: 70 }, { ...axis, size: 64 }];
+    const values = (_plot, splits, _axis, _space, step) => splits.map((split) => chartText.number(split, chartText.decimalsOf(step)));
+    const axes = [{ ...axis, values: TIMES, space: 70 }, { ...axis, values, size: 64 }];
     if (drawn.some(({ scale }) => scale === "right")) {
-      axes.push({ ...axis, scale: "right", side: 1, size: 56, grid: { show: false } });
+      axes.push({ ...axis, values, scale: "right", side: 1, size: 56, grid: { show: false } });
     }
     return {
       width: box.clientWidth,
@@ -95,7 +96,7 @@
 
   function say() {
     const [{ rows, data }] = results;
-    const thinned = data[0].length < rows ? ` Drawn from ${data[0].length} of ${rows} rows: the extremes of each stretch.` : "";
+    const thinned = data[0].length < rows ? ` Drawn from ${chartText.number(data[0].length, 0)} of ${chartText.number(rows, 0)} rows: the extremes of each stretch.` : "";
     note.textContent = `Drag to zoom in, double-click for all.${thinned}`;
   }
 

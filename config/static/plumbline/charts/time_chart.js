@@ -23,11 +23,11 @@ window.timeChart = (() => {
     [1, ...ticks("{HH}:{mm}:{ss}", "\n{YYYY}-{MM}-{DD}", "\n{MM}-{DD}")],
     [0.001, ...ticks("{ss}.{fff}", "\n{YYYY}-{MM}-{DD} {HH}:{mm}", "\n{MM}-{DD} {HH}:{mm}", "\n{HH}:{mm}")],
   ];
-  const level = (value) => (Math.abs(value) >= 1e7 ? value.toExponential() : chartText.number(value));
+  const levels = (values, step) => values.map((value) => chartText.number(value, chartText.decimalsOf(step)));
   const axisWidth = (labels) => Math.max(56, 14 + 7 * Math.max(0, ...labels.map((label) => label.length)));
 
   class Chart {
-    // `channels`: {name, unit}. With `zooms` a drag zooms into what is drawn; without, charts/chart_gestures.js acts.
+    // `channels`: {name, unit, decimals}. With `zooms` a drag zooms into what is drawn; without, charts/chart_gestures.js acts.
     constructor(box, channels, zone, { zooms = true, plugins = [] } = {}) {
       Object.assign(this, { box, channels, zone, zooms, plugins, panels: [], shown: null });
       this.units = [...new Set(channels.map(({ unit }) => unit))];
@@ -112,7 +112,7 @@ window.timeChart = (() => {
         plugins: this.plugins,
         axes: [
           { ...axis, space: 70, ...(isLast ? { values: TIMES, size: TIME_AXIS } : { values: [], size: 8 }) },
-          { ...axis, values: (_, splits) => splits.map(level), size: (_, labels) => axisWidth(labels ?? []) },
+          { ...axis, values: (_plot, splits, _axis, _space, step) => levels(splits, step), size: (_, labels) => axisWidth(labels ?? []) },
         ],
         series: [this.time(), ...this.series(unit)],
         bands: this.shown.isBand ? this.ofUnit(unit).map((channel, i) => this.band(channel, 3 * i + 1)) : [],
@@ -157,7 +157,9 @@ window.timeChart = (() => {
 
     // uPlot's first series is the time.
     time() {
-      const text = (iso) => (iso ? chartText.stamp(iso, this.zone) : "");
+      // A zoom into less than a minute shows the fraction, too.
+      const isExact = () => this.range !== null && this.range.max - this.range.min < 60;
+      const text = (iso) => (iso ? chartText.stamp(iso, this.zone, { isExact: isExact() }) : "");
       return { label: "\u00a0", value: (_plot, _seconds, _series, i) => text(this.shown.stamps[i]) };
     }
 
@@ -172,7 +174,8 @@ window.timeChart = (() => {
       const color = this.color(channel);
       const isEdge = line === "min" || line === "max";
       const unit = channel.unit && ` ${channel.unit}`;
-      const value = (_plot, number) => (number === null || number === undefined ? "" : chartText.number(number) + unit);
+      const write = line === "mean" ? chartText.derived : chartText.number;
+      const value = (_plot, number) => (number === null || number === undefined ? "" : write(number, channel.decimals) + unit);
       return {
         label: isEdge ? line : channel.name,
         stroke: isEdge ? `${color}66` : color,

@@ -28,7 +28,7 @@
   const chart = new timeChart.Chart(box, channels, zone, { zooms: false, plugins });
   new chartGestures.Gestures(chart, { onRange: zoomTo, readOut: tell });
 
-  const counted = (number) => `${number} ${number === 1 ? "reading" : "readings"}`;
+  const counted = (number) => `${chartText.number(number, 0)} ${number === 1 ? "reading" : "readings"}`;
   const stamp = (seconds) => new Date(seconds * 1000).toISOString();
   const moves = (text) => text === "" || text.startsWith("now");
 
@@ -178,9 +178,10 @@
 
   function tell(place) {
     const { stamps, values, isBand } = chart.shown;
-    const parts = channels.map(({ name, unit }) => {
+    const parts = channels.map(({ name, unit, decimals }) => {
       const value = values[name][isBand ? "mean" : "value"][place];
-      return `${name} ${value === null ? "nothing" : chartText.number(value)}${unit && ` ${unit}`}`;
+      const text = isBand ? chartText.derived : chartText.number;
+      return `${name} ${value === null ? "nothing" : text(value, decimals)}${unit && ` ${unit}`}`;
     });
     readOut.textContent = `${chartText.stamp(stamps[place], zone)}: ${parts.join(", ")}`;
   }
@@ -194,6 +195,13 @@
     if (range === null) {
       drawLatest();
       askLatest();
+    }
+  });
+  // The first readings of a device may change how many decimals its channels have.
+  document.addEventListener("latest-shown", () => {
+    for (const channel of channels) {
+      const { decimals } = document.querySelector(`[data-value="${channel.name}"]`).dataset;
+      channel.decimals = decimals === "" ? null : Number(decimals);
     }
   });
   start();

@@ -3,6 +3,8 @@
 // server renders them (device_latest in analytics/device_pages/views.py).
 {
   const RETRY_MS = 5000;
+  const AFTER_MS = 200; // the change is over by then
+  const LONGEST_WAIT_MS = 2 ** 31 - 1; // what a timer takes
   const { url } = document.currentScript.dataset;
   let asked = 0; // the answer to an older request is not shown
   let timer = 0;
@@ -13,7 +15,8 @@
       const { page } = await pageParts.load(url, "[data-part]");
       if (number !== asked) return;
       pageParts.replace(document, page);
-      waitForSilence();
+      document.dispatchEvent(new Event("latest-shown"));
+      waitForChange();
     } catch (error) {
       if (number !== asked || error instanceof pageParts.Refused) return;
       // readings_feed.js tells the person.
@@ -22,16 +25,13 @@
     }
   }
 
-  // Without a further reading the device is offline after so many seconds.
-  function waitForSilence() {
+  // Without a further reading the device changes its state, such as to late, after so many seconds.
+  function waitForChange() {
     clearTimeout(timer);
-    const state = document.querySelector("[data-online-seconds]");
-    const seconds = Number(state.dataset.onlineSeconds);
-    if (seconds) timer = setTimeout(() => state.replaceChildren(offline()), seconds * 1000);
+    const { stateSeconds } = document.querySelector("[data-state-seconds]").dataset;
+    if (stateSeconds) timer = setTimeout(renew, Math.min(Number(stateSeconds) * 1000 + AFTER_MS, LONGEST_WAIT_MS));
   }
 
-  const offline = () => document.querySelector("[data-offline-state]").content.cloneNode(true);
-
   document.addEventListener("readings", ({ detail: readings }) => readings.length && renew());
-  waitForSilence();
+  waitForChange();
 }

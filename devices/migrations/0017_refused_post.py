@@ -34,6 +34,6 @@ BACKWARD = "DROP FUNCTION devices_forget_refused_post() CASCADE; DROP TABLE devi
 
 
 class Migration(migrations.Migration):
-    dependencies = [("devices", "0014_plain_help_texts")]
+    dependencies = [("devices", "0016_device_expected_interval")]
 
     operations = [migrations.RunSQL(FORWARD, BACKWARD)]

@@ -1,0 +1,1 @@
+"""A device's own rhythm: how often it sends, with how many digits, and whether it is on time."""
