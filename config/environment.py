@@ -3,8 +3,9 @@
 import os
 import re
 import secrets
+from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import dj_database_url
@@ -129,3 +130,62 @@ def redis_database(url: str, number: int) -> str:
         # urllib would write unix:/path, which redis-py refuses.
         return f"{url.partition('?')[0]}?db={number}"
     return urlsplit(url)._replace(path=f"/{number}").geturl()
+
+
+@dataclass(frozen=True)
+class MailServer:
+    """How mail leaves: `kind` is the name of Django's backend. `tls` is from the start, `start_tls` later."""
+
+    kind: str
+    folder: str | None = None
+    host: str = ""
+    port: int = 0
+    user: str = ""
+    password: str = ""
+    tls: bool = False
+    start_tls: bool = False
+
+
+def mail_server(name: str) -> MailServer | None:
+    """Read smtp, smtps, file or console from a URL. None if empty. It may hold a password: never show it."""
+    url = confidential(name)
+    if not url:
+        return None
+    wrong = ImproperlyConfigured(
+        f"{name} must be of the form smtp://user:password@host:587 (STARTTLS), smtps://user:password@host:465,"
+        " smtp://host:25?tls=0, file:///folder or console://."
+    )
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise wrong from None
+    if parts.scheme == "console":
+        return MailServer("console")
+    if parts.scheme == "file" and parts.path.startswith("/"):
+        return MailServer("filebased", folder=parts.path)
+    if parts.scheme not in ("smtp", "smtps") or not parts.hostname or parts.query not in ("", "tls=0"):
+        raise wrong
+    tls = parts.scheme == "smtps"
+    return MailServer(
+        "smtp",
+        host=parts.hostname,
+        port=port or (465 if tls else 587),
+        user=unquote(parts.username or ""),
+        password=unquote(parts.password or ""),
+        tls=tls,
+        start_tls=not tls and parts.query != "tls=0",
+    )
+
+
+def openid_issuer(name: str) -> str:
+    """The URL of an OpenID provider, without a slash at its end; plain HTTP only on this computer."""
+    url = os.environ.get(name, "").rstrip("/")
+    try:
+        parts = urlsplit(url)
+        is_known = parts.scheme == "https" or parts.hostname in ("127.0.0.1", "localhost", "::1")
+    except ValueError:
+        is_known = False
+    if url and not (is_known and parts.hostname and parts.scheme in ("http", "https") and not parts.query):
+        raise ImproperlyConfigured(f"{name} must be the https URL of an OpenID Connect issuer, not {url!r}.")
+    return url

@@ -9,6 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from config.accounts.settings import *  # noqa: F403  Django reads all settings as names of this module
 from config.environment import (
     confidential,
     database,
@@ -71,6 +72,13 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
+    "allauth.usersessions",
+    "axes",
     "django_celery_results",
     "django_filters",
     "rest_framework",
@@ -93,6 +101,9 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "config.middleware.demo.demo_user",
     "config.middleware.login.PageLoginRequired",
+    "config.middleware.second_factor.SecondFactorOfStaff",
+    "config.middleware.preferences.time_zone",
+    "allauth.account.middleware.AccountMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "config.middleware.query_parameters.RefuseUnknownQuery",
     "config.middleware.database_away.DatabaseAway",
@@ -111,6 +122,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "config.middleware.demo.demo_banner",
+                "users.account.context.account",
             ],
         },
     },
@@ -187,6 +199,9 @@ HTTPS = flag("HTTPS", "0" if DEMO else "1")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+# Passkeys need TLS, except on localhost.
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not HTTPS
+ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if HTTPS else "http"
 CSRF_FAILURE_VIEW = "config.views.csrf_failure"
 
 LOGGING = {

@@ -31,7 +31,15 @@ def error_view(status: int, title: str, detail: str) -> Callable[..., HttpRespon
 
 
 def database_is_away(request: HttpRequest) -> HttpResponse:
-    response = render_problem(request, 503, "Temporarily unavailable", DATABASE_IS_AWAY)
+    return unavailable(request, DATABASE_IS_AWAY)
+
+
+def attempts_are_uncounted(request: HttpRequest) -> HttpResponse:
+    return unavailable(request, "Attempts cannot be counted now, so none is accepted. Try again.")
+
+
+def unavailable(request: HttpRequest, detail: str) -> HttpResponse:
+    response = render_problem(request, 503, "Temporarily unavailable", detail)
     response["Retry-After"] = "1"
     return response
 
@@ -50,6 +58,9 @@ def error_page(title: str, detail: str) -> str:
 bad_request = error_view(400, "Bad request", "The request is not valid.")
 forbidden = error_view(403, "Not allowed", "You do not have permission to do this.")
 not_found = error_view(404, "Not found", "This page does not exist, or you may not see it.")
+too_many_requests = error_view(
+    429, "Too many attempts", "You have tried too often. Wait a few minutes, then try again."
+)
 server_error = error_view(500, "Server error", "Something went wrong. The error was logged.")
 
 

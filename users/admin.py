@@ -1,6 +1,11 @@
 from collections.abc import Sequence
 from typing import Any
 
+from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
+from allauth.socialaccount.models import SocialAccount, SocialApp, SocialToken
+from allauth.usersessions.models import UserSession
+from axes.models import AccessAttempt
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import Group
@@ -16,6 +21,8 @@ from users.models import Credential, Role, Token, User
 
 # Permissions follow from the role alone.
 admin.site.unregister(Group)
+# allauth's own pages would show secrets of second factors; what is left is in the portal's pages or unused.
+admin.site.unregister([Authenticator, EmailAddress, SocialAccount, SocialApp, SocialToken, UserSession])
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):
@@ -137,3 +144,30 @@ class TokenAdmin(CredentialAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Token | None = None) -> tuple[str, ...]:
         return (*self.readonly_fields, "user") if obj else self.readonly_fields
+
+
+class DeleteOnlyAdmin(ReadOnlyAdmin):
+    """Rows that the product writes, and an admin may delete."""
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return admin.ModelAdmin.has_delete_permission(self, request, obj)
+
+
+@admin.register(AccessAttempt)
+class AccessAttemptAdmin(DeleteOnlyAdmin):
+    """Wrong passwords of the last minutes. Deleting a row unlocks its login at its address."""
+
+    list_display = ("username", "ip_address", "failures_since_start", "attempt_time")
+    search_fields = ("username", "ip_address")
+    fields = list_display
+
+
+@admin.register(Authenticator)
+class AuthenticatorAdmin(DeleteOnlyAdmin):
+    """Second factors, without their secrets. Deleting one lets somebody in who has lost it."""
+
+    list_display = ("user", "type", "created_at", "last_used_at")
+    list_filter = ("type",)
+    list_select_related = ("user",)
+    search_fields = ("user__login",)
+    fields = list_display

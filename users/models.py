@@ -19,12 +19,25 @@ from django.db.models.functions import Lower
 from django.utils import timezone
 
 MINUTE = timedelta(minutes=1)
+# Apps whose rows only admins see in Django admin.
+FOR_ADMINS = ("users.", "auth.", "axes.", "mfa.")
 
 
 class Role(models.TextChoices):
     ADMIN = "admin"
     STAFF = "staff"
     OWNER = "owner"
+
+
+class Language(models.TextChoices):
+    ENGLISH = "en", "English"
+    RUSSIAN = "ru", "Русский"
+
+
+class Theme(models.TextChoices):
+    SYSTEM = "system", "As the system"
+    LIGHT = "light"
+    DARK = "dark"
 
 
 class UserQuerySet(models.QuerySet):
@@ -37,6 +50,10 @@ class UserQuerySet(models.QuerySet):
     def matching(self, text: str) -> Self:
         """Users whose login, name or email contains the text, ignoring case."""
         return self.filter(Q(login__icontains=text) | Q(name__icontains=text) | Q(email__icontains=text))
+
+    def with_email(self, email: str) -> Self:
+        """The user with this email, compared as the unique constraint does; see `get_by_natural_key`."""
+        return self.alias(lowered_email=Lower("email")).filter(lowered_email=Lower(Value(email)))
 
 
 class UserManager(BaseUserManager["User"]):
@@ -75,6 +92,12 @@ class User(AbstractBaseUser):
     role = models.CharField(max_length=10, choices=Role, default=Role.OWNER)
     is_active = models.BooleanField("active", default=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    # Defaults of the database, too: while hosts are upgraded one by one, older code still inserts users.
+    language = models.CharField(
+        max_length=2, choices=Language, default=Language.ENGLISH, db_default=Language.ENGLISH
+    )
+    time_zone = models.CharField(max_length=64, blank=True, default="", db_default="")
+    theme = models.CharField(max_length=6, choices=Theme, default=Theme.SYSTEM, db_default=Theme.SYSTEM)
 
     objects = UserManager.from_queryset(UserQuerySet)()
 
@@ -115,8 +138,8 @@ class User(AbstractBaseUser):
             raise ValidationError("The last active admin can't be demoted or deactivated.")
 
     def has_perm(self, permission: str, obj: Any = None) -> bool:
-        """Answer Django admin's check: staff may do all but manage users and their tokens."""
-        return self.is_admin or (self.is_staff and not permission.startswith(("users.", "auth.")))
+        """Answer Django admin's check: staff may do all but manage users and their credentials."""
+        return self.is_admin or (self.is_staff and not permission.startswith(FOR_ADMINS))
 
     def has_perms(self, permissions: Any, obj: Any = None) -> bool:
         return all(self.has_perm(permission, obj) for permission in permissions)
@@ -244,3 +267,26 @@ class Token(Credential):
     user = models.ForeignKey(User, models.CASCADE, related_name="tokens")
     name = models.CharField(max_length=100, blank=True)
     scopes = ArrayField(models.CharField(max_length=10, choices=Scope), default=all_scopes)
+
+
+class Invitation(Credential):
+    """A link by which somebody makes their own account: once, in time, and while its sender is an admin."""
+
+    KIND = "pli"
+
+    email = models.EmailField()
+    role = models.CharField(max_length=10, choices=Role, default=Role.OWNER)
+    invited_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
+    accepted_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+", editable=False)
+    accepted_at = models.DateTimeField(null=True, editable=False)
+
+    def is_usable(self, now: datetime) -> bool:
+        sender = self.invited_by
+        return super().is_usable(now) and self.accepted_at is None and sender is not None and sender.is_admin
+
+    def state(self, now: datetime) -> str:
+        if self.accepted_at is not None:
+            return "accepted"
+        if self.revoked_at is not None:
+            return "withdrawn"
+        return "open" if self.is_usable(now) else "expired"

@@ -1,26 +1,68 @@
-"""Django's views for logging in and out on the portal's pages, which also note an event in the outbox.
+"""Logging in and out, with their events in the outbox.
 
-Django admin notes the same in config/admin.py. Signals would also fire for sessions that programs make.
+Whichever way a session begins (password, passkey, OpenID, invitation) or ends, django-allauth asks the
+adapters here. Signals would also fire for sessions that programs make.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
+from allauth.account.internal.flows.login import perform_password_login
+from allauth.account.models import Login
+from allauth.usersessions.adapter import DefaultUserSessionsAdapter
+from allauth.usersessions.models import UserSession
 from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.views import LoginView, LogoutView
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
 
 from analytics.activity.events.event import LOGIN, LOGOUT
 from analytics.activity.models import PendingEvent
+from users.account.adapters import PortalAccountAdapter
+from users.account.live_sessions import live_sessions
+from users.account.lockout import counted_login, seconds_locked
+
+
+class RecordingAdapter(PortalAccountAdapter):
+    @transaction.atomic
+    def login(self, request: HttpRequest, user: Any) -> None:
+        PendingEvent.note(user.pk, LOGIN)
+        super().login(request, user)
+        live_sessions(user)
+        UserSession.objects.create_from_request(request)
+
+    def logout(self, request: HttpRequest) -> None:
+        note_logout(request)
+        super().logout(request)
+
+
+class RecordingSessionsAdapter(DefaultUserSessionsAdapter):
+    def end_sessions(self, sessions: Iterable[UserSession]) -> None:
+        for session in sessions:
+            # The current one is logged out afterwards, which notes its event.
+            if session.exists() and not session.is_current():
+                PendingEvent.note(session.user_id, LOGOUT)
+            session.end()
 
 
 class LogIn(LoginView):
+    """The one door for passwords, also of Django admin; django-allauth then asks for a second factor."""
+
     template_name = "users/login.html"
 
-    @transaction.atomic
     def form_valid(self, form: AuthenticationForm) -> HttpResponse:
-        PendingEvent.note(form.get_user().pk, LOGIN)
-        return super().form_valid(form)
+        user = form.get_user()
+        login = Login(user=user, redirect_url=self.get_success_url())
+        return perform_password_login(self.request, {"username": user.get_username()}, login)
+
+    def form_invalid(self, form: AuthenticationForm) -> HttpResponse:
+        seconds = seconds_locked(self.request, counted_login(self.request), timezone.now())
+        response = self.render_to_response(self.get_context_data(form=form, locked_seconds=seconds))
+        if seconds:
+            response.status_code = 429
+            response["Retry-After"] = str(seconds)
+        return response
 
 
 class LogOut(LogoutView):

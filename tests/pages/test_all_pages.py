@@ -37,7 +37,8 @@ ADMIN_PAGES = (
     "users/user/add/",
     "users/token/",
     "users/token/add/",
-    "password_change/",
+    "axes/accessattempt/",
+    "mfa/authenticator/",
 )
 
 

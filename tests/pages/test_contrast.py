@@ -21,7 +21,9 @@ def colours(block: str) -> dict[str, str]:
     return dict(re.findall(r"--([\w-]+): (#[0-9a-f]{3,6});", block))
 
 
-LIGHT, DARK = (colours(block) for block in re.findall(r":root \{(.*?)\n *\}", SHEET, re.DOTALL)[:2])
+LIGHT, DARK, CHOSEN_DARK = (
+    colours(block) for block in re.findall(r"^ *:root[^{]* \{\n(.*?)\n *\}", SHEET, re.DOTALL | re.MULTILINE)
+)
 
 
 def luminance(colour: str) -> float:
@@ -41,6 +43,11 @@ def contrast(one: str, other: str) -> float:
 @pytest.mark.parametrize(("front", "back", "least"), PAIRS)
 def test_colours_stand_out(scheme: dict[str, str], front: str, back: str, least: float) -> None:
     assert contrast(scheme[front], scheme[back]) >= least
+
+
+def test_a_chosen_theme_has_the_colours_of_the_system_s() -> None:
+    assert CHOSEN_DARK == DARK
+    assert len(DARK) > 15
 
 
 def test_contrast_of_known_pairs() -> None:

@@ -26,7 +26,9 @@ def read_by_settings() -> set[str]:
     """First arguments of `os.environ.get` and of the readers in config/environment.py."""
     functions = [node for node in tree("environment").body if isinstance(node, ast.FunctionDef)]
     readers = {node.name for node in functions if node.args.args[0].arg == "name"}
-    calls = [node for node in ast.walk(tree("settings")) if isinstance(node, ast.Call) and node.args]
+    modules = (tree("settings"), tree("accounts/settings"))
+    nodes = (node for module in modules for node in ast.walk(module))
+    calls = [node for node in nodes if isinstance(node, ast.Call) and node.args]
     return {
         call.args[0].value
         for call in calls
@@ -113,6 +115,18 @@ def test_missing_required_setting_is_refused_by_name(name):
         ("READINGS_URL", "clickhouse://localhost:many/readings"),
         ("REDIS_URL", "localhost:6379"),
         ("REDIS_URL", "amqp://localhost"),
+        ("TRUSTED_PROXIES", "-1"),
+        ("TRUSTED_PROXIES", "all"),
+        ("STAFF_NEED_SECOND_FACTOR", "yes"),
+        ("EMAIL_URL", "localhost"),
+        ("EMAIL_URL", "smtp://"),
+        ("EMAIL_URL", "smtp://localhost:many"),
+        ("EMAIL_URL", "smtp://localhost?tls=maybe"),
+        ("EMAIL_URL", "file://folder"),
+        ("OIDC_ISSUER", "login.example.com"),
+        ("OIDC_ISSUER", "http://login.example.com"),
+        ("OIDC_ISSUER", "https://"),
+        ("OIDC_ISSUER", "https://login.example.com"),  # without OIDC_CLIENT_ID
     ],
 )
 def test_nonsense_is_refused_by_name(name, value):
@@ -133,7 +147,7 @@ def refused(name: str, value: str | None) -> None:
     assert name in last
 
 
-@pytest.mark.parametrize("name", ["DATABASE_URL", "ACTIVITY_URL", "READINGS_URL"])
+@pytest.mark.parametrize("name", ["DATABASE_URL", "ACTIVITY_URL", "READINGS_URL", "EMAIL_URL"])
 def test_a_password_is_not_shown(name):
     done = check(**{name: "postgresql://someone:hush@localhost:many/plumbline"})
     assert "hush" not in done.stdout + done.stderr
@@ -157,6 +171,44 @@ def test_activity_database_has_a_default_name_on_the_portals_server():
             check=True,
         )
         assert done.stdout.strip() == name
+
+
+@pytest.mark.parametrize(
+    ("url", "values"),
+    [
+        ("", ("dummy", "", 0, "", False, False)),
+        ("smtp://a%40b:p%2Fw@mail.example", ("smtp", "mail.example", 587, "p/w", True, False)),
+        ("smtp://mail.example:25?tls=0", ("smtp", "mail.example", 25, "", False, False)),
+        ("smtps://mail.example", ("smtp", "mail.example", 465, "", False, True)),
+        ("console://", ("console", "", 0, "", False, False)),
+        ("file:///var/mail", ("filebased", "", 0, "", False, False)),
+    ],
+)
+def test_mail_is_sent_as_its_url_says(url, values):
+    names = ("BACKEND", "HOST", "PORT", "HOST_PASSWORD", "USE_TLS", "USE_SSL")
+    ask = f"from django.conf import settings; print([getattr(settings, 'EMAIL_' + n) for n in {names}])"
+    env = COMPLETE | {
+        "EMAIL_URL": url,
+        "PATH": os.environ["PATH"],
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+    }
+    command = [sys.executable, "-c", ask]
+    done = subprocess.run(command, env=env, cwd=settings.BASE_DIR, capture_output=True, text=True, check=True)
+    backend = f"django.core.mail.backends.{values[0]}.EmailBackend"
+    assert ast.literal_eval(done.stdout) == [backend, *values[1:]]
+
+
+def test_openid_is_named_by_its_issuer():
+    ask = "from django.conf import settings; print(settings.OIDC_PROVIDER, settings.OIDC_CLIENT_SECRET)"
+    env = COMPLETE | {
+        "OIDC_ISSUER": "https://Login.example.com/realms/one/",
+        "OIDC_CLIENT_ID": "plumbline",
+        "OIDC_CLIENT_SECRET": "hush",
+    }
+    env |= {"PATH": os.environ["PATH"], "DJANGO_SETTINGS_MODULE": "config.settings"}
+    command = [sys.executable, "-c", ask]
+    done = subprocess.run(command, env=env, cwd=settings.BASE_DIR, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["login-example-com-realms-one", "hush"]
 
 
 def test_demo_mode_needs_nothing():

@@ -4,6 +4,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from allauth.mfa.models import Authenticator
+from axes.models import AccessAttempt
 from django.db import connection, connections
 from django.db.models import Model
 from django.http import HttpResponse
@@ -24,6 +26,8 @@ EVERYTHING = {"add", "change", "delete", "history"}
 PAGES: dict[type[Model], set[str]] = {
     User: EVERYTHING,
     Token: EVERYTHING - {"delete"},
+    AccessAttempt: EVERYTHING - {"add"},
+    Authenticator: EVERYTHING - {"add"},
     DeviceProfile: EVERYTHING,
     Device: EVERYTHING,
     DeviceKey: EVERYTHING - {"delete"},
@@ -40,7 +44,7 @@ PAGES: dict[type[Model], set[str]] = {
     EventType: EVERYTHING - {"add", "delete"},
     SpaceType: EVERYTHING - {"add", "delete"},
 }
-FOR_ADMINS = {User, Token}
+FOR_ADMINS = {User, Token, AccessAttempt, Authenticator}
 CREDENTIAL = re.compile(r"pl[td]_[0-9a-f]{8}\.[\w-]{43}")
 
 
@@ -70,6 +74,8 @@ def row(model: type[Model]) -> Model:
     rows: dict[type[Model], Model] = {
         User: device.owner,
         Token: factories.token(device.owner)[0],
+        AccessAttempt: AccessAttempt.objects.create(username=device.uuid.hex, failures_since_start=1),
+        Authenticator: Authenticator.objects.create(user=device.owner, type="totp", data={"secret": "x"}),
         # One in use cannot be deleted.
         DeviceProfile: factories.profile(f"unused-{device.pk}", ["x"]),
         Device: device,

@@ -24,7 +24,7 @@ BANNER = "DEMO MODE: anybody who reaches this address has full access without cr
 # Written to the data folder's file `env`.
 FOR_COMMANDS = (
     *("SECRET_KEY", "TOKEN_PEPPER", "ALLOWED_HOSTS", "DATABASE_URL", "ACTIVITY_URL", "READINGS_URL"),
-    *("REDIS_URL", "PLUMBLINE_DEMO", "HOST", "PORT", "DATA"),
+    *("REDIS_URL", "EMAIL_URL", "PLUMBLINE_DEMO", "HOST", "PORT", "DATA"),
 )
 
 
@@ -98,6 +98,7 @@ def environment(data: Path, host: str, port: int, urls: Mapping[str, str]) -> di
         "TOKEN_PEPPER": generated["TOKEN_PEPPER"],
         # A foreign site must not reach the open demo through a host name that resolves to this computer.
         "ALLOWED_HOSTS": "localhost,127.0.0.1,[::1]" if host in LOOPBACK else "*",
+        "EMAIL_URL": f"file://{data}/mail",
         **outside,
         **urls,
         "PLUMBLINE_DEMO": "1",

@@ -29,5 +29,7 @@ class Command(BaseCommand):
             log_level=settings.LOG_LEVEL.lower(),
             access_log=False,
             server_header=False,
+            # TRUSTED_PROXIES decides whether X-Forwarded-For is believed; uvicorn believes it on loopback.
+            proxy_headers=False,
             timeout_graceful_shutdown=20,
         )

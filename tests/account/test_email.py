@@ -1,0 +1,173 @@
+"""Mail: a forgotten password, and a change of email."""
+
+import re
+from pathlib import Path
+
+import pytest
+from django.core import signing
+from django.test import Client
+
+from tests.account.people import PASSWORD, later, logged_in, person, try_password
+from users.account import email_change
+from users.models import User
+
+pytestmark = pytest.mark.django_db
+RESET, CHANGE = "/portal/account/password/reset/", "/portal/account/email/"
+NEW = {"password1": "nine-lines-down", "password2": "nine-lines-down"}
+
+
+def link_in(message) -> str:
+    [path] = re.findall(r"http://testserver(\S+)", message.body)
+    return path
+
+
+def reset_with(path: str) -> int:
+    """Follow the link of a mail and set a new password; return the status of the last answer."""
+    client = Client()
+    shown = client.get(path, follow=True)
+    return client.post(shown.request["PATH_INFO"], NEW).status_code
+
+
+class TestForgottenPassword:
+    def test_a_link_sets_a_new_one_once(self, mail):
+        user = person()
+        session = logged_in(user)
+        assert Client().post(RESET, {"email": user.email.upper()}).status_code == 302
+        [message] = mail
+        assert (message.to, message.subject[:11]) == ([user.email], "[Plumbline]")
+        path = link_in(message)
+        assert reset_with(path) == 302
+        assert try_password(user.login, NEW["password1"]).status_code == 302
+        assert try_password(user.login, PASSWORD).status_code == 200
+        assert session.get("/portal/devices/").status_code == 302
+        assert "void" in Client().get(path, follow=True).content.decode()
+
+    def test_the_key_leaves_the_address_of_the_form(self, mail):
+        user = person()
+        Client().post(RESET, {"email": user.email})
+        path = link_in(mail[0])
+        shown = Client().get(path, follow=True)
+        assert shown.request["PATH_INFO"].endswith("-set-password/")
+        assert path.rpartition("-")[2].strip("/") not in shown.content.decode() + str(shown.cookies)
+
+    def test_an_unknown_address_looks_the_same_and_gets_no_mail(self, mail):
+        known, unknown = person().email, "nobody@example.com"
+        answers = [Client().post(RESET, {"email": email}, follow=True) for email in (known, unknown)]
+        assert answers[0].content == answers[1].content
+        assert [message.to for message in mail] == [[known]]
+
+    def test_a_deactivated_user_gets_none(self, mail):
+        user = person(is_active=False)
+        Client().post(RESET, {"email": user.email})
+        assert not [message for message in mail if "password/reset/key" in message.body]
+
+    def test_the_link_of_another_does_not_fit(self, mail):
+        user, other = person(), person()
+        Client().post(RESET, {"email": user.email})
+        Client().post(RESET, {"email": other.email})
+        first, second = (link_in(message).strip("/").rpartition("/")[2].split("-", 1) for message in mail)
+        mixed = f"{RESET}key/{first[0]}-{second[1]}/"
+        assert "void" in Client().get(mixed, follow=True).content.decode()
+
+    def test_many_requests_for_one_address_are_refused(self, mail):
+        user = person()
+        statuses = [Client().post(RESET, {"email": user.email}).status_code for _ in range(8)]
+        assert statuses[-1] == 429
+        assert len(mail) <= 5
+
+    def test_keys_cannot_be_tried_out(self):
+        paths = [f"{RESET}key/1-{number:06}-{'a' * 32}/" for number in range(25)]
+        statuses = {Client().post(path, NEW).status_code for path in paths}
+        assert 429 in statuses
+
+    def test_without_mail_the_page_says_so(self):
+        page = Client().get(RESET).content.decode()
+        assert "no mail server" in page
+        assert "Send a link" not in page
+        done = Client().post(RESET, {"email": person().email}, follow=True)
+        assert "No mail was sent" in done.content.decode()
+
+    def test_a_mail_server_that_is_away_shows_nobody_who_exists(self, settings, caplog):
+        settings.MAIL_IS_SET_UP = True
+        settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+        settings.EMAIL_HOST, settings.EMAIL_PORT, settings.EMAIL_TIMEOUT = "127.0.0.1", 1, 1
+        for email in (person().email, "nobody@example.com"):
+            assert Client().post(RESET, {"email": email}).status_code == 302
+        assert "could not be sent" in caplog.text
+
+    def test_a_file_takes_the_mail_of_the_demo(self, settings, tmp_path: Path):
+        settings.MAIL_IS_SET_UP = True
+        settings.EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+        settings.EMAIL_FILE_PATH = str(tmp_path / "mail")
+        user = person()
+        Client().post(RESET, {"email": user.email})
+        [file] = (tmp_path / "mail").iterdir()
+        assert user.email in file.read_text()
+        assert "/password/reset/key/" in file.read_text()
+
+    def test_no_log_has_the_link(self, mail, caplog):
+        caplog.set_level("DEBUG")
+        user = person()
+        Client().post(RESET, {"email": user.email})
+        path = link_in(mail[0])
+        reset_with(path)
+        assert path.strip("/").rpartition("-")[2] not in caplog.text
+        assert NEW["password1"] not in caplog.text
+
+
+class TestChange:
+    def ask(self, user: User, mail, email: str = "new@example.com") -> str:
+        assert logged_in(user).post(CHANGE, {"email": email}).status_code == 200
+        return link_in(mail[-1])
+
+    def test_the_new_address_counts_once_it_is_confirmed(self, mail):
+        user = person()
+        path, old = self.ask(user, mail), user.email
+        assert mail[-1].to == ["new@example.com"]
+        user.refresh_from_db()
+        assert user.email == old
+        # Programs that scan mails follow links: looking changes nothing.
+        assert Client().get(path).status_code == 200
+        user.refresh_from_db()
+        assert user.email == old
+        assert Client().post(path).status_code == 200
+        user.refresh_from_db()
+        assert user.email == "new@example.com"
+        assert Client().post(path).status_code == 410
+
+    def test_an_older_link_is_void_after_a_change(self, mail):
+        user = person()
+        first, second = self.ask(user, mail, "a@example.com"), self.ask(user, mail, "b@example.com")
+        assert Client().post(second).status_code == 200
+        assert Client().post(first).status_code == 410
+
+    def test_it_expires(self, mail, monkeypatch):
+        path = self.ask(person(), mail)
+        monkeypatch.setattr(email_change, "MAX_AGE_SECONDS", -1)
+        assert Client().post(path).status_code == 410
+
+    def test_a_used_address_is_refused_whatever_its_case(self, mail):
+        other = person()
+        answer = logged_in(person()).post(CHANGE, {"email": other.email.upper()})
+        assert (answer.status_code, list(mail)) == (400, [])
+
+    def test_an_address_taken_meanwhile_is_refused(self, mail):
+        user = person()
+        path = self.ask(user, mail)
+        User.objects.create_user("x", "NEW@example.com")
+        assert Client().post(path).status_code == 410
+
+    @pytest.mark.parametrize("secret", ["x", "a:b:c", signing.dumps([1, "a", "b"])])
+    def test_a_forged_link_is_refused(self, secret):
+        assert Client().post(f"{CHANGE}{secret}/").status_code == 410
+
+    def test_an_old_log_in_is_asked_for_the_password_first(self, mail):
+        answer = later(logged_in(person())).post(CHANGE, {"email": "new@example.com"})
+        assert answer["Location"].startswith("/portal/account/reauthenticate/")
+        assert not mail
+
+    def test_without_mail_the_page_says_so(self):
+        user = person()
+        client = logged_in(user)
+        assert "no mail server" in client.get(CHANGE).content.decode()
+        assert "no mail server" in client.post(CHANGE, {"email": "new@example.com"}).content.decode()
