@@ -16,7 +16,7 @@ from django.conf import settings
 from devices.imports import workbook
 from devices.imports.cells.columns import looks_like_heading
 from devices.imports.options import EXCEL, JSON, SEPARATORS, Options
-from devices.imports.source_row import CannotRead, SourceRow
+from devices.imports.source_row import CannotRead, SourceRow, storable
 from devices.ingestion.decompression import WINDOW
 
 if sys.version_info >= (3, 14):
@@ -112,7 +112,7 @@ def guess_encoding(head: bytes) -> str:
         if head.startswith(bom):
             return encoding
     zeros = head[::2].count(0), head[1::2].count(0)
-    if max(zeros) * 4 > len(head):
+    if min(zeros) == 0 and max(zeros) * 4 > len(head):
         return "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"
     if 0 in head:
         raise CannotRead("This is neither text nor an Excel workbook (.xlsx).")
@@ -201,7 +201,7 @@ def lines(content: BinaryIO, encoding: str) -> Iterator[str]:
                 return
             if len(line) > MAX_LINE:
                 raise CannotRead(f"Line {number} is longer than {MAX_LINE:,} characters.")
-            yield line.removeprefix("\ufeff") if number == 1 else line
+            yield storable(line.removeprefix("\ufeff") if number == 1 else line)
     finally:
         # Closing it would close the upload, which is read again.
         text.detach()
@@ -271,8 +271,10 @@ def json_object(line: str) -> tuple[dict[str, str], str]:
         return {}, "" if line.isspace() else "Not valid JSON."
     if not isinstance(found, dict):
         return {}, "Must be a JSON object."
-    return {key: value if isinstance(value, str) else json_text(value) for key, value in found.items()}, ""
+    return {storable(key): storable(json_text(value)) for key, value in found.items()}, ""
 
 
 def json_text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
     return "" if value is None else json.dumps(value)

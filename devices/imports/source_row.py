@@ -1,5 +1,7 @@
 from typing import NamedTuple
 
+from devices.ingestion.checks import printable
+
 
 class CannotRead(Exception):
     """The file as a whole cannot be read; the message says why."""
@@ -11,3 +13,8 @@ class SourceRow(NamedTuple):
     line: int
     cells: list[str]
     error: str = ""
+
+
+def storable(text: str) -> str:
+    """Replace what no database holds: NUL, and halves of surrogate pairs."""
+    return text if text.isascii() and "\0" not in text else printable(text.replace("\0", "\ufffd"))

@@ -17,7 +17,7 @@ import openpyxl
 from django.conf import settings
 from openpyxl.utils.exceptions import InvalidFileException
 
-from devices.imports.source_row import CannotRead, SourceRow
+from devices.imports.source_row import CannotRead, SourceRow, storable
 
 MEBI = 1024 * 1024
 # Sheets are read as a stream; texts, styles and all else are held in memory.
@@ -133,4 +133,4 @@ def cell_text(value: Any, decimal: str) -> str:
         return repr(value).removesuffix(".0").replace(".", decimal)
     if isinstance(value, datetime | date | time):
         return value.isoformat()
-    return str(value)
+    return storable(str(value))
