@@ -12,7 +12,7 @@ from devices.access.grants import Target
 from devices.imports.cells import decimals, stamps
 from devices.imports.options import Options
 from devices.imports.senders import NamedDevices
-from devices.imports.source_row import SourceRow
+from devices.imports.tables.source_row import SourceRow
 from devices.ingestion.checks import MAX_AHEAD, accepted_times, out_of_range, range_faults
 from devices.storage import row_codec
 from devices.storage.interface import Rows
@@ -31,16 +31,30 @@ class CellFault(NamedTuple):
     reason: str
 
 
+class DeviceRows(NamedTuple):
+    """The rows of one device: their numbers and, in the same order, times and values; None is unreadable."""
+
+    numbers: list[int]
+    times: list[UnixMicroseconds | None]
+    columns: dict[str, list[float | None]]
+
+
 @dataclass
 class CheckedRows:
-    """Rows of a block: their cells, what was understood of each by its number, and the faults."""
+    """Rows of a block: their cells, what was read of each device's, the faults, and the good readings."""
 
     cells: list[list[str]] = field(default_factory=list)
-    targets: dict[int, Target] = field(default_factory=dict)
-    times: dict[int, UnixMicroseconds] = field(default_factory=dict)
-    values: dict[int, dict[str, float]] = field(default_factory=dict)
+    read: list[DeviceRows] = field(default_factory=list)
     faults: list[CellFault] = field(default_factory=list)
     rows: Rows = NO_ROWS
+
+    def understood(self) -> dict[int, tuple[UnixMicroseconds | None, dict[str, float | None]]]:
+        """Return time and values by the number of the row."""
+        return {
+            number: (part.times[i], {name: column[i] for name, column in part.columns.items()})
+            for part in self.read
+            for i, number in enumerate(part.numbers)
+        }
 
     @property
     def faulty(self) -> int:
@@ -63,18 +77,21 @@ class RowChecker:
         checked = CheckedRows()
         checked.cells = [self.whole(number, row, checked.faults) for number, row in enumerate(rows)]
         good = [number for number, cells in enumerate(checked.cells) if cells]
-        checked.targets = self.find_targets(good, checked)
         by_target: dict[Target, list[int]] = {}
-        for number, target in checked.targets.items():
-            by_target.setdefault(target, []).append(number)
+        if self.device is not None:
+            by_target[self.device] = good
+        else:
+            for number, target in self.find_targets(good, checked).items():
+                by_target.setdefault(target, []).append(number)
         checked.rows = join([self.check_device(target, mine, checked) for target, mine in by_target.items()])
         checked.faults.sort()
         return checked
 
     def whole(self, number: int, row: SourceRow, faults: list[CellFault]) -> list[str]:
         """The row's cells, as many as there are columns; none of a row that is faulty as a whole."""
-        cells = row.cells
-        error = row.error
+        cells, error = row.cells, row.error
+        if len(cells) == self.width and not error:
+            return cells
         if not error and any(cell.strip() for cell in cells[self.width :]):
             error = f"Has {len(cells)} cells instead of {self.width}."
         if error:
@@ -83,8 +100,6 @@ class RowChecker:
         return [*cells[: self.width], *[""] * (self.width - len(cells))]
 
     def find_targets(self, numbers: Iterable[int], checked: CheckedRows) -> dict[int, Target]:
-        if self.device is not None:
-            return dict.fromkeys(numbers, self.device)
         column = self.options.device_column
         if column is None:
             return {}
@@ -107,10 +122,7 @@ class RowChecker:
         columns = self.read_values(target, numbers, cells, checked.faults)
         self.check_times(target, numbers, times, checked.faults)
         self.check_ranges(target, numbers, columns, checked.faults)
-        checked.times |= {n: time for n, time in zip(numbers, times, strict=True) if time is not None}
-        for place, number in enumerate(numbers):
-            read = {name: column[place] for name, column in columns.items()}
-            checked.values[number] = {name: value for name, value in read.items() if value is not None}
+        checked.read.append(DeviceRows(numbers, times, columns))
         bad = {fault.row for fault in checked.faults[before:]}
         good = [place for place, number in enumerate(numbers) if number not in bad]
         if not good:
@@ -168,6 +180,9 @@ class RowChecker:
         faults: list[CellFault],
     ) -> None:
         first, last = accepted_times(target, self.now)
+        known = [time for time in times if time is not None]
+        if not known or (first <= min(known) and max(known) <= last):
+            return
         for number, time in zip(numbers, times, strict=True):
             if time is not None and not first <= time <= last:
                 reason = TOO_LATE if time > last else "Is older than what is kept."

@@ -7,14 +7,15 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from devices.access.grants import Target
-from devices.imports import content, uploaded_file
+from devices.imports import uploaded_file
 from devices.imports.cells import decimals, stamps
 from devices.imports.cells.columns import CHANNEL, CLOCK, DEVICE, TIME, guess_roles
 from devices.imports.checking import WHOLE_ROW, CheckedRows, RowChecker
 from devices.imports.models import Upload
 from devices.imports.options import EXCEL, TEXT, Options
 from devices.imports.senders import NamedDevices
-from devices.imports.source_row import SourceRow
+from devices.imports.tables import content
+from devices.imports.tables.source_row import SourceRow
 from devices.models import Device, DeviceProfile, DeviceQuerySet
 from devices.timeline.instants import from_unix_microseconds
 
@@ -152,7 +153,7 @@ def preview_row(
     options: Options, number: int, row: SourceRow, checked: CheckedRows, reasons: dict[tuple[int, int], str]
 ) -> PreviewRow:
     cells = []
-    time, values = checked.times.get(number), checked.values.get(number, {})
+    time, values = checked.understood().get(number, (None, {}))
     for place, text in enumerate(row.cells[: len(options.roles)]):
         role, reason = options.roles[place], reasons.get((number, place), "")
         instant = from_unix_microseconds(time) if role == TIME and time is not None else None

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from devices.imports import runs, work
 from devices.imports.models import OVER, ImportBlock, Upload, UploadPart, UploadStatus
-from devices.imports.source_row import CannotRead
+from devices.imports.tables.source_row import CannotRead
 from devices.locks import AdvisoryLock, single_run
 from devices.storage.interface import StorageUnavailable
 

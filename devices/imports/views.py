@@ -18,11 +18,12 @@ from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from devices.imports import faulty_rows, preview, runs, uploaded_file, workbook
+from devices.imports import faulty_rows, preview, runs, uploaded_file
 from devices.imports.forms import OptionsForm, UploadForm
 from devices.imports.models import OVER, Job, Upload, UploadStatus
 from devices.imports.options import EXCEL, Options
-from devices.imports.source_row import CannotRead
+from devices.imports.tables import workbook
+from devices.imports.tables.source_row import CannotRead
 from devices.imports.tasks import work_on_uploads
 from users.permissions import signed_in
 

@@ -16,12 +16,13 @@ from django.db import transaction
 
 from devices import storage
 from devices.access.grants import Target
-from devices.imports import content, runs, stored_rows, uploaded_file
+from devices.imports import runs, stored_rows, uploaded_file
 from devices.imports.checking import RowChecker
 from devices.imports.models import ImportBlock, Job, Upload
 from devices.imports.options import SKIP, Options
 from devices.imports.senders import NamedDevices
-from devices.imports.source_row import CannotRead, SourceRow
+from devices.imports.tables import content
+from devices.imports.tables.source_row import CannotRead, SourceRow
 from devices.ingestion import stored
 from devices.models import Device
 from devices.storage import row_codec

@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from devices.imports import content, preview
-from devices.imports import workbook as workbook_module
+from devices.imports import preview
 from devices.imports.options import Options
-from devices.imports.source_row import CannotRead
+from devices.imports.tables import content
+from devices.imports.tables import workbook as workbook_module
+from devices.imports.tables.source_row import CannotRead
 from tests.imports.uploads import (
     counts,
     imported,

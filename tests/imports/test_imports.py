@@ -189,6 +189,18 @@ class TestUndo:
         assert undone(done).undone == 2
         assert values(pump) == [[1, 0, 0]]
 
+    def test_each_storage_takes_back_the_same(self, kept):
+        pump = device()
+        factories.append([(pump.pk, NOON + SECOND, [1, 0, 0])])
+        done = imported(rows(1, 2, 3, 3), device=pump)
+        assert counts(done) == ("finished", 2, 2, 0)
+        factories.append([(pump.pk, NOON + 3 * SECOND, [3, 0, 0]), (pump.pk, NOON + 4 * SECOND, [4, 0, 0])])
+        exclusion(pump, NOON + 2 * SECOND, NOON + 4 * SECOND)
+        assert figures(pump) == (2, 5)
+        assert undone(done).undone == 2
+        assert sorted(values(pump)) == [[1, 0, 0], [3, 0, 0], [4, 0, 0]]
+        assert figures(pump) == (2, 5)
+
     def test_after_it_the_file_can_be_imported_again(self):
         pump = device()
         undone(imported(rows(1, 2), device=pump))
@@ -259,6 +271,25 @@ class TestInterrupted:
         assert counts(worked(made)) == ("finished", 2, 0, 0)
         undone(made)
         assert values(pump) == [[1, 0, 0]]
+
+    def test_a_block_that_reached_the_storage_without_its_mark_is_stored_once(self, kept, monkeypatch):
+        """As after a death between ClickHouse's insert and PostgreSQL's commit."""
+        pump = device()
+        made = upload(rows(1, 2), device=pump)
+        start(made)
+
+        def die(*_: object) -> None:
+            raise RuntimeError("killed")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(told, "call_after_commit", die)
+            with pytest.raises(RuntimeError, match="killed"):
+                tasks.work_on_uploads()
+        assert runs.enqueue(made, Job.IMPORT, tasks.work_on_uploads, after=(UploadStatus.FAILED,))
+        assert counts(worked(made)) == ("finished", 2, 0, 0)
+        assert len(values(pump)) == 2
+        undone(made)
+        assert not values(pump)
 
     def test_a_dead_worker_is_noticed_and_after_three_deaths_without_progress_it_fails(self):
         made = upload(rows(1), device=device())

@@ -19,7 +19,7 @@ Key = tuple[int, int, tuple[float, ...]]
 READINGS_AT_ONCE = 500
 
 
-class Server(Protocol):
+class ReadingsOnServer(Protocol):
     def query_devices(
         self, statement: str, device_ids: Sequence[int], **parameters: object
     ) -> list[tuple]: ...
@@ -37,7 +37,7 @@ def keys_of(rows: Rows) -> list[Key]:
     return found
 
 
-def stored_at(server: Server, keys: Sequence[Key]) -> Counter[Key]:
+def stored_at(server: ReadingsOnServer, keys: Sequence[Key]) -> Counter[Key]:
     """Count all readings of the keys' devices at the keys' times."""
     times = sorted({time for _, time, _ in keys})
     found = server.query_devices(
@@ -50,13 +50,13 @@ def stored_at(server: Server, keys: Sequence[Key]) -> Counter[Key]:
     return Counter((device, time, tuple(values)) for device, time, values in found)
 
 
-def present(server: Server, rows: Rows) -> npt.NDArray[np.bool_]:
+def present(server: ReadingsOnServer, rows: Rows) -> npt.NDArray[np.bool_]:
     keys = keys_of(rows)
     stored = stored_at(server, keys) if keys else Counter()
     return np.array([stored[key] > 0 for key in keys], bool)
 
 
-def take_back(server: Server, rows: Rows) -> int:
+def take_back(server: ReadingsOnServer, rows: Rows) -> int:
     """Delete all readings that equal these rows, then store again those that were there beyond them."""
     wanted = Counter(keys_of(rows))
     if not wanted:

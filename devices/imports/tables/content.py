@@ -13,10 +13,10 @@ from typing import Any, BinaryIO, NamedTuple
 
 from django.conf import settings
 
-from devices.imports import workbook
 from devices.imports.cells.columns import looks_like_heading
 from devices.imports.options import EXCEL, JSON, SEPARATORS, Options
-from devices.imports.source_row import CannotRead, SourceRow, storable
+from devices.imports.tables import workbook
+from devices.imports.tables.source_row import CannotRead, SourceRow, storable
 from devices.ingestion.decompression import WINDOW
 
 if sys.version_info >= (3, 14):

@@ -17,7 +17,7 @@ import openpyxl
 from django.conf import settings
 from openpyxl.utils.exceptions import InvalidFileException
 
-from devices.imports.source_row import CannotRead, SourceRow, storable
+from devices.imports.tables.source_row import CannotRead, SourceRow, storable
 
 MEBI = 1024 * 1024
 # Sheets are read as a stream; texts, styles and all else are held in memory.
