@@ -34,7 +34,6 @@ class OptionsForm(forms.Form):
 
     separator = forms.ChoiceField(choices=SEPARATORS, label="Cells are separated by")
     encoding = forms.ChoiceField(choices=ENCODINGS, label="Text is")
-    sheet = forms.ChoiceField(label="Sheet")
     header_row = forms.IntegerField(min_value=0, max_value=1000, label="Row with the headings, 0 for none")
     decimal = forms.ChoiceField(choices=DECIMALS, label="Decimal sign")
     is_grouped = forms.BooleanField(required=False, label="Thousands are separated: 1.234 or 1,234 is 1234")
@@ -52,7 +51,7 @@ class OptionsForm(forms.Form):
     ) -> None:
         super().__init__(data, initial=options.as_json())
         self.options = options
-        self.fields["sheet"].choices = [(name, name) for name in sheets]  # type: ignore[attr-defined]  # its field
+        self.fields["sheet"] = forms.ChoiceField(choices=[(name, name) for name in sheets], label="Sheet")
         for name in {"separator", "encoding", "sheet"} - set(FIELDS_OF_KIND[options.kind]):
             del self.fields[name]
         if options.kind == JSON:

@@ -72,7 +72,7 @@ def parse(text: str, order: str, unit: str, zone: tzinfo) -> tuple[UnixMicroseco
 
 def from_number(number: Fraction, unit: str, zone: tzinfo) -> tuple[UnixMicroseconds, bool]:
     if unit != EXCEL:
-        return parse_number(number, PRECISIONS[unit]), False  # type: ignore[arg-type]  # has as_integer_ratio
+        return parse_number(number, PRECISIONS[unit]), False
     try:
         # Excel shows milliseconds; a double of days holds no more.
         local = EXCEL_EPOCH + timedelta(milliseconds=round(number * 86_400_000))

@@ -38,7 +38,7 @@ SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 
 
-class Table(NamedTuple):
+class SourceTable(NamedTuple):
     headings: list[str]
     rows: Iterator[SourceRow]
 
@@ -164,7 +164,7 @@ def filled(cells: Sequence[str]) -> int:
 # --- Rows
 
 
-def open_table(file: BinaryIO, options: Options) -> Table:
+def open_table(file: BinaryIO, options: Options) -> SourceTable:
     """Open the rows below the heading. Raises CannotRead, then and while rows are read."""
     if options.kind == JSON:
         return json_table(unpacked(file), options)
@@ -172,12 +172,12 @@ def open_table(file: BinaryIO, options: Options) -> Table:
     if not options.header_row:
         head = list(islice(rows, SAMPLE_ROWS))
         width = max((len(row.cells) for row in head), default=0)
-        return Table([f"Column {i}" for i in range(1, width + 1)], chain(head, rows))
+        return SourceTable([f"Column {i}" for i in range(1, width + 1)], chain(head, rows))
     heading = next(islice(rows, options.header_row - 1, None), None)
     if heading is None:
         raise CannotRead(f"The file has no row {options.header_row}.")
     headings = [cell.strip() or f"Column {i}" for i, cell in enumerate(heading.cells, start=1)]
-    return Table(headings[:MAX_COLUMNS], rows)
+    return SourceTable(headings[:MAX_COLUMNS], rows)
 
 
 def all_rows(file: BinaryIO, options: Options) -> Iterator[SourceRow]:
@@ -240,14 +240,14 @@ def text_rows(found: Iterator[str], separator: str) -> Iterator[SourceRow]:
             return
 
 
-def json_table(content: BinaryIO, options: Options) -> Table:
+def json_table(content: BinaryIO, options: Options) -> SourceTable:
     """JSON objects, one in each line: their keys are the columns."""
     numbered = enumerate(lines(content, options.encoding), start=1)
     head = list(islice(numbered, SAMPLE_ROWS))
     headings = list(dict.fromkeys(key for _, line in head for key in json_object(line)[0]))[:MAX_COLUMNS]
     if not headings:
         raise CannotRead("No line has a JSON object.")
-    return Table(headings, json_rows(chain(head, numbered), headings))
+    return SourceTable(headings, json_rows(chain(head, numbered), headings))
 
 
 def json_rows(numbered: Iterable[tuple[int, str]], headings: Sequence[str]) -> Iterator[SourceRow]:
