@@ -17,8 +17,8 @@ from devices.ingestion.decoding import MAX_BYTES
 MEBI = 1024 * 1024
 # Imports by staff: Django reads these files while they are received.
 UPLOAD_PATH = "/portal/import"
-# The file, and the fields beside it in the form.
-MAX_UPLOAD_BYTES = (settings.IMPORT_MEBIBYTES + 1) * MEBI
+# The file, and what the form has around it.
+MAX_UPLOAD_BYTES = settings.IMPORT_MEBIBYTES * MEBI + 64 * 1024
 # Each upload holds a thread until it is received.
 UPLOADS_AT_ONCE = 2
 # The limit of all bodies in one process together.

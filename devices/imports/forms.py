@@ -12,8 +12,8 @@ from devices.models import known_zone
 
 DECIMALS = {sign: f"{name.capitalize()}, 1{sign}5" for sign, name in SIGNS.items()}
 REPEATS = {
-    SKIP: "Leave out readings that are already stored, or twice in the file",
-    STORE: "Store every row, also equal ones",
+    SKIP: "Once: leave out repeats",
+    STORE: "Each row, repeats too",
 }
 # Fields that a kind of file has beside those of every kind.
 FIELDS_OF_KIND = {TEXT: ("separator", "encoding"), EXCEL: ("sheet",), JSON: ()}
@@ -42,7 +42,7 @@ class OptionsForm(forms.Form):
     zone = forms.CharField(
         required=False, validators=[known_zone], label="Time zone, if the stamps name none"
     )
-    repeats = forms.ChoiceField(choices=REPEATS, label="Equal readings")
+    repeats = forms.ChoiceField(choices=REPEATS, label="Equal readings are stored")
     search = forms.CharField(required=False, max_length=200, label="Device")
     device = forms.UUIDField(required=False)
 

@@ -3,7 +3,9 @@
 import gzip
 import io
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
+from random import Random
 
 import pytest
 
@@ -219,6 +221,20 @@ def test_bombs_of_workbooks(settings, monkeypatch, name, size):
 def test_broken_workbooks(sheet):
     with pytest.raises(CannotRead):
         upload(with_entry(workbook({"Data": [["time", "x"]]}), "xl/worksheets/sheet1.xml", sheet))
+
+
+def test_a_workbook_with_wrong_bytes_is_read_or_refused():
+    random = Random(7)
+    rows = [["time", "x", "note"], *([datetime(2026, 3, 4, hour), hour, "ok"] for hour in range(24))]
+    book = workbook({"Data": rows, "More": rows})
+    for _ in range(150):
+        data = bytearray(book)
+        for _ in range(random.randrange(1, 20)):
+            data[random.randrange(4, len(data))] = random.randrange(256)
+        file = io.BytesIO(data[: random.randrange(100, 2 * len(data))])
+        with suppress(CannotRead):
+            options = content.guess(file)
+            assert len(list(content.all_rows(file, options))) < 100
 
 
 def test_a_sheet_whose_rows_lie_far_apart_ends():

@@ -6,7 +6,9 @@ Python's zipfile unpacks no more than them.
 """
 
 import io
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, time
@@ -39,6 +41,10 @@ FAULTS = (
     EOFError,
     NotImplementedError,
     RuntimeError,
+    ArithmeticError,
+    OSError,
+    struct.error,
+    zlib.error,
 )
 
 
@@ -48,7 +54,7 @@ def check_sizes(file: BinaryIO) -> None:
     try:
         with zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
-    except zipfile.BadZipFile as error:
+    except FAULTS as error:
         raise CannotRead("The workbook is broken.") from error
     held = sum(entry.file_size for entry in entries if "worksheets/" not in entry.filename)
     total = sum(entry.file_size for entry in entries)
