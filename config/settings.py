@@ -60,6 +60,10 @@ DEVICE_ONLINE_SECONDS = whole_number("DEVICE_ONLINE_SECONDS", 300, at_least=1, a
 RETENTION_DAYS = whole_number("RETENTION_DAYS", 0, at_least=0, at_most=100 * 365)
 # An analysis is deleted RESULT_DAYS after it ended; 0 keeps it.
 RESULT_DAYS = whole_number("RESULT_DAYS", 0, at_least=0, at_most=100 * 365)
+# The largest file that can be uploaded to be imported.
+IMPORT_MEBIBYTES = whole_number("IMPORT_MEBIBYTES", 200, at_least=1, at_most=4096)
+# The rows of an import are deleted IMPORT_DAYS after it ended; until then it can be undone.
+IMPORT_DAYS = whole_number("IMPORT_DAYS", 30, at_least=1, at_most=100 * 365)
 # Requests with readings per minute and sender: a device, or all tokens of a user together. 0 is no limit.
 INGEST_RATE_PER_MINUTE = whole_number("INGEST_RATE_PER_MINUTE", 1_200_000, at_least=0, at_most=10**9)
 
@@ -86,6 +90,7 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "users",
     "devices",
+    "devices.imports",
     "analytics",
     "analytics.activity",
     "config.apps.ConfigConfig",
@@ -269,6 +274,7 @@ CELERY_TASK_ROUTES = {
     "analytics.tasks.run_calculation": {"queue": "calculations"},
     # Jobs on readings may take minutes or wait for a lock.
     "devices.tasks.*": {"queue": "storage"},
+    "devices.imports.tasks.work_on_uploads": {"queue": "storage"},
 }
 # A worker reserves no message that it cannot start at once: another worker may be free.
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
@@ -307,6 +313,12 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expires": 60},
     },
     "tidy-rollups": {"task": "devices.tasks.tidy_rollups", "schedule": timedelta(hours=1)},
+    "forget-uploads": {"task": "devices.imports.tasks.forget_uploads", "schedule": timedelta(hours=1)},
+    "reconcile-uploads": {
+        "task": "devices.imports.tasks.reconcile_uploads",
+        "schedule": timedelta(seconds=5),
+        "options": {"expires": 5},
+    },
     "expire-results": {"task": "analytics.tasks.expire_results", "schedule": timedelta(hours=1)},
     "reconcile-runs": {
         "task": "analytics.tasks.reconcile_runs",

@@ -1,67 +1,12 @@
 import json
-from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 from django import forms
 from django.core.exceptions import ValidationError
 
 from devices.exclusions import Extent
 from devices.exclusions.serializers import ExclusionSerializer
-from devices.files import importer
-from devices.files.formats import CannotImport
-from devices.files.importer import ImportJob
 from devices.models import Device
-from users.models import User
-
-
-class ImportForm(forms.Form):
-    """An uploaded file of readings."""
-
-    file = forms.FileField()
-    format = forms.ChoiceField(
-        choices=[("", "By file extension"), ("csv", "CSV"), ("ndjson", "NDJSON")], required=False
-    )
-    precision = forms.ChoiceField(
-        label="Timestamps that are numbers count",
-        choices=[("s", "seconds"), ("ms", "milliseconds"), ("us", "microseconds"), ("ns", "nanoseconds")],
-        required=False,
-    )
-    device = forms.UUIDField(label="Id of the device", required=False)
-    owner = forms.CharField(label="Login of the sensors’ owner", required=False)
-    dry_run = forms.BooleanField(required=False)
-    partial = forms.BooleanField(required=False)
-
-    def clean_device(self) -> Device | None:
-        uuid: UUID | None = self.cleaned_data["device"]
-        try:
-            return importer.find_device(uuid) if uuid else None
-        except CannotImport as error:
-            raise ValidationError(str(error)) from error
-
-    def clean_owner(self) -> User | None:
-        login = self.cleaned_data["owner"]
-        try:
-            return importer.find_owner(login) if login else None
-        except CannotImport as error:
-            raise ValidationError(str(error)) from error
-
-    def clean(self) -> dict[str, Any]:
-        super().clean()
-        fields = self.cleaned_data
-        if fields.get("device") and fields.get("owner"):
-            raise ValidationError("Give the device or the owner, not both.")
-        return fields
-
-    @property
-    def job(self) -> ImportJob:
-        """The import to run. Raises CannotImport if the file's extension does not tell its format."""
-        fields = self.cleaned_data
-        file = fields["file"]
-        format_name = fields["format"] or importer.guess_format(file.name)
-        path = Path(file.temporary_file_path())
-        unit = fields["precision"] or "s"
-        return ImportJob(path, file.name, format_name, fields["device"], fields["owner"], unit)
 
 
 def bound_field(label: str, *, required: bool = False) -> forms.CharField:

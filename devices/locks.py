@@ -29,6 +29,12 @@ class AdvisoryLock(enum.IntEnum):
     DELIVER_EVENTS = 7_586_208
     # Taken by the job that deletes analyses whose results have expired.
     EXPIRE_RESULTS = 7_586_209
+    # Taken for a turn of work on uploaded files: two would not see each other's readings.
+    RUN_IMPORTS = 7_586_210
+    # Taken by the job that queues lost imports again.
+    RECONCILE_IMPORTS = 7_586_211
+    # Taken by the job that deletes the rows of old imports.
+    FORGET_IMPORTS = 7_586_212
     # Taken by `copy_readings`: two at a time would both copy the missing readings.
     COPY_READINGS = 7_586_230
     # Taken to build a device's segments: the first of two keys; the second is the device's id.

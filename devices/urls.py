@@ -1,4 +1,4 @@
-from django.urls import path, register_converter
+from django.urls import include, path, register_converter
 from django.urls.converters import StringConverter
 
 from devices import api, readings_api, views
@@ -50,5 +50,5 @@ urlpatterns = [
     path("portal/profiles/new/", onboarding.add_profile, name="profile-new"),
     path("portal/devices/<uuid:uuid>/exclusions/", views.exclusion_list, name="exclusion-list"),
     path("portal/devices/<uuid:uuid>/exclusions/<int:pk>/lift/", views.lift_exclusion, name="exclusion-lift"),
-    path("portal/import/", views.import_readings, name="import"),
+    path("portal/import/", include("devices.imports.urls")),
 ]

@@ -4,19 +4,15 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.core.exceptions import PermissionDenied
-from django.core.files.uploadhandler import TemporaryFileUploadHandler
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
-from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_http_methods, require_POST
 
 from devices import exclusions, storage
-from devices.files import importer
-from devices.files.formats import CannotImport
 from devices.filters import DeviceFilter
-from devices.forms import ExclusionForm, ImportForm
+from devices.forms import ExclusionForm
 from devices.models import Channel, Device
 from devices.rhythm.habits import Habits, habits_of, state_of
 from devices.storage.interface import StoredReading
@@ -65,29 +61,6 @@ def channel_values(device: Device, reading: StoredReading | None, habits: Habits
     channels = device.channels
     values = reading.values if reading else [None] * len(channels)
     return [ChannelValue(*each) for each in zip(channels, values, habits.decimals, strict=True)]
-
-
-# `import_page` checks the CSRF token: the check reads the large body, so the permission comes first.
-@csrf_exempt
-@require_http_methods(["GET", "POST"])
-def import_readings(request: HttpRequest) -> HttpResponse:
-    """Import an uploaded file of readings (staff only); answer when it is stored."""
-    require_staff(request)
-    request.upload_handlers = [TemporaryFileUploadHandler(request)]
-    return import_page(request)
-
-
-@csrf_protect
-def import_page(request: HttpRequest) -> HttpResponse:
-    form = ImportForm(request.POST, request.FILES) if request.method == "POST" else ImportForm()
-    outcome = None
-    if form.is_valid():
-        options = {"dry_run": form.cleaned_data["dry_run"], "skip_bad": form.cleaned_data["partial"]}
-        try:
-            outcome = importer.run_import(form.job, timezone.now(), **options)
-        except CannotImport as error:
-            form.add_error("file", str(error))
-    return render(request, "devices/import.html", {"form": form, "outcome": outcome})
 
 
 @require_http_methods(["GET", "POST"])

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
 
+from django.conf import settings
+
 from config.views import PAGES, error_page
 from devices.ingestion.asgi import Application, Headers, Receive, Send, replay_body
 from devices.ingestion.decoding import MAX_BYTES
@@ -15,7 +17,8 @@ from devices.ingestion.decoding import MAX_BYTES
 MEBI = 1024 * 1024
 # Imports by staff: Django reads these files while they are received.
 UPLOAD_PATH = "/portal/import"
-MAX_UPLOAD_BYTES = 200 * MEBI
+# The file, and what the form has around it.
+MAX_UPLOAD_BYTES = settings.IMPORT_MEBIBYTES * MEBI + 64 * 1024
 # Each upload holds a thread until it is received.
 UPLOADS_AT_ONCE = 2
 # The limit of all bodies in one process together.

@@ -183,6 +183,13 @@ class Storage(Protocol):
     def erase(self, device_id: int) -> int:
         """Delete the readings of a device that no longer exists; returns their number."""
 
+    def take_back(self, rows: Rows) -> int:
+        """Delete a stored reading for each of these rows that equals it; returns how many there were.
+
+        Of equal readings as many stay as were stored beyond these rows. The change log names all of them. It
+        is part of an open transaction of the portal's database, as far as the storage can.
+        """
+
     def prepare(self, now: datetime) -> list[str]:
         """Make the partitions of the coming months; returns the names of new ones."""
 
@@ -213,6 +220,9 @@ class Storage(Protocol):
 
     def has(self, device_id: int, time: datetime, values: Sequence[float]) -> bool:
         """Tell whether the device has a reading of exactly this time and these values."""
+
+    def present(self, rows: Rows) -> npt.NDArray[np.bool_]:
+        """Tell for each row whether a reading equal to it, in device, time and values, is stored."""
 
     def counts(self, device_ids: Sequence[int], period: Period) -> dict[int, int]:
         """Count the readings of each device in the period, excluded ones included."""

@@ -1,6 +1,7 @@
 """Stamps as numbers: counts of some unit since 1970."""
 
 from datetime import UTC, datetime
+from fractions import Fraction
 
 from devices.timeline.instants import UnixMicroseconds, unix_microseconds
 from devices.timeline.periods import BadStamp
@@ -12,7 +13,7 @@ NANOSECONDS_PER_MICROSECOND = 1_000
 FIRST, LAST = (unix_microseconds(end.replace(tzinfo=UTC)) for end in (datetime.min, datetime.max))
 
 
-def parse_number(number: float, unit: int) -> UnixMicroseconds:
+def parse_number(number: float | Fraction, unit: int) -> UnixMicroseconds:
     """Return the instant `number` units of `unit` nanoseconds after 1970, to the nearest microsecond.
 
     Halves go to the even one. All of it is integer arithmetic, so that a number of any size is exact: a

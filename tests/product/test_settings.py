@@ -92,6 +92,8 @@ def test_missing_required_setting_is_refused_by_name(name):
         ("DEVICE_ONLINE_SECONDS", "1.5"),
         ("DEVICE_ONLINE_SECONDS", "9" * 20),
         ("RESULT_DAYS", "-1"),
+        ("IMPORT_MEBIBYTES", "0"),
+        ("IMPORT_DAYS", "0"),
         ("RETENTION_DAYS", ""),
         ("RETENTION_DAYS", "9" * 5000),
         ("LOG_LEVEL", "LOUD"),

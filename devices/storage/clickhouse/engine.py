@@ -12,10 +12,12 @@ from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
+import numpy as np
+import numpy.typing as npt
 from django.db import connection, transaction
 
 from devices.storage import change_log, late_readings
-from devices.storage.clickhouse import charts, row_queries
+from devices.storage.clickhouse import charts, equal_readings, row_queries
 from devices.storage.clickhouse import figures as figures_of_spans
 from devices.storage.clickhouse import queries as sql
 from devices.storage.clickhouse.parameters import span_bounds
@@ -115,6 +117,11 @@ class ClickHouse(ReadingsServer):
             self.delete(f"device_id = {device_id}")
         return count
 
+    def take_back(self, rows: Rows) -> int:
+        with transaction.atomic(), connection.cursor() as cursor:
+            late_readings.note_late(cursor, [rows] if rows.payload else [])
+            return equal_readings.take_back(self, rows)
+
     def prepare(self, now: datetime) -> list[str]:
         """Return no names: ClickHouse creates partitions by itself."""
         return []
@@ -147,6 +154,9 @@ class ClickHouse(ReadingsServer):
 
     def has(self, device_id: int, time: datetime, values: Sequence[float]) -> bool:
         return row_queries.has(self, device_id, time, values)
+
+    def present(self, rows: Rows) -> npt.NDArray[np.bool_]:
+        return equal_readings.present(self, rows)
 
     def counts(self, device_ids: Sequence[int], period: Period) -> dict[int, int]:
         return row_queries.counts(self, device_ids, period)

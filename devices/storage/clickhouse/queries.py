@@ -42,6 +42,8 @@ HAS = f"""
     SELECT 1 FROM readings WHERE {WITHIN} AND values = {VALUES_FROM_BITS.format(bits="{bits:Array(UInt64)}")}
     LIMIT 1
 """
+# All readings of the devices at these times.
+AT_TIMES = f"SELECT device_id, time, values FROM readings WHERE {WITHIN} AND time IN {{times:Array(Int64)}}"
 # The numbers of values that readings have.
 WIDTHS = f"SELECT DISTINCT length(values) FROM readings WHERE {WITHIN}"
 # Readings with `width` values, for one read in RowBinary.

@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from devices.storage.interface import (
     ChartSeries,
     DayChecksum,
@@ -51,6 +54,9 @@ class PostgreSQL:
     def erase(self, device_id: int) -> int:
         return readings_table.erase(device_id)
 
+    def take_back(self, rows: Rows) -> int:
+        return readings_table.take_back(rows)
+
     def prepare(self, now: datetime) -> list[str]:
         return partitions.make_coming_partitions(now)
 
@@ -81,6 +87,9 @@ class PostgreSQL:
 
     def has(self, device_id: int, time: datetime, values: Sequence[float]) -> bool:
         return readings_table.has(device_id, time, values)
+
+    def present(self, rows: Rows) -> npt.NDArray[np.bool_]:
+        return readings_table.present(rows)
 
     def counts(self, device_ids: Sequence[int], period: Period) -> dict[int, int]:
         return figures.counts(device_ids, period)

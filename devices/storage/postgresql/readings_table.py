@@ -5,10 +5,13 @@ is partitioned by time (`partitions`), has a B-tree on (device, time), and no ke
 `ctid` tells apart two readings of the same time. `readings_by_span` reads arrays for figures.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import psycopg2
 from django.db import DatabaseError, connection, transaction
 
@@ -25,6 +28,7 @@ from devices.timeline.spans import Span
 
 # Readings that one step of `erase` deletes.
 ERASE_BATCH = 20_000
+STAGED = "staged_readings"
 COPY_IN = f"COPY {TABLE} (device_id, time, values) FROM STDIN (FORMAT binary)"
 
 
@@ -90,6 +94,70 @@ def erase(device_id: int) -> int:
             total += cursor.rowcount
             if cursor.rowcount <= ERASE_BATCH:
                 return total
+
+
+def take_back(rows: Rows) -> int:
+    """Delete one reading for each of these rows, see `Storage.take_back`."""
+    if not rows.payload:
+        return 0
+    with staged(rows) as cursor:
+        note_late(cursor, [rows])
+        # Rows are found by the index and deleted one by one: a join of ctids would scan every partition.
+        cursor.execute("SET LOCAL enable_hashjoin = off")
+        cursor.execute("SET LOCAL enable_mergejoin = off")
+        cursor.execute(
+            f"""
+            WITH chosen AS MATERIALIZED (
+                SELECT r.* FROM (
+                    SELECT device_id, time, values, count(*) AS copies FROM {STAGED} GROUP BY 1, 2, 3
+                ) AS s CROSS JOIN LATERAL (
+                    SELECT tableoid, ctid, device_id, time FROM {TABLE}
+                    WHERE device_id = s.device_id AND time = s.time AND values = s.values LIMIT s.copies
+                ) AS r
+            )
+            DELETE FROM {TABLE} AS r USING chosen AS c
+            WHERE r.device_id = c.device_id AND r.time = c.time
+                AND r.tableoid = c.tableoid AND r.ctid = c.ctid
+            """
+        )
+        return cursor.rowcount
+
+
+def present(rows: Rows) -> npt.NDArray[np.bool_]:
+    """Tell which of these rows are stored, see `Storage.present`."""
+    found = np.zeros(len(rows.times), bool)
+    if not rows.payload:
+        return found
+    with staged(rows) as cursor:
+        # LIMIT makes the planner ask the index for each row.
+        cursor.execute(
+            f"""
+            SELECT s.number FROM {STAGED} AS s CROSS JOIN LATERAL (
+                SELECT FROM {TABLE}
+                WHERE device_id = s.device_id AND time = s.time AND values = s.values LIMIT 1
+            ) AS r
+            """
+        )
+        found[[number - 1 for (number,) in cursor.fetchall()]] = True
+    return found
+
+
+@contextmanager
+def staged(rows: Rows) -> Iterator[Any]:
+    """Copy rows to a temporary table, numbered from 1, for one transaction; yields a cursor."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(
+            f"CREATE TEMPORARY TABLE {STAGED} (number int GENERATED ALWAYS AS IDENTITY,"
+            " device_id int, time timestamptz, values float8[]) ON COMMIT DROP"
+        )
+        copy_expert(
+            cursor,
+            f"COPY {STAGED} (device_id, time, values) FROM STDIN (FORMAT binary)",
+            copy_stream([rows.payload]),
+        )
+        yield cursor
+        # The transaction may be part of a longer one.
+        cursor.execute(f"DROP TABLE {STAGED}")
 
 
 # --- Reading

@@ -1,6 +1,6 @@
 "use strict";
-// Follows the open calculations on the page: status, progress and time, from the URL in data-follow
-// (calculation_states in analytics/calculations/views.py).
+// Follows the open calculations or imports on the page: status, progress and time, from the URL in data-follow
+// (calculation_states in analytics/calculations/views.py, import_states in devices/imports/views.py).
 {
   const WAIT_MS = 1000;
   const RETRY_MS = 5000;

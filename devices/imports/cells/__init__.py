@@ -1,0 +1,1 @@
+"""Pure rules for the cells of a table: no database, no clock."""
