@@ -41,7 +41,7 @@ from tests.support.senders import (
 )
 
 # What differs between any two answers.
-OF_THE_MOMENT = {"date", "ratelimit-remaining", "ratelimit-reset"}
+OF_THE_MOMENT = {"date", "ratelimit-remaining", "ratelimit-reset", "x-request-id"}
 FRESH = "0123456789abcdef"
 SECONDS_TO_REVOKE = 5
 READING = {"x": 1, "y": -2.5, "z": 1e-3}
