@@ -3,7 +3,7 @@ from django.urls import include, path
 from drf_spectacular.views import SpectacularJSONAPIView, SpectacularRedocView, SpectacularSwaggerSplitView
 
 from config import views
-from config.openapi_document import CachedSchemaGenerator
+from config.openapi.document import CachedSchemaGenerator
 
 handler400 = views.bad_request
 handler403 = views.forbidden
