@@ -11,6 +11,7 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
+from devices.ingestion.asgi import current_request_id
 from devices.ingestion.checks import InvalidItems
 from devices.storage.interface import StorageUnavailable
 
@@ -21,14 +22,21 @@ PROBLEM_JSON = "application/problem+json"
 FOREIGN_KEY_VIOLATION = "23503"
 
 
-def problem_body(status: int, detail: str = "", errors: list[dict] | None = None) -> dict[str, Any]:
-    """The members of a problem; `errors` is a list of {field or index, message}."""
+def problem_body(
+    status: int, detail: str = "", errors: list[dict] | None = None, *, request_id: str = ""
+) -> dict[str, Any]:
+    """The members of a problem; `errors` is a list of {field or index, message}.
+
+    `request_id`: by default that of the request which this thread or task answers.
+    """
     body = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": detail or ("The request has errors." if errors else HTTPStatus(status).description),
     }
+    request_id = request_id or current_request_id.get()
+    body |= {"request_id": request_id} if request_id else {}
     return body | {"errors": errors} if errors else body
 
 

@@ -22,6 +22,7 @@ from config.environment import (
     whole_number,
     zone_name,
 )
+from config.openapi.introduction import INTRODUCTION
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VERSION = tomllib.loads((BASE_DIR / "pyproject.toml").read_text())["project"]["version"]
@@ -97,8 +98,9 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "config.middleware.headers.standing_headers",
+    "config.middleware.compression.Compress",
     "config.middleware.hosts.health",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "config.static_files.StaticFiles",
     "config.middleware.hosts.known_host_and_slash",
     "config.middleware.credential_changes.note_changes",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -194,6 +196,7 @@ TIME_ZONE = zone_name("TIME_ZONE", "UTC")
 
 STATIC_URL = "/static/"
 # Static files are served from the packages' own folders: nothing has to be collected first.
+STORAGES = {"staticfiles": {"BACKEND": "config.static_files.DigestNames"}}
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
 
@@ -212,8 +215,11 @@ CSRF_FAILURE_VIEW = "config.views.csrf_failure"
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"request_id": {"()": "config.asgi.log_lines.RequestIdFilter"}},
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}{mark}", "style": "{"}},
+    "handlers": {
+        "console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["request_id"]}
+    },
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
     "loggers": {"django": {"handlers": [], "propagate": True}},
 }
@@ -232,7 +238,7 @@ REST_FRAMEWORK = {
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "config.rest_defaults.JSONInAnyCase",
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
     "DEFAULT_PAGINATION_CLASS": "config.rest_defaults.KeysetPagination",
-    "DEFAULT_SCHEMA_CLASS": "config.openapi.PlumblineSchema",
+    "DEFAULT_SCHEMA_CLASS": "config.openapi.operations.PlumblineSchema",
     "EXCEPTION_HANDLER": "config.problems.problem_response",
     # The same key as for a body that is not JSON at all.
     "NON_FIELD_ERRORS_KEY": "body",
@@ -241,7 +247,7 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Plumbline",
-    "DESCRIPTION": "Stores every reading of a fleet of devices and computes exact statistics over them.",
+    "DESCRIPTION": INTRODUCTION,
     "VERSION": VERSION,
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
@@ -253,7 +259,7 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
-        "config.openapi.complete",
+        "config.openapi.completion.complete",
     ],
 }
 

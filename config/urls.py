@@ -4,7 +4,7 @@ from drf_spectacular.views import SpectacularJSONAPIView, SpectacularRedocView, 
 
 from analytics.activity.sessions import LogIn, LogOut
 from config import views
-from config.openapi_document import CachedSchemaGenerator
+from config.openapi.document import CachedSchemaGenerator
 
 handler400 = views.bad_request
 handler403 = views.forbidden

@@ -19,7 +19,12 @@ from devices.authentication import visible_device
 from devices.filters import DeviceFilter
 from devices.models import Device, DeviceKey
 from devices.rhythm.habits import habits_of
-from devices.serializers import DeviceKeySerializer, DeviceSerializer
+from devices.serializers import (
+    DeviceKeySerializer,
+    DeviceSerializer,
+    NewDeviceKeySerializer,
+    RegisteredDeviceSerializer,
+)
 from users.models import Scope
 from users.permissions import require_scope
 
@@ -53,7 +58,7 @@ class DeviceList(generics.ListCreateAPIView):
         """List devices."""
         return self.list(request)
 
-    @extend_schema(operation_id="device_create")
+    @extend_schema(operation_id="device_create", responses={201: RegisteredDeviceSerializer})
     def post(self, request: Request) -> Response:
         """Register a device.
 
@@ -123,15 +128,7 @@ class KeyList(generics.ListCreateAPIView):
     @extend_schema(
         operation_id="key_rotate",
         request=DeviceKeySerializer,
-        responses={201: DeviceKeySerializer},
-        examples=[
-            OpenApiExample(
-                "Rotated",
-                {"prefix": "pld_77c1e0ab", "expires_at": None, "key": "pld_77c1e0ab.…"},
-                response_only=True,
-                status_codes=["201"],
-            )
-        ],
+        responses={201: NewDeviceKeySerializer},
     )
     @transaction.atomic
     def post(self, request: Request, uuid: UUID) -> Response:

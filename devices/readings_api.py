@@ -22,6 +22,7 @@ from devices.serializers import listed_reading, stamp_text
 from devices.storage.interface import Position
 from devices.timeline.periods import BadPeriod, Period, parse_period
 from users.permissions import signed_in
+from users.serializers import component, component_list
 
 READING = {"device_id": "0b5f9c1e-6f53-4d3e-9d0e-1d1f6c2b7a10", "timestamp": "2026-11-21T09:31:00Z"}
 READING_LIST: dict[str, Any] = {
@@ -35,7 +36,7 @@ READING_LIST: dict[str, Any] = {
         OpenApiParameter("limit", int, description="Readings per page, 1 to 1000 (default 100)."),
         OpenApiParameter("cursor", str, description="Cursor from the `Link` header of the previous page."),
     ],
-    "responses": {200: OpenApiTypes.OBJECT},
+    "responses": {200: component_list("ListedReading")},
     "examples": [OpenApiExample("Readings", [READING | {"x": 1.0, "y": 2.0, "z": 3.0}])],
 }
 
@@ -45,7 +46,7 @@ class SensorStatistics(APIView):
 
     @extend_schema(
         operation_id="sensor_statistics",
-        responses={200: OpenApiTypes.OBJECT},
+        responses={200: component("SensorStatistics")},
         examples=[
             OpenApiExample(
                 "Statistics", {"last_measurement": "2026-11-21T09:31:00Z", "count": 2, "avg": 60.25}

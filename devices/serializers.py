@@ -22,7 +22,7 @@ from devices.rhythm.habits import state_of
 from devices.rhythm.state import State
 from devices.storage.interface import StoredReading
 from users.models import User
-from users.serializers import Number, Stamp, StrictFields, Text, TrueOrFalse, WholeNumber
+from users.serializers import Number, Stamp, StrictFields, Text, TrueOrFalse, WholeNumber, component
 
 EXAMPLE_DEVICE = {
     "id": "0b5f9c1e-6f53-4d3e-9d0e-1d1f6c2b7a10",
@@ -111,7 +111,7 @@ class DeviceSerializer(StrictFields, serializers.ModelSerializer):
 
     class Meta:
         model = Device
-        fields = (
+        fields: tuple[str, ...] = (
             "id",
             "user_id",
             "name",
@@ -129,6 +129,7 @@ class DeviceSerializer(StrictFields, serializers.ModelSerializer):
         read_only_fields = ("created_at",)
         validators = ()
 
+    @extend_schema_field({"anyOf": [component("Reading"), {"type": "null"}]})
     def get_last_reading(self, device: Device) -> dict[str, Any] | None:
         reading = self.context["latest"].get(device.pk)
         return reading_body(reading, device) if reading else None
@@ -161,20 +162,28 @@ class DeviceSerializer(StrictFields, serializers.ModelSerializer):
         return Device.objects.create(**fields)
 
 
+class RegisteredDeviceSerializer(DeviceSerializer):
+    """A new device, with its first key."""
+
+    key = serializers.CharField(read_only=True, help_text="Shown this once.")
+
+    class Meta(DeviceSerializer.Meta):
+        fields = (*DeviceSerializer.Meta.fields, "key")
+
+
+EXAMPLE_KEY = {
+    "prefix": "pld_77c1e0ab",
+    "created_at": "2026-11-21T09:30:00Z",
+    "expires_at": None,
+    "revoked_at": None,
+    "last_used_at": None,
+}
+
+
 @extend_schema_serializer(
     examples=[
         OpenApiExample("Rotate", {"overlap_seconds": 3600}, request_only=True),
-        OpenApiExample(
-            "Key",
-            {
-                "prefix": "pld_77c1e0ab",
-                "created_at": "2026-11-21T09:30:00Z",
-                "expires_at": None,
-                "revoked_at": None,
-                "last_used_at": None,
-            },
-            response_only=True,
-        ),
+        OpenApiExample("Key", EXAMPLE_KEY, response_only=True),
     ]
 )
 class DeviceKeySerializer(StrictFields, serializers.ModelSerializer):
@@ -190,8 +199,29 @@ class DeviceKeySerializer(StrictFields, serializers.ModelSerializer):
 
     class Meta:
         model = DeviceKey
-        fields = ("prefix", "created_at", "expires_at", "revoked_at", "last_used_at", "overlap_seconds")
+        fields: tuple[str, ...] = (
+            "prefix",
+            "created_at",
+            "expires_at",
+            "revoked_at",
+            "last_used_at",
+            "overlap_seconds",
+        )
         read_only_fields = ("prefix", "created_at", "expires_at", "revoked_at", "last_used_at")
+
+
+@extend_schema_serializer(
+    examples=[
+        OpenApiExample("Rotated", EXAMPLE_KEY | {"key": "pld_77c1e0ab.…"}, response_only=True),
+    ]
+)
+class NewDeviceKeySerializer(DeviceKeySerializer):
+    """A new key of a device."""
+
+    key = serializers.CharField(read_only=True, help_text="Shown this once.")
+
+    class Meta(DeviceKeySerializer.Meta):
+        fields = (*DeviceKeySerializer.Meta.fields, "key")
 
 
 def reading_body(reading: StoredReading, device: Device) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from rest_framework.serializers import BaseSerializer
 from users.filters import UserFilter
 from users.models import Role, Token, User
 from users.permissions import signed_in
-from users.serializers import TokenSerializer, UserSerializer
+from users.serializers import NewTokenSerializer, TokenSerializer, UserSerializer
 
 # Fields by the name of their constraint; the login has two, since Django requires a unique login field.
 UNIQUE_FIELDS = {
@@ -133,17 +133,7 @@ class TokenList(generics.ListCreateAPIView):
         """List a user's tokens, without their secrets."""
         return self.list(request)
 
-    @extend_schema(
-        operation_id="token_create",
-        examples=[
-            OpenApiExample(
-                "Created",
-                {"prefix": "plt_1f9c04ab", "scopes": ["read"], "token": "plt_1f9c04ab.…"},
-                response_only=True,
-                status_codes=["201"],
-            )
-        ],
-    )
+    @extend_schema(operation_id="token_create", responses={201: NewTokenSerializer})
     def post(self, request: Request, pk: int) -> Response:
         """Issue a token; only this response contains its text."""
         serializer = self.get_serializer(data=request.data)

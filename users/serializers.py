@@ -8,6 +8,15 @@ from rest_framework import serializers
 from users.models import Role, Scope, Token, User
 
 
+def component(name: str) -> dict[str, str]:
+    """Refer to a schema of config/openapi/components.py: that of a body which no serializer makes."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def component_list(name: str) -> dict[str, Any]:
+    return {"type": "array", "items": component(name)}
+
+
 class Text(serializers.CharField):
     """A JSON string; REST framework's own field also accepts numbers."""
 
@@ -132,22 +141,21 @@ class UserSerializer(StrictFields, serializers.ModelSerializer):
         return User.objects.create_user(fields.pop("login", ""), **fields)
 
 
+EXAMPLE_TOKEN = {
+    "prefix": "plt_1f9c04ab",
+    "name": "nightly export",
+    "scopes": ["read"],
+    "created_at": "2026-11-21T09:30:00Z",
+    "expires_at": None,
+    "revoked_at": None,
+    "last_used_at": None,
+}
+
+
 @extend_schema_serializer(
     examples=[
         OpenApiExample("New", {"name": "nightly export", "scopes": ["read"]}, request_only=True),
-        OpenApiExample(
-            "Token",
-            {
-                "prefix": "plt_1f9c04ab",
-                "name": "nightly export",
-                "scopes": ["read"],
-                "created_at": "2026-11-21T09:30:00Z",
-                "expires_at": None,
-                "revoked_at": None,
-                "last_used_at": None,
-            },
-            response_only=True,
-        ),
+        OpenApiExample("Token", EXAMPLE_TOKEN, response_only=True),
     ]
 )
 class TokenSerializer(StrictFields, serializers.ModelSerializer):
@@ -158,7 +166,15 @@ class TokenSerializer(StrictFields, serializers.ModelSerializer):
 
     class Meta:
         model = Token
-        fields = ("prefix", "name", "scopes", "created_at", "expires_at", "revoked_at", "last_used_at")
+        fields: tuple[str, ...] = (
+            "prefix",
+            "name",
+            "scopes",
+            "created_at",
+            "expires_at",
+            "revoked_at",
+            "last_used_at",
+        )
         read_only_fields = ("prefix", "created_at", "revoked_at", "last_used_at")
 
     def validate_scopes(self, scopes: list[str]) -> list[str]:
@@ -173,3 +189,17 @@ class TokenSerializer(StrictFields, serializers.ModelSerializer):
         if own_end is not None and (end is None or end > own_end):
             raise serializers.ValidationError("A token can't issue a token that outlives it.")
         return end
+
+
+@extend_schema_serializer(
+    examples=[
+        OpenApiExample("Created", EXAMPLE_TOKEN | {"token": "plt_1f9c04ab.…"}, response_only=True),
+    ]
+)
+class NewTokenSerializer(TokenSerializer):
+    """A new token."""
+
+    token = serializers.CharField(read_only=True, help_text="Shown this once.")
+
+    class Meta(TokenSerializer.Meta):
+        fields = (*TokenSerializer.Meta.fields, "token")

@@ -21,12 +21,13 @@ from analytics.activity.models import Blog, BlogQuerySet, Post, PostQuerySet
 from analytics.activity.serializers import BlogSerializer, PostSerializer
 from devices.api import DONE_EXAMPLE
 from devices.ingestion.api import AlwaysJSON, RawJSON
-from devices.ingestion.decoding import BatchTooLong
+from devices.ingestion.decoding import MAX_ITEMS, BatchTooLong
 from devices.readings_api import asked_period
 from devices.timeline.periods import Period
 from users.api_errors import TooLarge
 from users.models import User
 from users.permissions import signed_in
+from users.serializers import component, component_list
 
 DATASET: dict[str, Any] = {
     "parameters": [
@@ -35,7 +36,6 @@ DATASET: dict[str, Any] = {
         OpenApiParameter("end", OpenApiTypes.DATE, description="Day after the last one."),
         OpenApiParameter("format", str, enum=["json", "csv"], description="`json` if left out."),
     ],
-    "responses": {(200, "application/json"): OpenApiTypes.OBJECT, (200, "text/csv"): OpenApiTypes.STR},
 }
 COMMENTS = {"user_login": "ada", "post_header": "Frost", "post_author_login": "grace", "total_comments": 3}
 GENERAL = {"date": "2026-11-21", "logins": 2, "logouts": 1, "blog_actions": 4}
@@ -70,6 +70,10 @@ class DatasetView(APIView):
 class Comments(DatasetView):
     @extend_schema(
         operation_id="comments_dataset",
+        responses={
+            (200, "application/json"): component("CommentsDataset"),
+            (200, "text/csv"): OpenApiTypes.STR,
+        },
         examples=[
             OpenApiExample("Rows", {"status": "ok", "data": [COMMENTS]}, media_type="application/json")
         ],
@@ -87,6 +91,10 @@ class Comments(DatasetView):
 class General(DatasetView):
     @extend_schema(
         operation_id="general_dataset",
+        responses={
+            (200, "application/json"): component("GeneralDataset"),
+            (200, "text/csv"): OpenApiTypes.STR,
+        },
         examples=[OpenApiExample("Rows", {"status": "ok", "data": [GENERAL]}, media_type="application/json")],
         **DATASET,
     )
@@ -112,8 +120,8 @@ class Activity(APIView):
 
     @extend_schema(
         operation_id="activity_create",
-        request=OpenApiTypes.OBJECT,
-        responses={201: OpenApiTypes.OBJECT},
+        request={"application/json": component_list("Event") | {"maxItems": MAX_ITEMS}},
+        responses={201: component("Receipt")},
         examples=[
             OpenApiExample("Events", [EVENT], request_only=True),
             OpenApiExample(

@@ -24,6 +24,7 @@ from devices.models import Device
 from devices.timeline.periods import BadPeriod, parse_period
 from users.models import Scope, User
 from users.permissions import signed_in
+from users.serializers import component
 
 SERIES = {
     "device_id": "0b5f9c1e-6f53-4d3e-9d0e-1d1f6c2b7a10",
@@ -148,7 +149,7 @@ class DeviceSeries(APIView):
                 description=f"Number of columns of equal width, 1 to {MOST_POINTS}. Default: {POINTS}.",
             ),
         ],
-        responses={200: OpenApiTypes.OBJECT},
+        responses={200: component("Series")},
         examples=[OpenApiExample("Series", SERIES)],
     )
     def get(self, request: Request, uuid: UUID) -> Response:

@@ -5,11 +5,11 @@ from django.utils import timezone
 from drf_spectacular.utils import OpenApiExample, extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
-from analytics.analyses.filters import CELERY_STATUS
+from analytics.analyses.filters import CELERY_STATUS, STATUS_OF_WORD
 from analytics.analyses.fleet_devices import answered_result
 from analytics.analyses.staleness import is_stale
 from analytics.models import Analysis
-from users.serializers import Stamp, StrictFields
+from users.serializers import Stamp, StrictFields, component
 
 TASK = {
     "task_id": "5f1a0f9e-7f6e-4f0a-8f43-2a2f0a3c9b11",
@@ -76,6 +76,7 @@ class TaskStateSerializer(serializers.Serializer):
         help_text="Readings of the period were added, deleted or excluded since: request it again."
     )
 
+    @extend_schema_field({"type": "string", "enum": list(STATUS_OF_WORD)})
     def get_status(self, run: Analysis) -> str:
         return CELERY_STATUS[run.status]
 
@@ -91,7 +92,12 @@ class TaskSerializer(TaskStateSerializer):
 
     result = serializers.SerializerMethodField()
 
-    @extend_schema_field({"type": ["object", "null"]})
+    @extend_schema_field(
+        {
+            "anyOf": [component("DeviceResult"), component("UserResult"), {"type": "null"}],
+            "description": "Null until the status is SUCCESS.",
+        }
+    )
     def get_result(self, run: Analysis) -> dict[str, Any] | None:
         return answered_result(run)
 
@@ -111,6 +117,7 @@ class ListedTaskSerializer(StrictFields, serializers.ModelSerializer):
         model = Analysis
         fields = tuple(LISTED)
 
+    @extend_schema_field({"type": "string", "enum": list(STATUS_OF_WORD)})
     def get_status(self, run: Analysis) -> str:
         return CELERY_STATUS[run.status]
 

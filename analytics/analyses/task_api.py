@@ -8,7 +8,6 @@ from django.http import Http404
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django_celery_results.models import TaskResult
-from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 from rest_framework import generics
 from rest_framework.exceptions import ValidationError
@@ -25,6 +24,7 @@ from analytics.analyses.serializers import RESULT, SUMMARY, TASK, ListedTaskSeri
 from analytics.models import Analysis, AnalysisQuerySet, Status
 from devices.api import DONE_EXAMPLE
 from users.api_errors import Conflict
+from users.serializers import component_list
 
 PAGE_SIZE = 100
 MAX_PAGE_SIZE = 1000
@@ -129,7 +129,7 @@ class TaskDevices(APIView):
             OpenApiParameter("limit", int, description="Devices per page, 1 to 1000 (default 100)."),
             OpenApiParameter("cursor", str, description="Cursor from the `Link` header of the page before."),
         ],
-        responses={200: OpenApiTypes.OBJECT},
+        responses={200: component_list("DeviceRow")},
         examples=[OpenApiExample("Devices", [DEVICE_ROW | {"x": SUMMARY}])],
     )
     def get(self, request: Request, pk: UUID) -> Response:

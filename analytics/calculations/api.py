@@ -6,6 +6,7 @@ from uuid import UUID
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import (
     OpenApiExample,
     OpenApiParameter,
@@ -117,7 +118,7 @@ class CalculationDetail(APIView):
 
     @extend_schema(
         operation_id="calculation_read",
-        responses=DetailSerializer,
+        responses={(200, "application/json"): DetailSerializer, (200, "text/csv"): OpenApiTypes.STR},
         parameters=[
             OpenApiParameter(
                 "fields", str, description=f"Further fields, separated by commas: {', '.join(OPTIONAL)}."

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
-from drf_spectacular.utils import extend_schema_field
+from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
 from analytics import csv_rows, runs
@@ -53,15 +53,18 @@ def stamp(time: datetime | None) -> str | None:
     return Stamp().to_representation(time) if time else None
 
 
+@extend_schema_serializer(component_name="CreatedCalculation")
 class CreatedSerializer(serializers.Serializer):
     id = serializers.UUIDField()
 
 
+@extend_schema_serializer(component_name="CalculationState")
 class StateSerializer(serializers.Serializer):
     id = serializers.UUIDField()
     status = serializers.CharField()
 
 
+@extend_schema_serializer(component_name="ListedCalculation")
 class ListedSerializer(serializers.ModelSerializer):
     started_at = Stamp(allow_null=True)
     status = serializers.CharField(help_text=f"One of {', '.join(Status.values)}.")
@@ -106,6 +109,7 @@ def seconds(help_text: str) -> serializers.Field:
     return serializers.FloatField(required=False, allow_null=True, help_text=f"Seconds; {help_text}")
 
 
+@extend_schema_serializer(component_name="Calculation")
 class DetailSerializer(ListedSerializer):
     """For the schema alone: the view writes the answer itself, as `result` may be large."""
 

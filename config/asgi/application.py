@@ -31,7 +31,7 @@ from config.problems import problem_body  # noqa: E402
 from config.processes import die_with_parent  # noqa: E402
 from devices.access import rate_limit  # noqa: E402
 from devices.ingestion import group_commit  # noqa: E402
-from devices.ingestion.asgi import Receive, Send  # noqa: E402
+from devices.ingestion.asgi import REQUEST_ID, Receive, Send, current_request_id, request_id  # noqa: E402
 from devices.ingestion.gate import Gate  # noqa: E402
 
 # Each thread keeps a database connection.
@@ -46,8 +46,20 @@ if first_process is not None:
 standing_headers = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
 
 
-def problem(status: int, detail: str) -> bytes:
-    return json.dumps(problem_body(status, detail), separators=(",", ":")).encode()
+def problem(status: int, detail: str, request_id: str = "") -> bytes:
+    body = problem_body(status, detail, request_id=request_id)
+    return json.dumps(body, separators=(",", ":")).encode()
+
+
+def named(own_id: bytes, send: Send) -> Send:
+    """Make a `send` that adds the request's id to the headers of the answer."""
+
+    async def send_named(message: dict) -> None:
+        if message["type"] == "http.response.start":
+            message = message | {"headers": [*message["headers"], (REQUEST_ID, own_id)]}
+        await send(message)
+
+    return send_named
 
 
 # The views, which Django would load with the first request.
@@ -68,6 +80,9 @@ class Application:
 
     async def __call__(self, scope: dict, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
+            own_id = request_id(scope["headers"])
+            current_request_id.set(own_id.decode())
+            send = named(own_id, send)
             # Django would answer the same, but on a thread, and all of these may wait for a database.
             if (scope["method"], scope["path"], scope["query_string"]) in LIVENESS:
                 await answer_alive(send)

@@ -10,7 +10,7 @@ from http import HTTPStatus
 
 from django.conf import settings
 
-from config.views import PAGES, error_page
+from config.error_pages import EXPLANATIONS, error_page, wants_page
 from devices.ingestion.asgi import Application, Headers, Receive, Send, replay_body
 from devices.ingestion.decoding import MAX_BYTES
 
@@ -56,7 +56,7 @@ class Bodies:
         try:
             await self.pass_on(scope, receive, send)
         except Refusal as refusal:
-            await self.refuse(refusal, scope["path"], receive, send)
+            await self.refuse(refusal, scope, receive, send)
 
     async def pass_on(self, scope: dict, receive: Receive, send: Send) -> None:
         """Raises Refusal before `behind` has got anything."""
@@ -109,13 +109,15 @@ class Bodies:
         finally:
             self.uploads -= 1
 
-    async def refuse(self, refusal: Refusal, path: str, receive: Receive, send: Send) -> None:
+    async def refuse(self, refusal: Refusal, scope: dict, receive: Receive, send: Send) -> None:
         """Send the answer, then read and drop the rest of the request, then close the connection.
 
         Closed at once, the connection would be reset by the rest of the request and the answer be lost.
         """
-        if path.startswith(PAGES):
-            kind, body = b"text/html; charset=utf-8", error_page(refusal.status.phrase, str(refusal)).encode()
+        fields = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        if wants_page(scope["path"], fields):
+            page = error_page(EXPLANATIONS[refusal.status], str(refusal))
+            kind, body = b"text/html; charset=utf-8", page.encode()
         else:
             kind, body = b"application/problem+json", self.problem(refusal.status, str(refusal))
         headers = [

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-from devices.ingestion.asgi import request_state
+from devices.ingestion.asgi import current_request_id, request_state
 
 
 class OnThreads:
@@ -41,9 +41,12 @@ class Exchange:
         self.loop = loop
         self.send = send
         self.start: dict[str, Any] = {}
+        self.request_id = current_request_id.get()
 
     def run(self, handler: Callable, environ: dict[str, Any]) -> list[dict]:
         """Call the handler and return the messages still to be sent: all, unless the answer is streamed."""
+        # Not the whole context: Django's caches would connect to Redis anew for each request.
+        current_request_id.set(self.request_id)
         response = handler(environ, self.start_response)
         try:
             if not response.streaming:

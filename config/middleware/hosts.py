@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.request import split_domain_port
 from django.urls import is_valid_path
 
+from config.error_pages import UNKNOWN_HOST, error_response
 from config.health import healthz, livez
 from config.problems import problem
 
@@ -36,7 +37,8 @@ def known_host_and_slash(get_response: GetResponse) -> GetResponse:
 
     def middleware(request: HttpRequest) -> HttpResponse:
         if is_foreign_name(request.get_host()):
-            return problem(400, "An open demo answers to localhost and to IP addresses only.")
+            detail = "An open demo answers to localhost and to IP addresses only."
+            return error_response(request, UNKNOWN_HOST, detail, detail)
         path = request.path_info
         if not is_valid_path(path):
             other = path[:-1] if path.endswith("/") else f"{path}/"

@@ -3,7 +3,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.extensions import OpenApiSerializerExtension
 from drf_spectacular.utils import OpenApiExample, extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
@@ -13,7 +13,7 @@ from devices.models import Device, Exclusion
 from devices.serializers import EXAMPLE_DEVICE, reading_body, stamp_text
 from devices.storage.interface import StoredReading
 from devices.timeline.periods import BadStamp, parse_stamp
-from users.serializers import StrictFields, Text
+from users.serializers import StrictFields, Text, component
 
 
 class ZonedStamp(Text):
@@ -26,6 +26,19 @@ class ZonedStamp(Text):
         return stamp_text(value)
 
 
+class ExclusionSchema(OpenApiSerializerExtension):
+    """Answers have the `reading` of their `to_representation`."""
+
+    target_class = "devices.exclusions.serializers.ExclusionSerializer"
+
+    def map_serializer(self, auto_schema: Any, direction: str) -> dict:
+        schema = auto_schema._map_serializer(self.target, direction, bypass_extensions=True)
+        if direction == "response":
+            schema["properties"]["reading"] = {"anyOf": [component("Reading"), {"type": "null"}]}
+            schema["required"] = sorted([*schema["required"], "reading"])
+        return schema
+
+
 def zoned_stamp(data: Any, device: Device) -> datetime:
     if not isinstance(data, str):
         raise serializers.ValidationError("Must be a string.")
@@ -35,7 +48,7 @@ def zoned_stamp(data: Any, device: Device) -> datetime:
         raise serializers.ValidationError(str(error)) from error
 
 
-@extend_schema_field(OpenApiTypes.OBJECT)
+@extend_schema_field(component("StampedReading"))
 class ReadingField(serializers.Field):
     """A stored reading of the context's `device`: `timestamp` and a number for each channel."""
 

@@ -10,7 +10,6 @@ from django.contrib.auth.models import AnonymousUser
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from django.utils.functional import cached_property
-from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 from rest_framework.authentication import get_authorization_header
 from rest_framework.exceptions import ParseError, PermissionDenied, ValidationError
@@ -34,6 +33,7 @@ from devices.ingestion.sensors import OwnSensors
 from devices.models import Device, DeviceKey
 from devices.timeline.unix_time import PRECISIONS
 from users.api_errors import Conflict, TooLarge, TooManyRequests, TryAgain, UnsupportedMediaCoding
+from users.serializers import component, component_list
 
 RECEIPT = OpenApiExample("Receipt", {"accepted": 1, "rejected": []}, response_only=True, status_codes=["201"])
 IDEMPOTENCY_KEY = OpenApiParameter(
@@ -189,11 +189,16 @@ class DeviceStats(IngestView):
 
     @extend_schema(
         operation_id="reading_create",
-        request=OpenApiTypes.OBJECT,
-        responses={201: OpenApiTypes.OBJECT},
+        request={"application/json": component("NewReading")},
+        responses={201: component("ReadingStored")},
         parameters=[*INGEST_HEADERS, PRECISION],
         examples=[
             OpenApiExample("Reading", {"x": 1.0, "y": 2.0, "z": 3.0}, request_only=True),
+            OpenApiExample(
+                "Seconds since 1970",
+                {"timestamp": 1795253460.25, "x": 1.0, "y": 2.0, "z": 3.0},
+                request_only=True,
+            ),
             OpenApiExample("Stored", {"status": "ok"}, response_only=True, status_codes=["201"]),
         ],
     )
@@ -209,11 +214,12 @@ class DeviceStats(IngestView):
         return self.store(request, partial(intake.take_one, target, unit=self.unit(request)))
 
 
-def batch_schema(operation_id: str, item: dict[str, Any]) -> Any:
+def batch_schema(operation_id: str, kind: str, item: dict[str, Any]) -> Any:
+    """Describe the post of a batch; `kind` is the component of an item."""
     return extend_schema(
         operation_id=operation_id,
-        request=OpenApiTypes.OBJECT,
-        responses={201: OpenApiTypes.OBJECT},
+        request={"application/json": component_list(kind) | {"maxItems": decoding.MAX_ITEMS}},
+        responses={201: component("Receipt")},
         parameters=[*INGEST_HEADERS, PARTIAL, PRECISION],
         examples=[OpenApiExample("Readings", [item], request_only=True), RECEIPT],
     )
@@ -222,7 +228,11 @@ def batch_schema(operation_id: str, item: dict[str, Any]) -> Any:
 class DeviceBatch(IngestView):
     query_parameters = ("partial", "precision")
 
-    @batch_schema("reading_batch_create", {"timestamp": "2026-11-21T09:31:00Z", "x": 1.0, "y": 2.0, "z": 3.0})
+    @batch_schema(
+        "reading_batch_create",
+        "StampedReading",
+        {"timestamp": "2026-11-21T09:31:00Z", "x": 1.0, "y": 2.0, "z": 3.0},
+    )
     def post(self, request: Request, uuid: UUID) -> Response:
         """Post up to 10,000 readings of a device, each with its timestamp.
 
@@ -236,7 +246,9 @@ class SensorData(IngestView):
     query_parameters = ("partial", "precision")
 
     @batch_schema(
-        "sensor_data_create", {"sensor": "boiler/1", "timestamp": "2026-11-21T10:31:00+01:00", "value": 61.5}
+        "sensor_data_create",
+        "SensorReading",
+        {"sensor": "boiler/1", "timestamp": "2026-11-21T10:31:00+01:00", "value": 61.5},
     )
     def post(self, request: Request) -> Response:
         """Post up to 10,000 readings of any mix of sensors.

@@ -1,10 +1,14 @@
-"""ASGI types, and the state of one request that the layers of the server share.
+"""ASGI types, and the state and the id of one request that the layers of the server share.
 
 The HTTP protocol imports this module before Django is set up: it must not import models.
 """
 
+import re
+import secrets
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,6 +21,14 @@ Receive = Callable[[], Awaitable[dict]]
 Send = Callable[[dict], Awaitable[None]]
 Application = Callable[[dict, Receive, Send], Awaitable[None]]
 STATE_KEY = "plumbline"
+REQUEST_ID = b"x-request-id"
+# What a caller's id may be: it stands in logs and on pages.
+PLAIN_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
+# A counter behind a mark of the process: drawing a random id for each reading would cost ten times as much.
+PROCESS_MARK = secrets.token_hex(5).encode()
+request_numbers = count(1)
+# The id of the request that this thread or task answers; empty outside of requests.
+current_request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 
 @dataclass(slots=True)
@@ -50,6 +62,16 @@ def request_state(scope: dict) -> RequestState:
     if found is None:
         found = shared[STATE_KEY] = RequestState()
     return found
+
+
+def new_request_id() -> bytes:
+    return b"%b-%x" % (PROCESS_MARK, next(request_numbers))
+
+
+def request_id(headers: Headers) -> bytes:
+    """The caller's X-Request-ID if it is short and plain, else a new one."""
+    given = next((value for name, value in headers if name == REQUEST_ID), b"")
+    return given if PLAIN_ID.fullmatch(given) else new_request_id()
 
 
 async def read_body(receive: Receive) -> bytes | None:

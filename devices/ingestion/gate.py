@@ -30,12 +30,14 @@ from devices.access.grants import Grant, Target
 from devices.access.rate_limit import RateExceeded, RateLimiter
 from devices.ingestion import post_head
 from devices.ingestion.asgi import (
+    REQUEST_ID,
     Application,
     DeferredStore,
     Headers,
     Receive,
     Send,
     collect_message,
+    new_request_id,
     read_body,
     replay_body,
     request_state,
@@ -60,7 +62,8 @@ PROBLEM = (b"content-type", b"application/problem+json")
 class Gate:
     """The ASGI application in front of `behind`, which gets all requests that the gate does not answer.
 
-    `headers` are sent with every answer; `problem` makes the body of a problem from status and detail.
+    `headers` are sent with every answer; `problem` makes the body of a problem from status, detail and, where
+    no task of ASGI knows it, the request's id.
     """
 
     def __init__(
@@ -69,7 +72,7 @@ class Gate:
         writer: GroupCommit,
         limiter: RateLimiter,
         headers: Headers,
-        problem: Callable[[int, str], bytes],
+        problem: Callable[..., bytes],
     ) -> None:
         self.behind = behind
         self.writer = writer
@@ -117,12 +120,16 @@ class Gate:
         return True
 
     def settle_known(self, connection: KnownConnection, rate: Headers, outcome: Outcome) -> None:
+        # A head with an id of its own is not remembered.
+        request_id = new_request_id()
+        lines = header_lines([*rate, (REQUEST_ID, request_id)])
         if isinstance(outcome, NotStored):
-            connection.answer(503, self.unavailable + header_lines(rate), self.problem(503, str(outcome)))
+            body = self.problem(503, str(outcome), request_id.decode())
+            connection.answer(503, self.unavailable + lines, body)
         elif isinstance(outcome, Exception):
             connection.start_over()
         else:
-            connection.answer(201, self.created + header_lines(rate), msgspec.json.encode(outcome))
+            connection.answer(201, self.created + lines, msgspec.json.encode(outcome))
 
     # --- 2. An ordinary POST
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 
-from devices.ingestion.asgi import request_state
+from devices.ingestion.asgi import REQUEST_ID, request_state
 from devices.ingestion.decoding import MAX_BYTES
 from devices.ingestion.idempotency import is_valid_key
 from devices.timeline.unix_time import PRECISIONS, SECOND
@@ -161,6 +161,9 @@ class KnownHeads(dict[bytes, KnownHead]):
         if post.device is None or post.key is not None or scope["http_version"] != "1.1":
             return
         headers = scope["headers"]
+        # Sent back, it belongs to one request alone.
+        if any(name == REQUEST_ID for name, _ in headers):
+            return
         if any(name in CONNECTION_HEADERS and value.lower() != b"keep-alive" for name, value in headers):
             return
         if len(self) >= MAX_HEADS:

@@ -71,7 +71,10 @@ class ProfileDetail(APIView):
         operation_id="profile_change",
         request=ProfileSerializer(partial=True),
         responses=ProfileSerializer,
-        examples=[OpenApiExample("Channels", {"channels": PUMP["channels"]}, request_only=True)],
+        examples=[
+            OpenApiExample("Channels", {"channels": PUMP["channels"]}, request_only=True),
+            OpenApiExample("Profile", PUMP | {"built_in": False, "in_use": True}, response_only=True),
+        ],
     )
     @transaction.atomic
     def patch(self, request: Request, name: str) -> Response:

@@ -14,7 +14,7 @@ from tests.support.portal import Portal, Sender, eventually
 from tests.support.senders import Answer, batch_path, stats_path
 
 GOOD = b'{"x": 1.5, "y": -2, "z": 3}'
-OF_THE_MOMENT = ("date", "ratelimit-remaining", "ratelimit-reset")
+OF_THE_MOMENT = ("date", "ratelimit-remaining", "ratelimit-reset", "x-request-id")
 
 
 class Wire:
