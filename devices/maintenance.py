@@ -2,17 +2,31 @@
 
 from datetime import datetime, timedelta
 
-from django.db import connection
+from django.db import connection, transaction
 
 from devices import storage
 from devices.locks import AdvisoryLock, single_run
-from devices.models import Erasure
+from devices.models import Device, Erasure
 from devices.storage import change_log
+from devices.timeline.periods import Period
 
 # A request accepted before its device was erased may store a reading up to LATE_REQUESTS later.
 LATE_REQUESTS = timedelta(minutes=10)
 KEYS_KEPT = timedelta(days=7)
+BIN_KEPT = timedelta(days=7)
 KEY_BATCH = 10_000
+
+
+def empty_bin(now: datetime) -> int:
+    """Erase the devices that have been in the bin for BIN_KEPT; return their number."""
+    devices = list(Device.everything.filter(binned_at__lt=now - BIN_KEPT))
+    for device in devices:
+        with transaction.atomic():
+            # It may have been brought back meanwhile.
+            locked = Device.everything.select_for_update().filter(pk=device.pk, binned_at=device.binned_at)
+            for each in locked:
+                each.erase()
+    return len(devices)
 
 
 def erase_readings(now: datetime) -> int:
@@ -20,10 +34,22 @@ def erase_readings(now: datetime) -> int:
     total = 0
     with single_run(AdvisoryLock.ERASE_READINGS) as is_ours:
         for erasure in Erasure.objects.all() if is_ours else ():
-            total += storage.current().erase(erasure.device_id)
+            total += erase_readings_of(erasure)
             if erasure.asked_at < now - LATE_REQUESTS:
                 erasure.delete()
     return total
+
+
+def erase_readings_of(erasure: Erasure) -> int:
+    """Delete the readings, and write down how far it is; return their number."""
+    if not erasure.readings:
+        erasure.readings = storage.current().counts([erasure.device_id], Period())[erasure.device_id]
+        erasure.save(update_fields=["readings"])
+
+    def report(erased: int) -> None:
+        Erasure.objects.filter(pk=erasure.pk).update(erased=erased)
+
+    return storage.current().erase(erasure.device_id, report)
 
 
 def forget_keys(now: datetime) -> int:

@@ -2,7 +2,7 @@
 
 import uuid
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, Self
 from zoneinfo import ZoneInfo, available_timezones
@@ -147,6 +147,13 @@ class DeviceQuerySet(models.QuerySet):
         return self.filter(found)
 
 
+class DeviceManager(models.Manager.from_queryset(DeviceQuerySet)):  # type: ignore[misc]
+    """The devices that are not in the bin."""
+
+    def get_queryset(self) -> DeviceQuerySet:
+        return super().get_queryset().filter(binned_at=None)
+
+
 class Device(models.Model):
     """A sender of readings. Readings store its integer `id`; the API and pages show its `uuid`."""
 
@@ -166,14 +173,18 @@ class Device(models.Model):
     )
     is_active = models.BooleanField("active", default=True, help_text="An inactive device may not post.")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    # In the bin it can be brought back, and is gone for everything else.
+    binned_at = models.DateTimeField(null=True, blank=True, editable=False)
 
-    objects = DeviceQuerySet.as_manager()
+    objects = DeviceManager()
+    everything = DeviceQuerySet.as_manager()
 
     class Meta:
         ordering = ("id",)
         constraints = (
             models.UniqueConstraint(
                 fields=("owner", "external_id"),
+                condition=Q(binned_at=None),
                 name="device_external_id_unique",
                 violation_error_message="The owner has a device with this external id.",
             ),
@@ -213,9 +224,19 @@ class Device(models.Model):
         """Delete all readings immediately: no later query sees any of them."""
         storage.current().clear(self.pk)
 
+    def put_into_bin(self, now: datetime) -> None:
+        """Take the device away from everything but the bin; its keys no longer work."""
+        self.binned_at = now
+        self.save(update_fields=["binned_at"])
+
+    def bring_back(self) -> None:
+        """Raises IntegrityError if the owner has another device with its external id by now."""
+        self.binned_at = None
+        self.save(update_fields=["binned_at"])
+
     def erase(self) -> None:
         """Delete the device; its readings disappear with it and are deleted in the background."""
-        Erasure.objects.create(device_id=self.pk)
+        Erasure.objects.create(device_id=self.pk, name=str(self), owner_id=self.owner_id)
         self.delete()
 
 
@@ -227,11 +248,25 @@ class DeviceKey(Credential):
     device = models.ForeignKey(Device, models.CASCADE, related_name="keys")
 
 
+class ErasureQuerySet(models.QuerySet):
+    def visible_to(self, user: Any) -> Self:
+        return self if user.is_staff else self.filter(owner=user)
+
+
 class Erasure(models.Model):
     """The id of an erased device whose readings are still to be deleted."""
 
     device_id = models.IntegerField(primary_key=True)
     asked_at = models.DateTimeField(default=timezone.now)
+    name = models.CharField(max_length=255, blank=True)
+    # The readings are deleted even if their owner is, too.
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, db_constraint=False, related_name="+"
+    )
+    readings = models.BigIntegerField(default=0, help_text="Stored when the deletion began.")
+    erased = models.BigIntegerField(default=0)
+
+    objects = ErasureQuerySet.as_manager()
 
     def __str__(self) -> str:
         return f"erasure of device {self.device_id}"

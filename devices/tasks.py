@@ -16,7 +16,9 @@ def make_partitions() -> list[str]:
 
 @shared_task(ignore_result=True)
 def erase_readings() -> int:
-    return maintenance.erase_readings(timezone.now())
+    now = timezone.now()
+    maintenance.empty_bin(now)
+    return maintenance.erase_readings(now)
 
 
 @shared_task(ignore_result=True)

@@ -6,6 +6,7 @@ from devices.exclusions import api as exclusion_api
 from devices.ingestion import api as ingestion
 from devices.onboarding import views as onboarding
 from devices.profiles import api as profiles_api
+from devices.settings_pages import views as settings_pages
 
 
 class AnyText(StringConverter):
@@ -47,6 +48,14 @@ urlpatterns = [
     path("portal/devices/<uuid:uuid>/connect/", onboarding.connect, name="connect"),
     path("portal/devices/<uuid:uuid>/connect/state/", onboarding.connection, name="connection"),
     path("portal/devices/<uuid:uuid>/connect/test/", onboarding.send_trial, name="trial"),
+    path("portal/devices/bin/", settings_pages.bin_list, name="bin"),
+    path("portal/devices/bin/<uuid:uuid>/bring-back/", settings_pages.bring_back, name="bring-back"),
+    path("portal/devices/bin/<uuid:uuid>/erase/", settings_pages.erase_device, name="erase"),
+    path("portal/devices/<uuid:uuid>/settings/", settings_pages.device_settings, name="settings"),
+    path("portal/devices/<uuid:uuid>/delete/", settings_pages.delete_device, name="delete"),
+    path(
+        "portal/devices/<uuid:uuid>/keys/<slug:prefix>/revoke/", settings_pages.revoke_key, name="revoke-key"
+    ),
     path("portal/profiles/new/", onboarding.add_profile, name="profile-new"),
     path("portal/devices/<uuid:uuid>/exclusions/", views.exclusion_list, name="exclusion-list"),
     path("portal/devices/<uuid:uuid>/exclusions/<int:pk>/lift/", views.lift_exclusion, name="exclusion-lift"),

@@ -130,7 +130,7 @@ class FiguresAnswer(NamedTuple):
 
 # The channels whose values go into one pool: the index of the query, the index of the channel.
 Pool = Sequence[tuple[int, int]]
-# Called with the number of answered queries.
+# Called with how many queries are answered, or readings deleted, so far.
 Report = Callable[[int], None]
 
 
@@ -180,8 +180,11 @@ class Storage(Protocol):
     def clear(self, device_id: int) -> None:
         """Delete all readings of a device at once: no later query sees any of them."""
 
-    def erase(self, device_id: int) -> int:
-        """Delete the readings of a device that no longer exists; returns their number."""
+    def erase(self, device_id: int, report: Report) -> int:
+        """Delete the readings of a device that no longer exists; returns their number.
+
+        `report` takes the number of those deleted so far, now and then.
+        """
 
     def take_back(self, rows: Rows) -> int:
         """Delete a stored reading for each of these rows that equals it; returns how many there were.

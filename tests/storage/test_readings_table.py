@@ -288,9 +288,9 @@ class TestErase:
         device_id, other = next(numbers), next(numbers)
         append(device_id, NOON, NOON - timedelta(days=40), datetime(1, 1, 1, tzinfo=UTC))
         append(other, NOON)
-        assert readings_table.erase(device_id) == 3
+        assert readings_table.erase(device_id, [].append) == 3
         assert (stored(device_id), len(stored(other))) == ([], 1)
-        assert readings_table.erase(device_id) == 0
+        assert readings_table.erase(device_id, [].append) == 0
 
     @pytest.mark.parametrize(("rows", "steps"), [(0, 1), (10, 1), (11, 2), (25, 3), (33, 4)])
     def test_steps_are_bounded(self, monkeypatch, rows, steps):
@@ -298,7 +298,7 @@ class TestErase:
         device_id = next(numbers)
         append(device_id, *(NOON + i * SECOND for i in range(rows)))
         with CaptureQueriesContext(connection) as queries:
-            assert readings_table.erase(device_id) == rows
+            assert readings_table.erase(device_id, [].append) == rows
         assert len(queries) == steps
         assert stored(device_id) == []
 
@@ -306,7 +306,7 @@ class TestErase:
         monkeypatch.setattr(readings_table, "ERASE_BATCH", 10)
         device_id = next(numbers)
         append(device_id, *[NOON] * 35, NOON + SECOND)
-        assert readings_table.erase(device_id) == 36
+        assert readings_table.erase(device_id, [].append) == 36
         assert stored(device_id) == []
 
 
@@ -350,7 +350,7 @@ def test_every_read_uses_the_index():
         lambda: readings_table.sent_since(list(range(1, 21)), NOON),
         lambda: readings_table.first_time(list(range(1, 21))),
         lambda: readings_table.count([7], Period()),
-        lambda: readings_table.erase(7),
+        lambda: readings_table.erase(7, [].append),
     ):
         text = plan(read)
         # An empty partition is cheapest to scan.

@@ -111,10 +111,11 @@ class ClickHouse(ReadingsServer):
             change_log.note_change(Span(device_id, MINUS_INFINITY, INFINITY))
             self.delete(f"device_id = {device_id}")
 
-    def erase(self, device_id: int) -> int:
+    def erase(self, device_id: int, report: Report) -> int:
         count = self.counts([device_id], Period())[device_id]
         if count:
             self.delete(f"device_id = {device_id}")
+            report(count)
         return count
 
     def take_back(self, rows: Rows) -> int:

@@ -51,8 +51,8 @@ class PostgreSQL:
     def clear(self, device_id: int) -> None:
         readings_table.clear(device_id)
 
-    def erase(self, device_id: int) -> int:
-        return readings_table.erase(device_id)
+    def erase(self, device_id: int, report: Report) -> int:
+        return readings_table.erase(device_id, report)
 
     def take_back(self, rows: Rows) -> int:
         return readings_table.take_back(rows)

@@ -16,7 +16,7 @@ import psycopg2
 from django.db import DatabaseError, connection, transaction
 
 from devices.storage import change_log
-from devices.storage.interface import Position, RepeatTransaction, Rows, StoredReading
+from devices.storage.interface import Position, RepeatTransaction, Report, Rows, StoredReading
 from devices.storage.late_readings import note_late, noting_late_readings, with_late_readings
 from devices.storage.postgresql import partitions
 from devices.storage.postgresql.copy import COPY_PIECE_BYTES, copy_expert
@@ -82,7 +82,7 @@ def clear(device_id: int) -> None:
         cursor.execute(f"DELETE FROM {TABLE} WHERE device_id = %s", [device_id])
 
 
-def erase(device_id: int) -> int:
+def erase(device_id: int, report: Report) -> int:
     """Delete all readings of a device in bounded steps, each a transaction; returns their number."""
     # A step ends with the time of the first reading behind the batch: readings of one time go together.
     last = f"SELECT time FROM {TABLE} WHERE device_id = %(device)s ORDER BY time OFFSET %(batch)s LIMIT 1"
@@ -92,6 +92,7 @@ def erase(device_id: int) -> int:
         with connection.cursor() as cursor:
             cursor.execute(step, {"device": device_id, "batch": ERASE_BATCH})
             total += cursor.rowcount
+            report(total)
             if cursor.rowcount <= ERASE_BATCH:
                 return total
 
