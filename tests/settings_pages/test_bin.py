@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from devices import maintenance, statistics, storage
 from devices.access import grants
-from devices.models import Device, Erasure
+from devices.models import Device, DeviceKey, Erasure
 from devices.timeline.periods import Period
 from tests.support import factories
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db(databases=["default", "activity"])
 
 @pytest.fixture
 def device() -> Device:
-    device = factories.device(name="Pump", external_id="p-1")
+    device = factories.device(profile=factories.profile("pump", ["load"]), name="Pump", external_id="p-1")
     factories.readings(device, [[1.5], [2.5]])
     return device
 
@@ -57,7 +57,7 @@ def test_the_name_must_be_typed(device, name) -> None:
 
 def test_a_deleted_device_is_gone_for_everything_but_the_bin(device) -> None:
     owner = client(device.owner)
-    _, key = factories.key(device)
+    _, key = DeviceKey.issue(device=device)
     delete(device)
     for path in (f"/devices/{device.uuid}/", f"/portal/devices/{device.uuid}/", page("delete", device)):
         assert owner.get(path).status_code == 404
@@ -76,7 +76,7 @@ def test_a_deleted_device_is_gone_for_everything_but_the_bin(device) -> None:
 
 
 def test_it_is_brought_back_with_readings_and_keys(device) -> None:
-    _, key = factories.key(device)
+    _, key = DeviceKey.issue(device=device)
     delete(device)
     assert client(device.owner).post(page("back", device)).status_code == 302
     assert statistics.of_device(Device.objects.get(pk=device.pk), Period()).readings == 2

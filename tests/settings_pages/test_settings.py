@@ -3,7 +3,7 @@
 import pytest
 from django.test import Client
 
-from devices.models import Device
+from devices.models import Device, DeviceKey
 from tests.support import factories
 
 pytestmark = pytest.mark.django_db(databases=["default", "activity"])
@@ -71,7 +71,7 @@ def test_faults_are_told_by_field_and_nothing_changes(changes, message) -> None:
 
 def test_a_key_is_revoked() -> None:
     device = factories.device()
-    key, _ = factories.key(device)
+    key, _ = DeviceKey.issue(device=device)
     assert key.prefix in client(device.owner).get(path(device)).content.decode()
     assert client(device.owner).post(path(device, f"keys/{key.prefix}/revoke/")).status_code == 302
     key.refresh_from_db()
@@ -80,7 +80,7 @@ def test_a_key_is_revoked() -> None:
 
 def test_strangers_get_404() -> None:
     device = factories.device()
-    key, _ = factories.key(device)
+    key, _ = DeviceKey.issue(device=device)
     stranger = client(factories.owner())
     assert stranger.get(path(device)).status_code == 404
     assert stranger.post(path(device), fields(device)).status_code == 404
