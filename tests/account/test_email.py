@@ -157,7 +157,9 @@ class TestChange:
         User.objects.create_user("x", "NEW@example.com")
         assert Client().post(path).status_code == 410
 
-    @pytest.mark.parametrize("secret", ["x", "a:b:c", signing.dumps([1, "a", "b"])])
+    @pytest.mark.parametrize(
+        "secret", ["x", "a:b:c", signing.dumps([1, "a", "b"])], ids=["x", "parts", "another salt"]
+    )
     def test_a_forged_link_is_refused(self, secret):
         assert Client().post(f"{CHANGE}{secret}/").status_code == 410
 
