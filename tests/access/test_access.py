@@ -6,7 +6,7 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -236,3 +236,13 @@ def test_when_it_was_used_is_written_to_the_minute(device, monkeypatch) -> None:
     monkeypatch.setattr(credential_cache, "USE_NOTED_SECONDS", 0.0)
     grants.look_up_grants([question])
     assert device.keys.get().last_used_at > first
+
+
+def test_a_change_in_an_open_transaction_is_seen_though_a_later_one_has_ended(device) -> None:
+    with transaction.atomic():
+        query("UPDATE devices_device SET name = 'Pump' WHERE id = %s", device.pk)
+        with another_connection() as cursor:
+            cursor.execute("SELECT pg_current_xact_id()")
+        seen = credential_changes.changes_since("").snapshot
+        query("UPDATE devices_device SET is_active = false WHERE id = %s", device.pk)
+        assert credential_changes.changes_since(seen).changed == {("device", device.pk)}
