@@ -81,7 +81,7 @@ def test_every_page_is_there_and_ours(page):
     assert answer.status_code == 200
     text = answer.content.decode()
     assert "· Plumbline</title>" in text
-    assert "plumbline.css" in text
+    assert "/style/plumbline." in text
     assert "<style" not in text
     assert " style=" not in text
 

@@ -57,10 +57,12 @@ def readings_of(portal: Portal, device: Sender) -> int:
 
 
 @contextmanager
-def request_begun(portal: Portal, path: str, *headers: str, method: str = "POST") -> Iterator[socket.socket]:
+def request_begun(
+    portal: Portal, path: str, *headers: str, method: str = "POST", kind: str = "application/json"
+) -> Iterator[socket.socket]:
     """A connection on which the head of a request was sent, and nothing of its body."""
     with socket.create_connection(("127.0.0.1", portal.port), timeout=20) as connection:
-        head = [f"{method} {path} HTTP/1.1", "Host: localhost", "Content-Type: application/json", *headers]
+        head = [f"{method} {path} HTTP/1.1", "Host: localhost", f"Content-Type: {kind}", *headers]
         connection.sendall("\r\n".join([*head, "", ""]).encode())
         yield connection
 
@@ -205,7 +207,7 @@ def test_an_import_may_be_larger(portal: Portal) -> None:
 
 def test_people_get_a_page(portal: Portal) -> None:
     length = f"Content-Length: {MAX_UPLOAD_BYTES + 1}"
-    with request_begun(portal, UPLOAD_PATH, length) as connection:
+    with request_begun(portal, UPLOAD_PATH, length, kind="multipart/form-data") as connection:
         response = http.client.HTTPResponse(connection)
         response.begin()
         assert response.status == 413

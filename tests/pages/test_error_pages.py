@@ -85,7 +85,7 @@ def test_413(portal: Portal) -> None:
 class TestInTheBrowser:
     def test_403(self, visit: Visit, owner_account: Account) -> None:
         page = visit(owner_account)
-        assert page.goto("/portal/import").status == 403
+        assert page.goto("/portal/account/invitations/").status == 403
         expect(page.get_by_role("heading", name="Not allowed")).to_be_visible()
 
     def test_404_and_the_way_home(self, visit: Visit, owner_account: Account) -> None:

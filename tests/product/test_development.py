@@ -120,7 +120,7 @@ def test_make_dev_takes_over_changed_files_and_ends_with_ctrl_c(copy: Path, left
         change(copy / "config/health.py", "import broken", "import logging")
         list_page = copy / "templates/devices/device_list.html"
         change(list_page, "{% block main %}", "{% block main %}{% url 'gone' %}")
-        server.answers("/portal/devices/", "Server error")
+        server.answers("/portal/devices/", "Something went wrong")
         server.says("Reverse for 'gone' not found")
         server.end(signal.SIGINT)
         assert left_behind() == []

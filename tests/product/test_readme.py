@@ -14,6 +14,7 @@ from tests.support.portal import free_port
 
 ROOT: Path = settings.BASE_DIR
 README = ROOT / "README.md"
+ARCHITECTURE = ROOT / "docs/architecture.md"
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md"))]
 # In the order in which a reader runs them: one shell, and later pages use the variables of earlier ones.
 PAGES_WITH_COMMANDS = [README, *(ROOT / f"docs/{name}.md" for name in ("tour", "calculations", "activity"))]
@@ -81,7 +82,7 @@ def test_the_commands_of_the_docs_as_written(open_folder: Path):
 
 def rows_of_map() -> list[tuple[list[str], str]]:
     """Folders of a row, and what it says about them."""
-    section = README.read_text().split("## Map of the code\n")[1].split("\n## ")[0]
+    section = ARCHITECTURE.read_text().split("## Map of the code\n")[1].split("\n## ")[0]
     rows = re.findall(r"^\| (`.+?) \| (.+) \|$", section, re.MULTILINE)
     return [(re.findall("`([^`]+)`", folders), about) for folders, about in rows]
 
