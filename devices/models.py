@@ -271,6 +271,11 @@ class Erasure(models.Model):
     def __str__(self) -> str:
         return f"erasure of device {self.device_id}"
 
+    @property
+    def is_done(self) -> bool:
+        """Whether the readings that were there are deleted; late ones may follow."""
+        return 0 < self.readings <= self.erased
+
 
 class ExclusionQuerySet(models.QuerySet):
     def in_force(self) -> Self:

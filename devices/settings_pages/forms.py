@@ -31,6 +31,11 @@ class DeviceSettingsForm(forms.ModelForm):
         if not user.is_staff:
             del self.fields["owner"]
 
+    def _get_validation_exclusions(self) -> set[str]:
+        # The external id is checked against the owner's devices that are not in the bin: fields that an owner
+        # does not send.
+        return super()._get_validation_exclusions() - {"owner", "binned_at"}
+
     @property
     def zones(self) -> list[str]:
         return sorted(zone_names())
