@@ -31,11 +31,6 @@ class DeviceSettingsForm(forms.ModelForm):
         if not user.is_staff:
             del self.fields["owner"]
 
-    def _get_validation_exclusions(self) -> set[str]:
-        # The external id is checked against the owner's devices that are not in the bin: fields that an owner
-        # does not send.
-        return super()._get_validation_exclusions() - {"owner", "binned_at"}
-
     @property
     def zones(self) -> list[str]:
         return sorted(zone_names())
@@ -49,6 +44,14 @@ class DeviceSettingsForm(forms.ModelForm):
             return User.objects.get_by_natural_key(self.cleaned_data["owner"])
         except User.DoesNotExist as error:
             raise ValidationError("There is no user with this login.") from error
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        owner, external_id = cleaned.get("owner", self.instance.owner), cleaned.get("external_id")
+        others = Device.objects.filter(owner=owner, external_id=external_id).exclude(pk=self.instance.pk)
+        if external_id and others.exists():
+            self.add_error("external_id", "The owner has a device with this external id.")
+        return cleaned
 
 
 class DeletionForm(forms.Form):
