@@ -6,6 +6,7 @@ import os
 import re
 import runpy
 import shlex
+import sys
 import tempfile
 import tomllib
 from pathlib import Path, PurePosixPath
@@ -195,4 +196,6 @@ def settings_under(environment: dict[str, str]) -> tuple[dict[str, Any], set[str
     recorder = Recorder(IMAGE_ENVIRONMENT | environment)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "environ", recorder)
+        # Read anew, as the settings that import it are.
+        patch.delitem(sys.modules, "config.accounts.settings", raising=False)
         return runpy.run_path(str(ROOT / "config/settings.py")), recorder.read
