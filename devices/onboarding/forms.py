@@ -124,7 +124,7 @@ def number_of(text: str) -> float | str | None:
 def rows_of(sent: QueryDict) -> list[ChannelRow]:
     """The rows in the order in which the page had them: a moved row needs no number of its own."""
     columns = [sent.getlist(f"channel_{name}") for name in COLUMNS]
-    cells = [[text.strip() for text in row] for row in zip_longest(*columns, fillvalue="")]
+    cells: list[list[Any]] = [[text.strip() for text in row] for row in zip_longest(*columns, fillvalue="")]
     return [ChannelRow(*row) for row in cells[:MAX_CHANNELS]]
 
 
