@@ -205,6 +205,13 @@ class TestConnecting:
         text = seen.get(page).content.decode()
         assert ("Connected" in text, "refused" in text) == (True, False)
 
+    def test_readings_left_out_of_a_batch_are_no_refused_post(self) -> None:
+        device, now = factories.device(), timezone.now()
+        refusals.write({device.uuid: WaitingRefusal(now, 201, "item 1: x: Is missing.")})
+        text = client(device.owner).get(page_of("connection", device)).content.decode()
+        assert "Readings of the last batch were refused" in text
+        assert "The last post was refused" not in text
+
     def test_queries_do_not_grow_with_readings_and_keys(self) -> None:
         device = factories.device()
         seen = client(device.owner)
