@@ -7,6 +7,7 @@ from django.db import InterfaceError, OperationalError
 from devices.files.chunks import Outcome
 from devices.files.formats import CannotImport
 from devices.files.progress import RESUME_HINT, ProgressBar, ReportProgress
+from devices.notation.numbers import count_text
 from devices.storage.interface import StorageUnavailable
 
 
@@ -41,4 +42,4 @@ class ImportCommand(BaseCommand):
             self.stderr.write(f"Line {fault.line}: {fault.message}")
         self.stdout.write(outcome.in_words())
         if outcome.refused:
-            raise CommandError(f"Bad lines: {outcome.refused:,}. Shown: {len(outcome.faults)}.")
+            raise CommandError(f"Bad lines: {count_text(outcome.refused)}. Shown: {len(outcome.faults)}.")
