@@ -16,10 +16,18 @@ FIXTURES = {
 OUTCOMES = ("passed", "failed", "error", "skipped")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         if not any(item.get_closest_marker(kind) for kind in KINDS):
             item.add_marker(kind_of(item))
+    if hasattr(config, "workerinput"):
+        long_files_first(items)
+
+
+def long_files_first(items: list[pytest.Item]) -> None:
+    """Put files with end-to-end tests, which take longest, first: short ones last end at the same time."""
+    long = {item.path for item in items if item.get_closest_marker("e2e")}
+    items.sort(key=lambda item: item.path not in long)
 
 
 def kind_of(item: pytest.Item) -> str:
