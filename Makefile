@@ -11,6 +11,8 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 TESTERS ?= 2
 # Named for the version, which only pyproject.toml holds.
 DIST ?= dist
+# Else each process that a test or the demo starts would compile all sources again.
+unexport PYTHONDONTWRITEBYTECODE
 RELEASE = plumbline-$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 # What the demo and the image have.
 EXTRAS := --extra demo --extra clickhouse --extra forecast
@@ -38,11 +40,11 @@ archive:
 	@rm "$(DIST)/INSTALL.md"
 	@echo "$(DIST)/$(RELEASE).tar.gz"
 
-# TESTERS processes share the test files, each with servers of its own. Their branch coverage, and that of the
-# processes that they start, is measured together.
+# TESTERS processes share the test files, long ones first, each with servers of its own. Their branch coverage is
+# measured together with that of the web servers and commands that they start.
 test: $(VENV)/dev.stamp browser
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest --numprocesses=$(TESTERS) --dist=loadfile
+	$(BIN)/coverage run -m pytest --numprocesses=$(TESTERS) --dist=loadfile --no-loadscope-reorder
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
