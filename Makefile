@@ -1,6 +1,7 @@
 # Set-up happens by itself: `make demo` starts the product, `make test` tests it, `make dev` starts it again with
 # each change of a file, `make archive` packs it. Variables: PYTHON, PORT, DATA, HOST, CHROMIUM;
-# of `make test`: TESTERS; of `make archive`: DIST; of `make bench`: ROUNDS, SECONDS, GROWTH, MODE, SIZES; of `make long`: STEPS.
+# of `make test`: TESTERS; of `make archive`: DIST; of `make bench`: ROUNDS, SECONDS, GROWTH, MODE, SIZES; of `make long`: STEPS;
+# of `make screenshots`: SCENES.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -18,7 +19,7 @@ RELEASE = plumbline-$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 EXTRAS := --extra demo --extra clickhouse --extra forecast
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement
 
-.PHONY: demo dev archive test faults long bench lint lock clean browser wrk
+.PHONY: demo dev archive test screenshots faults long bench lint lock clean browser wrk
 
 # exec: signals reach the supervisor itself. --parent: it also stops when make is killed.
 demo: $(VENV)/demo.stamp
@@ -47,6 +48,10 @@ test: $(VENV)/dev.stamp browser
 	$(BIN)/coverage run -m pytest --numprocesses=$(TESTERS) --dist=loadfile --no-loadscope-reorder
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+# Every page of a new demo, wide and narrow, light and dark, to docs/screenshots/; SCENES names some of them.
+screenshots: $(VENV)/dev.stamp browser
+	@DJANGO_SETTINGS_MODULE=config.settings PLUMBLINE_DEMO=1 $(BIN)/python -m tests.pages.gallery.take $(SCENES)
 
 # 20 rounds of kill -9 under load, and 20 of calculations; a lost or doubled reading or run fails it.
 faults: $(VENV)/dev.stamp
