@@ -178,7 +178,7 @@ class TestReport:
         client.post(f"{URL}{made.pk}/continue/")
         assert "Undo this import" in shown(client, worked(made))
         client.post(f"{URL}{made.pk}/undo/")
-        assert "undo queued" in shown(client, made)
+        assert "Undo queued" in shown(client, made)
         page = shown(client, worked(made))
         assert count(page, "Taken back") == "1"
         assert "Undo this import" not in page
@@ -207,7 +207,7 @@ class TestReport:
         made = upload(f"{HEADER}\n{LINE}\n", device=device())
         states = client.get(f"{URL}states/", {"id": [str(made.pk)]}).json()
         assert states == {
-            str(made.pk): {"status": "draft", "label": "not imported yet", "progress": 0, "note": ""}
+            str(made.pk): {"status": "draft", "label": "Not imported yet", "progress": 0, "note": ""}
         }
         assert client.get(f"{URL}states/", {"id": "x"}).status_code == 400
 
