@@ -7,13 +7,22 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from urllib.parse import urlencode
 from uuid import UUID
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from devices import statistics
 from devices.models import Device
 from devices.timeline.periods import BadPeriod, Period
-from devices.timeline.time_ranges import FIRST, TimeRange, fixed, local_text, parse_time_range, shifted
+from devices.timeline.time_ranges import (
+    FIRST,
+    TimeRange,
+    fixed,
+    is_moving,
+    local_text,
+    parse_time_range,
+    shifted,
+    stamp_text,
+)
 from users.models import User
 
 # `from`, `to` and label of the quick ranges.
@@ -28,6 +37,7 @@ QUICK = (
 )
 ZONES = (("", "The device’s zone"), ("mine", "My zone"), ("utc", "UTC"))
 WEEK = timedelta(days=7)
+MOST_OFFERED = 100
 COMPARISONS = (
     ("", "Nothing"),
     ("before", "The period before"),
@@ -103,6 +113,18 @@ class TimeBar:
         )
 
     @property
+    def kept(self) -> dict[str, str]:
+        """What the address has for a field that is left as it is: the moment stays, in any zone."""
+        if self.range is None:
+            return {"from": "", "to": ""}
+        period, texts = self.range.period, self.range.query
+        times = {"from": period.start, "to": period.end}
+        return {
+            name: stamp_text(time) if time and not is_moving(texts[name]) else texts[name]
+            for name, time in times.items()
+        }
+
+    @property
     def start_input(self) -> str:
         return self.input_text(self.range.period.start if self.range else None)
 
@@ -112,6 +134,27 @@ class TimeBar:
 
     def input_text(self, time: datetime | None) -> str:
         return local_text(time, self.zone) if time else ""
+
+
+def address_of_form(query: Mapping[str, str]) -> str | None:
+    """The address that the bar's form asks for, None if this is no query of the form.
+
+    A field that was left as it was (`was_from`) stands for what the address had (`kept_from`): `now-24h` goes
+    on moving, and another zone shows the same moments.
+    """
+    if "was_from" not in query:
+        return None
+    fields = {name: query.get(name, "") for name in ("from", "to", "zone", "compare", "with")}
+    for name in ("from", "to"):
+        if fields[name] == query.get(f"was_{name}"):
+            fields[name] = query.get(f"kept_{name}", "")
+    return "?" + urlencode({name: value for name, value in fields.items() if value})
+
+
+def others_of(device: Device, viewer: User) -> QuerySet:
+    """Names that the field of another device offers: those of the same profile."""
+    devices = Device.objects.visible_to(viewer).filter(profile=device.profile_id).exclude(pk=device.pk)
+    return devices.exclude(name="").order_by("name").values_list("name", flat=True)[:MOST_OFFERED]
 
 
 def read_time_bar(query: Mapping[str, str], device: Device, viewer: User, now: datetime) -> TimeBar:

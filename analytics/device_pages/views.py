@@ -8,7 +8,7 @@ from uuid import UUID
 from django.core.exceptions import BadRequest
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 from rest_framework.exceptions import ValidationError
@@ -16,7 +16,15 @@ from rest_framework.exceptions import ValidationError
 from analytics.analyses.forms import QuestionForm
 from analytics.analyses.views import request_and_redirect
 from analytics.device_pages.stretch import stretch
-from analytics.device_pages.time_bar import COMPARISONS, ZONES, TimeBar, chosen_zone, read_time_bar
+from analytics.device_pages.time_bar import (
+    COMPARISONS,
+    ZONES,
+    TimeBar,
+    address_of_form,
+    chosen_zone,
+    others_of,
+    read_time_bar,
+)
 from analytics.models import Calculation
 from devices.models import Device, Exclusion
 from devices.readings_api import decode_cursor, encode_cursor
@@ -40,8 +48,10 @@ MOST_COVERING = 1000
 def device(request: HttpRequest, uuid: UUID) -> HttpResponse:
     """The chart of a time range or, without one, of the latest readings, with its statistics."""
     device = visible_device(request, uuid)
+    if address := address_of_form(request.GET.dict()):
+        return redirect(address)
     bar = time_bar(request, device)
-    context = latest(device, bar.now)
+    context = latest(device, bar.now) | {"others": others_of(device, signed_in(request))}
     context |= {"bar": bar, "zones": ZONES, "zone": bar.zone, "comparisons": COMPARISONS, "tab": "chart"}
     context["chart"] = chart(device, context["habits"], bar)
     return render(request, "analytics/device.html", context)
@@ -52,6 +62,7 @@ def device_stretch(request: HttpRequest, uuid: UUID) -> HttpResponse:
     device = visible_device(request, uuid)
     bar = time_bar(request, device)
     context = {"device": device, "bar": bar, "zones": ZONES, "comparisons": COMPARISONS, "zone": bar.zone}
+    context |= {"others": others_of(device, signed_in(request))}
     habits = habits_of([device])[device.pk]
     return render(request, "analytics/device_stretch.html", context | stretch(device, habits, bar))
 
@@ -66,6 +77,8 @@ def device_latest(request: HttpRequest, uuid: UUID) -> HttpResponse:
 def device_readings(request: HttpRequest, uuid: UUID) -> HttpResponse:
     """Readings of a time range, newest first; `after` says where a page begins."""
     device = visible_device(request, uuid)
+    if address := address_of_form(request.GET.dict()):
+        return redirect(address)
     bar = time_bar(request, device)
     period = bar.range.period if bar.range else Period()
     readings = device.newest_readings(READINGS_A_PAGE + 1, period=period, after=position(request))

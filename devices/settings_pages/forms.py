@@ -24,6 +24,12 @@ class DeviceSettingsForm(forms.ModelForm):
             "expected_interval_seconds": "Expected interval, seconds",
             "is_active": "Active: it may post",
         }
+        error_messages = {
+            "expected_interval_seconds": {
+                "min_value": "Must be more than 0 seconds.",
+                "max_value": "Must be a year at most.",
+            }
+        }
 
     def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -170,7 +170,7 @@ def test_the_latest_readings_have_their_statistics(
     expect(figure(page, "count")).to_have_text("4")
     page.get_by_role("link", name="24 h").click()
     expect(page.get_by_text("4 readings: minimum, mean and maximum.")).to_be_visible()
-    page.get_by_role("link", name="Back by one length").click()
+    page.get_by_role("link", name="Earlier by one length").click()
     expect(page.get_by_text("No reading in this range.")).to_be_visible()
     page.get_by_role("link", name="Live").click()
     expect(page.get_by_text("4 readings, the latest.")).to_be_visible()
@@ -181,7 +181,7 @@ def test_the_period_before_is_beside(visit: Visit, owner_account: Account, sende
     page.goto(device_path(sender) + "?from=1999-05-01T00:05:00Z&to=1999-05-01T00:10:00Z&compare=before")
     row = page.locator(".stretch tr").filter(has_text="Median")
     expect(row).to_have_text(re.compile(r"Median\s*449.5\s*149.5\s*300"))
-    expect(page.get_by_text("value, other")).to_be_visible()
+    expect(page.get_by_text("value, the period before")).to_be_visible()
 
 
 def test_another_device_is_beside_if_it_is_seen(

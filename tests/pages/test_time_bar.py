@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from analytics.device_pages.time_bar import read_time_bar
+from analytics.device_pages.time_bar import address_of_form, others_of, read_time_bar
 from devices.models import Device
 from devices.timeline.periods import Period
 from tests.support import factories
@@ -90,3 +90,39 @@ def test_staff_compare_with_any_device(device) -> None:
     foreign = factories.device(name="Foreign")
     bar = bar_of(device, DAY | {"compare": "device", "with": "Foreign"}, factories.colleague())
     assert bar.comparison.device == foreign
+
+
+def sent(bar, **changes: str) -> dict[str, str]:
+    """What a browser sends of the bar's form."""
+    fields = {"from": bar.start_input, "to": bar.end_input, "zone": "", "compare": "", "with": ""}
+    hidden = {f"kept_{name}": text for name, text in bar.kept.items()}
+    return fields | hidden | {"was_from": bar.start_input, "was_to": bar.end_input} | changes
+
+
+def test_a_moving_range_moves_on_beside_a_comparison(device) -> None:
+    bar = bar_of(device, {"from": "now-24h", "to": "now"})
+    assert address_of_form(sent(bar, compare="before")) == "?from=now-24h&to=now&compare=before"
+
+
+def test_another_zone_shows_the_same_moments(device) -> None:
+    device.time_zone = "Europe/Berlin"
+    bar = bar_of(device, {"from": "2026-11-20T10:00", "to": "2026-11-20T12:00"})
+    address = address_of_form(sent(bar, zone="utc"))
+    assert address == "?from=2026-11-20T09%3A00%3A00Z&to=2026-11-20T11%3A00%3A00Z&zone=utc"
+
+
+def test_what_is_typed_counts(device) -> None:
+    bar = bar_of(device, {"from": "first", "to": "now"})
+    address = address_of_form(sent(bar, **{"from": "2026-11-01T00:00"}))
+    assert address == "?from=2026-11-01T00%3A00&to=now"
+
+
+def test_other_queries_stay_as_they_are() -> None:
+    assert address_of_form({"from": "now-1h", "to": "now"}) is None
+
+
+def test_devices_of_the_same_profile_are_offered_to_those_who_see_them(device) -> None:
+    factories.device(device.owner, profile=device.profile, name="Like it")
+    factories.device(profile=device.profile, name="Foreign")
+    factories.device(device.owner, profile=factories.profile("other", ["load"]), name="Unlike it")
+    assert list(others_of(device, device.owner)) == ["Like it"]

@@ -166,7 +166,7 @@ window.timeChart = (() => {
     otherLine(channel) {
       const line = this.line(channel, "mean");
       const look = { stroke: this.css("--muted"), width: 1.5, dash: [4, 3], points: { show: false } };
-      return { ...line, ...look, label: `${channel.name}, other` };
+      return { ...line, ...look, label: `${channel.name}, ${this.shown.otherLabel}` };
     }
 
     line(channel, line) {

@@ -108,6 +108,7 @@
     const span = series.start && [series.start, series.end].map(chartLines.seconds);
     const shown = chartLines.ofColumns(series, channels, span, span && other);
     if (other && span) shown.other = chartLines.beside(other.series, shown, channels, other.shift);
+    shown.otherLabel = panel.dataset.otherLabel;
     marks = [...shown.gaps, ...excluded()];
     chart.show(shown);
     const total = series.count.reduce((sum, each) => sum + each, 0);
