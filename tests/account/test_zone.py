@@ -60,7 +60,7 @@ def pages_of(reader: User, pump: Device) -> list[str]:
     return [
         "/portal/devices/",
         *(f"{device}/?zone=mine", f"{device}/readings/?zone=mine", f"{device}/exclusions/"),
-        *(f"{device}/runs/", f"{device}/connect/", f"{device}/settings/"),
+        *(f"{device}/runs/", f"{device}/settings/"),
         *("/portal/analyses/", f"/portal/analyses/{analysis.pk}/"),
         *("/portal/calculations/", f"/portal/calculations/{calculation.pk}/"),
         *("/portal/import/", f"/portal/import/{upload.pk}/", f"/portal/import/{done.pk}/"),
