@@ -70,7 +70,7 @@ class NewKeyForm(forms.Form):
     """How long the keys until now stay valid beside a new one."""
 
     overlap_seconds = forms.TypedChoiceField(
-        label="Other keys stop working",
+        label="The present keys stop working",
         coerce=int,
         initial=86400,
         choices=[(86400, "in a day"), (7 * 86400, "in a week"), (0, "at once")],
