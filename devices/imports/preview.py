@@ -161,7 +161,7 @@ def of(upload: Upload, user: Any, now: datetime) -> Preview:
 def sender(upload: Upload, options: Options) -> Target | None:
     """The device of all rows; before one is chosen, a device with the channels that the columns have.
 
-    Its zone is that in which the page shows times: a stamp without an offset is shown as it stands in the file.
+    Its zone is that of the page, which shows a stamp without an offset as it stands in the file.
     """
     if options.device_column is not None:
         return None
@@ -174,7 +174,7 @@ def sender(upload: Upload, options: Options) -> Target | None:
 
 
 def declared_decimals(upload: Upload, options: Options, devices: NamedDevices) -> dict[str, int]:
-    """Decimals of channels by name, as the profiles of the device, or of the `devices` found, declare them."""
+    """Decimals by channel, as the profiles of the device, or of the `devices` found, declare them."""
     if options.device_column is not None or upload.device is None:
         return devices.decimals
     channels = upload.device.channels
