@@ -130,3 +130,13 @@ def test_make_says_that_packages_are_installed_before_the_long_wait():
     lines = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
     [told] = [number for number, line in enumerate(lines) if "Installing the packages, once" in line]
     assert "pip install" in lines[told + 1]
+
+
+def test_texts_of_pages_have_curly_apostrophes():
+    comments = re.compile(r"{#.*?#}|{% comment.*?endcomment %}|{[{%].*?[%}]}", re.DOTALL)
+    straight = {
+        str(path.relative_to(ROOT)): found
+        for path in (ROOT / "templates").rglob("*.html")
+        if (found := re.findall(r"\w+'\w+", comments.sub("", path.read_text(encoding="utf-8"))))
+    }
+    assert not straight
