@@ -90,10 +90,12 @@ $(VENV)/python.stamp:
 	@touch $@
 
 $(VENV)/demo.stamp: requirements.lock $(VENV)/python.stamp
+	@echo "Installing the packages, once: this takes a few minutes."
 	umask 022 && $(INSTALL) requirements.lock
 	@touch $@
 
 $(VENV)/dev.stamp: requirements-dev.lock $(VENV)/python.stamp
+	@echo "Installing the packages, once: this takes a few minutes."
 	umask 022 && $(INSTALL) requirements-dev.lock
 	@touch $@ $(VENV)/demo.stamp
 

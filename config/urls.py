@@ -5,12 +5,15 @@ from drf_spectacular.views import SpectacularJSONAPIView, SpectacularRedocView, 
 from analytics.activity.sessions import LogIn, LogOut
 from config import views
 from config.openapi.document import CachedSchemaGenerator
+from users.authentication import ViewerAuthentication
 
 handler400 = views.bad_request
 handler403 = views.forbidden
 handler404 = views.not_found
 handler429 = views.too_many_requests
 handler500 = views.server_error
+
+API_PAGE = {"url_name": "schema", "authentication_classes": [ViewerAuthentication]}
 
 urlpatterns = [
     # Tried in this order: posts of readings, the most frequent requests, come first.
@@ -26,6 +29,6 @@ urlpatterns = [
     path("portal/logout/", LogOut.as_view(), name="account_logout"),
     path("portal/account/", include("users.account.urls")),
     path("schema/", SpectacularJSONAPIView.as_view(generator_class=CachedSchemaGenerator), name="schema"),
-    path("docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
-    path("redoc", SpectacularRedocView.as_view(url_name="schema"), name="redoc"),
+    path("docs", SpectacularSwaggerSplitView.as_view(**API_PAGE), name="docs"),
+    path("redoc", SpectacularRedocView.as_view(**API_PAGE), name="redoc"),
 ]

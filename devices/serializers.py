@@ -14,7 +14,6 @@ from devices.models import (
     Device,
     DeviceKey,
     DeviceProfile,
-    known_zone,
 )
 from devices.models.profiles import LONGEST_INTERVAL_SECONDS, SHORTEST_INTERVAL_SECONDS
 from devices.rhythm.habits import state_of
@@ -22,6 +21,7 @@ from devices.rhythm.state import State
 from devices.storage.interface import StoredReading
 from users.models import User
 from users.serializers import Number, Stamp, StrictFields, Text, TrueOrFalse, WholeNumber, component
+from users.zones import known_zone
 
 EXAMPLE_DEVICE = {
     "id": "0b5f9c1e-6f53-4d3e-9d0e-1d1f6c2b7a10",

@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 
 from django.core.exceptions import ValidationError
 
-from devices.models import known_zone
 from devices.timeline.periods import Period, parse_period
+from users.zones import known_zone
 
 OPTIONS = ("start", "end", "percentiles", "bucket", "time_zone")
 MOST_PERCENTILES = 20

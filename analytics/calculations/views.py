@@ -161,7 +161,7 @@ def rerun_calculation(request: HttpRequest, pk: UUID) -> HttpResponse:
         reason = error_text(error)
     except KernelGone as error:
         reason = str(error)
-    messages.error(request, f"It can't be run again: {reason}")
+    messages.error(request, f"It can’t be run again: {reason}")
     return redirect("analytics:calculation", pk=run.pk)
 
 
@@ -182,7 +182,7 @@ def compare_calculations(request: HttpRequest, pk: UUID) -> HttpResponse:
     )
     obstacle = not_comparable(first, second)
     if obstacle:
-        messages.error(request, f"They can't be compared: {obstacle}")
+        messages.error(request, f"They can’t be compared: {obstacle}")
         return redirect("analytics:calculation", pk=first.pk)
     number = int(text) if (text := request.GET.get("page", "1")).isdecimal() and len(text) < 7 else 1
     start = max(0, number - 1) * ROWS_A_PAGE

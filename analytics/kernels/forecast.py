@@ -1,4 +1,4 @@
-"""Forecast of a device's channel for the next days, with a band that most hours should stay in."""
+"""Forecast of a device’s channel for the next days, with a band that most hours should stay in."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -137,7 +137,7 @@ def predicted(past: np.ndarray, count: int, confidence: float) -> tuple[np.ndarr
 KERNEL = Kernel(
     name="forecast",
     label="Forecast of a channel",
-    description="Expected hourly means of a device's channel, computed from its past ones.",
+    description="Expected hourly means of a device’s channel, computed from its past ones.",
     version="1",
     parameters=(
         DeviceId(name="device", label="Device"),

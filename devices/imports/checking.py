@@ -127,7 +127,7 @@ class RowChecker:
         good = [place for place, number in enumerate(numbers) if number not in bad]
         if not good:
             return NO_ROWS
-        table = np.array([columns[name] for name in target.names], np.float64).T[good]
+        table = table_of(columns, target.names, len(numbers))[good]
         stamps_read = UnixTimes(np.array([times[place] for place in good], np.int64))
         return row_codec.encode_rows(target.device_id, stamps_read, table)
 
@@ -198,7 +198,7 @@ class RowChecker:
         if len(columns) < len(target.names):
             return
         # What could not be read is NaN: within every range.
-        table = np.array([columns[name] for name in target.names], np.float64).T
+        table = table_of(columns, target.names, len(numbers))
         for place in np.flatnonzero(out_of_range(target, table).any(axis=1)).tolist():
             for fault in range_faults(target, table[place].tolist()):
                 column = self.options.channel_columns[fault["field"]]
@@ -224,6 +224,11 @@ def read_each(
             faults.append(CellFault(number, column, str(error)))
             found.append(None)
     return found
+
+
+def table_of(columns: dict[str, list[float | None]], names: Sequence[str], height: int) -> np.ndarray:
+    """Return the values in shape (readings, channels), also of no channel; None is NaN."""
+    return np.array([columns[name] for name in names], np.float64).reshape(len(names), height).T
 
 
 def join(parts: Sequence[Rows]) -> Rows:

@@ -8,7 +8,7 @@ from django.core.files.uploadedfile import UploadedFile
 from devices.imports.cells.decimals import SIGNS
 from devices.imports.cells.stamps import ORDERS, UNITS
 from devices.imports.options import ENCODINGS, EXCEL, JSON, SEPARATORS, SKIP, STORE, TEXT, Options
-from devices.models import known_zone
+from users.zones import known_zone
 
 DECIMALS = {sign: f"{name.capitalize()}, 1{sign}5" for sign, name in SIGNS.items()}
 REPEATS = {

@@ -1,10 +1,14 @@
 """The first rows of an upload as they are understood, and the guesses with which they are shown at first."""
 
+import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
+
+from django.utils import timezone
 
 from devices.access.grants import Target
 from devices.imports import uploaded_file
@@ -17,6 +21,7 @@ from devices.imports.senders import NamedDevices
 from devices.imports.tables import content
 from devices.imports.tables.source_row import SourceRow
 from devices.models import Device, DeviceProfile, DeviceQuerySet
+from devices.notation.numbers import learnt_decimals
 from devices.timeline.instants import from_unix_microseconds
 
 SHOWN_ROWS = 20
@@ -30,6 +35,7 @@ class PreviewCell(NamedTuple):
     time: datetime | None = None
     value: float | None = None
     reason: str = ""
+    decimals: int | None = None
 
 
 class PreviewRow(NamedTuple):
@@ -42,10 +48,14 @@ class PreviewRow(NamedTuple):
 class Preview:
     rows: list[PreviewRow]
     faulty: int
-    # Why it cannot be imported yet.
-    problems: list[str]
+    # Why it cannot be imported yet: no device, or what the columns lack.
+    device_problem: str
+    column_problems: list[str]
     is_order_open: bool
-    channels: list[str]
+
+    @property
+    def is_importable(self) -> bool:
+        return not self.device_problem and not self.column_problems
 
 
 def visible_devices(user: Any) -> DeviceQuerySet:
@@ -133,45 +143,83 @@ def of(upload: Upload, user: Any, now: datetime) -> Preview:
     options = Options.of(upload.options)
     headings, sample = read_sample(upload, options)
     shown = sample[:SHOWN_ROWS]
-    device = None if upload.device is None or options.device_column is not None else Target.of(upload.device)
     devices = NamedDevices(user)
-    checker = RowChecker(options, device, devices, len(headings), now)
+    checker = RowChecker(options, sender(upload, options), devices, len(headings), now)
     checked = checker.check(shown)
-    reasons = {(fault.row, fault.column): fault.reason for fault in reversed(checked.faults)}
+    declared = declared_decimals(upload, options, devices)
     names = channel_names(upload, options, headings, sample, user)
     times = column([row.cells for row in sample], options.time_column)
     return Preview(
-        rows=[preview_row(options, number, row, checked, reasons) for number, row in enumerate(shown)],
+        rows=preview_rows(options, shown, checked, declared),
         faulty=checked.faulty,
-        problems=list(problems(upload, options, names)),
+        device_problem=device_problem(upload, options),
+        column_problems=list(column_problems(upload, options, names)),
         is_order_open=stamps.guess_order(times)[1],
-        channels=names,
     )
 
 
-def preview_row(
-    options: Options, number: int, row: SourceRow, checked: CheckedRows, reasons: dict[tuple[int, int], str]
-) -> PreviewRow:
-    cells = []
-    time, values = checked.understood().get(number, (None, {}))
-    for place, text in enumerate(row.cells[: len(options.roles)]):
-        role, reason = options.roles[place], reasons.get((number, place), "")
-        instant = from_unix_microseconds(time) if role == TIME and time is not None else None
-        value = values.get(role.removeprefix(CHANNEL)) if role.startswith(CHANNEL) else None
-        cells.append(PreviewCell(text, role, instant, value, reason))
-    return PreviewRow(row.line, cells, reasons.get((number, WHOLE_ROW), ""))
+def sender(upload: Upload, options: Options) -> Target | None:
+    """The device of all rows; before one is chosen, a device with the channels that the columns have.
+
+    Its zone is that of the page, which shows a stamp without an offset as it stands in the file.
+    """
+    if options.device_column is not None:
+        return None
+    if upload.device is not None:
+        return Target.of(upload.device)
+    names = tuple(options.channel_columns)
+    unbounded = (math.inf,) * len(names)
+    zone = ZoneInfo(str(timezone.get_current_timezone()))
+    return Target(0, names, tuple(-limit for limit in unbounded), unbounded, zone, allows_future=True)
 
 
-def problems(upload: Upload, options: Options, channels: Sequence[str]) -> Iterator[str]:
+def declared_decimals(upload: Upload, options: Options, devices: NamedDevices) -> dict[str, int]:
+    """Decimals by channel, as the profiles of the device, or of the `devices` found, declare them."""
+    if options.device_column is not None or upload.device is None:
+        return devices.decimals
+    channels = upload.device.channels
+    return {channel.name: channel.decimals for channel in channels if channel.decimals is not None}
+
+
+def preview_rows(
+    options: Options, rows: Sequence[SourceRow], checked: CheckedRows, declared: dict[str, int]
+) -> list[PreviewRow]:
+    reasons = {(fault.row, fault.column): fault.reason for fault in reversed(checked.faults)}
+    understood = checked.understood()
+    values_of_rows = [values for _, values in understood.values()]
+    decimals_of = {name: learnt(values_of_rows, name) for name in options.channel_columns} | declared
+    found = []
+    for number, row in enumerate(rows):
+        time, values = understood.get(number, (None, {}))
+        cells = []
+        for place, text in enumerate(row.cells[: len(options.roles)]):
+            role, reason = options.roles[place], reasons.get((number, place), "")
+            name = role.removeprefix(CHANNEL) if role.startswith(CHANNEL) else ""
+            instant = from_unix_microseconds(time) if role == TIME and time is not None else None
+            cells.append(PreviewCell(text, role, instant, values.get(name), reason, decimals_of.get(name)))
+        found.append(PreviewRow(row.line, cells, reasons.get((number, WHOLE_ROW), "")))
+    return found
+
+
+def learnt(rows: Sequence[dict[str, float | None]], name: str) -> int | None:
+    return learnt_decimals(value for row in rows if (value := row.get(name)) is not None)
+
+
+def device_problem(upload: Upload, options: Options) -> str:
+    if options.device_column is not None:
+        return ""
+    if upload.device is None:
+        return "Choose the device, or say which column names it."
+    return "" if upload.device.is_active else "The device is inactive: it takes no readings."
+
+
+def column_problems(upload: Upload, options: Options, channels: Sequence[str]) -> Iterator[str]:
     if options.time_column is None:
         yield "Say which column is the time."
-    if options.device_column is None and upload.device is None:
-        yield "Choose the device, or say which column names it."
-        return
-    if options.device_column is None and upload.device is not None and not upload.device.is_active:
-        yield "The device is inactive: it takes no readings."
+    is_known = options.device_column is not None or upload.device is not None
     missing = [name for name in channels if name not in options.channel_columns]
-    if missing:
+    # Before a device is known its channels are guessed.
+    if missing and is_known:
         yield f"Say which column is {', '.join(missing)}: a reading has every channel of its device."
 
 

@@ -20,6 +20,8 @@ class NamedDevices:
     def __init__(self, user: Any) -> None:
         self.user = user
         self.found: dict[str, Target | str] = {}
+        # As their profiles declare them, by the name of the channel; the most if profiles differ.
+        self.decimals: dict[str, int] = {}
 
     def find(self, texts: Iterable[str]) -> dict[str, Target | str]:
         """Return the target of each text, or why it has none: two queries at most for any number."""
@@ -34,6 +36,9 @@ class NamedDevices:
         texts = [name for name in names if name and "\0" not in name]
         known = Q(uuid__in=ids.values()) | Q(external_id__in=texts) | Q(name__in=texts)
         devices = list(Device.objects.visible_to(self.user).with_channels().filter(known))
+        for channel in (channel for device in devices for channel in device.channels):
+            if channel.decimals is not None:
+                self.decimals[channel.name] = max(channel.decimals, self.decimals.get(channel.name, 0))
         for name in names:
             self.found[name] = chosen(name, ids.get(name), devices)
 

@@ -123,7 +123,10 @@ def options_form(upload: Upload, user: Any, data: Any = None) -> OptionsForm:
 
 def show_draft(request: HttpRequest, upload: Upload, form: OptionsForm | None = None) -> HttpResponse:
     text = request.GET.get("find", "")[:200]
-    devices = list(preview.visible_devices(request.user).matching(text)[: SHOWN_DEVICES + 1]) if text else []
+    # The first ones also before a search, while a device is needed.
+    is_open = upload.device is None and Options.of(upload.options).device_column is None
+    matching = preview.visible_devices(request.user).matching(text)
+    devices = list(matching[: SHOWN_DEVICES + 1]) if text or is_open else []
     context: dict[str, Any] = {
         "upload": upload,
         "find": text,
@@ -177,7 +180,7 @@ def keep_choice(upload: Upload, form: OptionsForm, user: Any) -> None:
 
 def start(upload: Upload, user: Any) -> bool:
     """Queue the import unless something is missing."""
-    if preview.of(upload, user, timezone.now()).problems:
+    if not preview.of(upload, user, timezone.now()).is_importable:
         return False
     after = (UploadStatus.DRAFT, UploadStatus.FAILED)
     return runs.enqueue(upload, Job.IMPORT, work_on_uploads, after=after)

@@ -3,13 +3,11 @@
 import uuid
 from contextlib import suppress
 from datetime import datetime, timedelta
-from functools import cache
 from typing import Any, Self
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
-from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
@@ -24,16 +22,7 @@ from devices.models.profiles import (
 from devices.storage import interface
 from devices.timeline.periods import Period
 from users.models import Credential
-
-
-@cache
-def zone_names() -> frozenset[str]:
-    return frozenset(available_timezones())
-
-
-def known_zone(name: str) -> None:
-    if name not in zone_names():
-        raise ValidationError(f"“{name}” is not an IANA time zone, such as Europe/Berlin.")
+from users.zones import known_zone
 
 
 class DeviceQuerySet(models.QuerySet):

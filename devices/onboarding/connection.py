@@ -23,8 +23,8 @@ HINTS = {
     429: "It posts too often. Wait as long as the header Retry-After of the answer says.",
 }
 CLOCK_HINT = (
-    "The device's clock or its time zone is wrong. Leave the timestamp out to store the time of arrival, or"
-    " send it with its offset: one without is read in the device's time zone, {zone}."
+    "The device’s clock or its time zone is wrong. Leave the timestamp out to store the time of arrival, or"
+    " send it with its offset: one without is read in the device’s time zone, {zone}."
 )
 
 

@@ -15,10 +15,11 @@ from django.http import QueryDict
 from rest_framework import serializers
 
 from devices import profiles
-from devices.models import Channel, Device, DeviceProfile, known_zone, zone_names
+from devices.models import Channel, Device, DeviceProfile
 from devices.profiles.api import call_or_refuse, split
 from devices.profiles.serializers import MAX_CHANNELS, ProfileSerializer
 from users.models import User
+from users.zones import known_zone, zone_names
 
 
 class NewDeviceForm(forms.Form):
@@ -70,7 +71,7 @@ class NewKeyForm(forms.Form):
     """How long the keys until now stay valid beside a new one."""
 
     overlap_seconds = forms.TypedChoiceField(
-        label="Other keys stop working",
+        label="The present keys stop working",
         coerce=int,
         initial=86400,
         choices=[(86400, "in a day"), (7 * 86400, "in a week"), (0, "at once")],

@@ -5,8 +5,9 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 
-from devices.models import Device, zone_names
+from devices.models import Device
 from users.models import User
+from users.zones import zone_names
 
 
 class DeviceSettingsForm(forms.ModelForm):

@@ -1,5 +1,7 @@
 """Name, language, time zone and theme; and who gets to pages of an account."""
 
+import re
+
 import pytest
 from django.test import Client
 from django.utils import timezone
@@ -23,6 +25,17 @@ def test_one_changes_name_language_zone_and_theme():
     user.refresh_from_db()
     assert {name: getattr(user, name) for name in FIELDS} == FIELDS
     assert 'data-theme="dark"' in client.get("/portal/devices/").content.decode()
+
+
+def test_the_zone_is_typed_with_proposals_as_a_devices_is():
+    client = logged_in(person(time_zone="Asia/Tokyo"))
+    page = client.get("/portal/account/").content.decode()
+    assert re.search('<input name="time_zone" [^>]*value="Asia/Tokyo" list="zones"', page)
+    assert '<option value="Europe/Berlin">' in page
+    assert "“Mars” is not an IANA time zone" in (
+        client.post("/portal/account/", FIELDS | {"time_zone": "Mars"}).content.decode()
+    )
+    assert client.post("/portal/account/", FIELDS | {"time_zone": ""}).status_code == 302
 
 
 def test_the_system_decides_the_theme_unless_one_chooses():

@@ -80,6 +80,40 @@ class TestUploading:
         assert "Say which column is z" in page
         assert not stored(pump)
 
+    def test_cells_are_understood_before_a_device_is_chosen(self, client):
+        pump = device(name="Pump 3")
+        made = upload(f"{HEADER}\n{NOON:%Y-%m-%d %H:%M},1.5,kaputt,3\nnever,1.5,2,3\n")
+        page = shown(client, made)
+        assert '<data class="number" value="1.5"' in page
+        assert f'datetime="{NOON:%Y-%m-%dT%H:%M}:00Z"' in page
+        assert '<td class="faulty">kaputt<span' in page
+        assert '<td class="faulty">never<span' in page
+        device_part, _, others = page.partition('id="options-title"')
+        assert "Choose the device, or say which column names it." in device_part
+        assert "Choose the device" not in others
+        # The first devices are there to choose, and none of the choices is made.
+        assert f'name="device" value="{pump.uuid}"' in device_part
+        assert "checked" not in device_part
+
+    def test_times_are_understood_without_any_channel(self, client):
+        made = upload(f"time;a;b\n{NOON:%Y-%m-%d %H:%M};ok;ok\n")
+        assert f'datetime="{NOON:%Y-%m-%dT%H:%M}:00Z"' in shown(client, made)
+
+    def test_a_column_that_names_the_device_is_the_choice(self, client):
+        device(name="Pump 3")
+        page = shown(client, upload(f"device,{HEADER}\nPump 3,{LINE}\n"))
+        assert 'name="device" value="" checked' in page
+        assert "Choose the device, or" not in page
+
+    @pytest.mark.parametrize("is_named", [False, True])
+    def test_numbers_have_the_decimals_of_the_profile(self, client, is_named):
+        kind = factories.profile("precise", ["flow"])
+        kind.channels.update(decimals=3)
+        meter = device(name="Meter 1", profile=kind)
+        lines = [f"Meter 1,{NOON.isoformat()},1", f"Meter 1,{NOON.isoformat()},1.01"]
+        made = upload("\n".join(["device,time,flow", *lines]), device=None if is_named else meter)
+        assert re.findall(r'<data class="number"[^>]*>([^<]*)<', shown(client, made)) == ["1.000", "1.010"]
+
     def test_what_was_guessed_can_be_changed(self, client):
         pump = device()
         made = upload("time;x;y;z\n01/02/2026 12:00;1.234;2;3\n", device=pump)
@@ -88,7 +122,7 @@ class TestUploading:
         assert '<data class="number" value="1234"' in page
         assert "2026-01-02T11:00:00Z" in page
         page = change(client, made, separator=",")
-        assert "Choose the device" not in page
+        assert "Choose the device, or" not in page
         assert Upload.objects.get().headings == ["time;x;y;z"]
 
     def test_two_columns_with_one_meaning_are_refused(self, client):

@@ -66,7 +66,7 @@ def test_typed_period_is_read_in_the_devices_zone(
         portal.post_reading(sender, value=value, timestamp=f"2026-07-01T{hour:02}:00:00Z")
     page = visit(owner_account)
     page.goto(statistics_path(sender))
-    expect(page.get_by_text("Times are read in Asia/Tokyo, the device's time zone.")).to_be_visible()
+    expect(page.get_by_text("Times are read in Asia/Tokyo, the device’s time zone.")).to_be_visible()
     page.get_by_label("From").fill("2026-07-01T10:00:00")
     page.get_by_label("To, not included").fill("2026-07-01T11:00:00")
     page.get_by_role("button", name="Analyse").click()

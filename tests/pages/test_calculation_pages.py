@@ -322,7 +322,7 @@ def test_what_cannot_be_compared_says_why(
     page = visit(owner_account)
     page.goto(f"/portal/calculations/{done}/compare/?with={waiting}")
     assert page.url.endswith(f"/{done}/")
-    expect(page.get_by_text(re.compile("can't be compared: Waiting is (queued|running)"))).to_be_visible()
+    expect(page.get_by_text(re.compile("can’t be compared: Waiting is (queued|running)"))).to_be_visible()
     cancel(portal, owner, waiting)
     portal.query(
         "UPDATE analytics_calculation SET status = 'finished', kernel = 'forecast' WHERE id = %s", waiting

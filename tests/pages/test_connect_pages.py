@@ -226,7 +226,7 @@ def test_a_key_is_shown_once_and_replaced_with_overlap(
     expect(page.locator("#key")).to_have_count(0)
     assert device.key not in page.content()
     expect(page.locator("pre").first).to_contain_text("YOUR-DEVICE-KEY")
-    page.get_by_label("Other keys stop working").select_option("in a day")
+    page.get_by_label("The present keys stop working").select_option("in a day")
     page.get_by_role("button", name="New key").click()
     new = Sender(device.id, page.locator("#key").inner_text())
     assert new.key != device.key

@@ -122,3 +122,21 @@ def test_the_top_level_holds_only_what_was_agreed():
     visible = [path for path in ROOT.iterdir() if not path.name.startswith(".")]
     assert {path.name for path in visible if path.is_dir()} - MADE_BY_TOOLS <= FOLDERS
     assert {path.name for path in visible if path.is_file()} <= FILES
+
+
+def test_make_says_that_packages_are_installed_before_the_long_wait():
+    """`--always-make` of a dry run: as in a fresh checkout."""
+    command = ["make", "--dry-run", "--always-make", "demo"]
+    lines = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    [told] = [number for number, line in enumerate(lines) if "Installing the packages, once" in line]
+    assert "pip install" in lines[told + 1]
+
+
+def test_texts_of_pages_have_curly_apostrophes():
+    comments = re.compile(r"{#.*?#}|{% comment.*?endcomment %}|{[{%].*?[%}]}", re.DOTALL)
+    straight = {
+        str(path.relative_to(ROOT)): found
+        for path in (ROOT / "templates").rglob("*.html")
+        if (found := re.findall(r"\w+'\w+", comments.sub("", path.read_text(encoding="utf-8"))))
+    }
+    assert not straight

@@ -1,30 +1,29 @@
 from datetime import datetime, timedelta
 from typing import Any
-from zoneinfo import available_timezones
 
 from django import forms
 from django.contrib.auth import password_validation
 from django.core.exceptions import ValidationError
 
 from users.models import Invitation, Language, Role, Scope, Theme, User
+from users.zones import known_zone, zone_names
 
 LIFETIMES = {"30": "30 days", "90": "90 days", "365": "a year", "": "no end"}
 
 
-def zone_choices() -> list[tuple[str, str]]:
-    names = sorted(name for name in available_timezones() if "/" in name or name == "UTC")
-    return [("", "The portal's"), *((name, name.replace("_", " ")) for name in names)]
-
-
 class ProfileForm(forms.ModelForm):
     language = forms.ChoiceField(choices=Language.choices)
-    time_zone = forms.ChoiceField(choices=zone_choices, required=False)
+    time_zone = forms.CharField(max_length=64, validators=[known_zone], required=False)
     theme = forms.ChoiceField(choices=Theme.choices)
 
     class Meta:
         model = User
         fields = ("name", "language", "time_zone", "theme")
         widgets = {"name": forms.TextInput(attrs={"autocomplete": "name"})}
+
+    @property
+    def zones(self) -> list[str]:
+        return sorted(zone_names())
 
 
 class EmailChangeForm(forms.Form):

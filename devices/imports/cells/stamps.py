@@ -29,7 +29,7 @@ UNITS = {
     "ms": "milliseconds since 1970",
     "us": "microseconds since 1970",
     "ns": "nanoseconds since 1970",
-    EXCEL: "Excel's days since 1900",
+    EXCEL: "Excel’s days since 1900",
 }
 # Excel's day 60 is the 29th of February 1900, which never was: from then on days count from here.
 EXCEL_EPOCH = datetime(1899, 12, 30)
