@@ -80,7 +80,8 @@ class UserDetail(generics.RetrieveUpdateDestroyAPIView):
     def patch(self, request: Request, pk: int) -> Response:
         """Change a user.
 
-        Users may change their own name and email; an admin may change every field of every user.
+        Users may change their own name; an admin may change every field of every user. One's own email is changed
+        on the account's page, where a mail confirms it.
         """
         if pk != request.user.pk:
             self.get_object()
