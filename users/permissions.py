@@ -12,7 +12,8 @@ from users.models import Scope, Token, User
 
 OLD_LOG_IN = (
     "You logged in more than five minutes ago. Confirm that it is you at "
-    "/portal/account/reauthenticate/?next=/docs, then send this again; or send it with `Authorization: Token …`."
+    "/portal/account/reauthenticate/?next=/docs, then send this again; or send it "
+    "with `Authorization: Token …`."
 )
 
 

@@ -81,9 +81,7 @@ class StrictFields(serializers.Serializer):
 
 
 # Whoever holds the email gets a new password by it: a token, or a browser left open, must not change it.
-EMAIL_NOT_HERE = (
-    "Only an admin can change this here. Change yours at /portal/account/email/; a mail confirms it."
-)
+EMAIL_NOT_HERE = "Only an admin can change this here. Change yours at /portal/account/email/, by a mail."
 
 
 @extend_schema_serializer(
