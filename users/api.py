@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
 from users.filters import UserFilter
-from users.models import Role, Token, User
+from users.models import SHOWN_ONCE, Role, Token, User
 from users.permissions import require_fresh_log_in, signed_in
 from users.serializers import NewTokenSerializer, TokenSerializer, UserSerializer
 
@@ -149,7 +149,7 @@ class TokenList(generics.ListCreateAPIView):
             fields.setdefault("scopes", request.auth.scopes)
             fields.setdefault("expires_at", request.auth.expires_at)
         token, text = Token.issue(user=self.holder(), **fields)
-        return Response(TokenSerializer(token).data | {"token": text}, status=201)
+        return Response(TokenSerializer(token).data | {"token": text}, status=201, headers=SHOWN_ONCE)
 
 
 class TokenDetail(generics.GenericAPIView):
