@@ -1,10 +1,10 @@
 from django.contrib import admin
 from django.urls import include, path
-from drf_spectacular.views import SpectacularJSONAPIView, SpectacularRedocView, SpectacularSwaggerSplitView
+from drf_spectacular.views import SpectacularRedocView, SpectacularSwaggerSplitView
 
 from analytics.activity.sessions import LogIn, LogOut
 from config import views
-from config.openapi.document import CachedSchemaGenerator
+from config.openapi.document import Document
 from users.authentication import ViewerAuthentication
 
 handler400 = views.bad_request
@@ -28,7 +28,7 @@ urlpatterns = [
     path("portal/login/", LogIn.as_view(), name="account_login"),
     path("portal/logout/", LogOut.as_view(), name="account_logout"),
     path("portal/account/", include("users.account.urls")),
-    path("schema/", SpectacularJSONAPIView.as_view(generator_class=CachedSchemaGenerator), name="schema"),
+    path("schema/", Document.as_view(), name="schema"),
     path("docs", SpectacularSwaggerSplitView.as_view(**API_PAGE), name="docs"),
     path("redoc", SpectacularRedocView.as_view(**API_PAGE), name="redoc"),
 ]

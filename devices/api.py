@@ -25,7 +25,7 @@ from devices.serializers import (
     NewDeviceKeySerializer,
     RegisteredDeviceSerializer,
 )
-from users.models import Scope
+from users.models import SHOWN_ONCE, Scope
 from users.permissions import require_scope
 
 DONE_EXAMPLE = [OpenApiExample("Done", None, status_codes=["204"])]
@@ -70,7 +70,7 @@ class DeviceList(generics.ListCreateAPIView):
         with transaction.atomic():
             save_or_conflict(serializer)
             _key, text = DeviceKey.issue(device=serializer.instance)
-        return Response(serializer.data | {"key": text}, status=201)
+        return Response(serializer.data | {"key": text}, status=201, headers=SHOWN_ONCE)
 
 
 class DeviceDetail(APIView):
@@ -142,7 +142,7 @@ class KeyList(generics.ListCreateAPIView):
         serializer = DeviceKeySerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         key, text = device.rotate_key(overlap=timedelta(seconds=serializer.validated_data["overlap_seconds"]))
-        return Response(DeviceKeySerializer(key).data | {"key": text}, status=201)
+        return Response(DeviceKeySerializer(key).data | {"key": text}, status=201, headers=SHOWN_ONCE)
 
 
 class KeyDetail(APIView):

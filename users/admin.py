@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.utils.functional import cached_property
 
 from users.forms import NewUserForm, TokenForm
-from users.models import Credential, Role, Token, User
+from users.models import SHOWN_ONCE, Credential, Role, Token, User
 
 # Permissions follow from the role alone.
 admin.site.unregister(Group)
@@ -96,7 +96,7 @@ def show_once(
     Not by `messages`: these put a text in clear into a cookie, which a redirect carries to the next page.
     """
     context = {**site.each_context(request), "title": "Copy it now", "opts": model._meta, "texts": texts}
-    return TemplateResponse(request, "admin/new_credentials.html", context)
+    return TemplateResponse(request, "admin/new_credentials.html", context, headers=SHOWN_ONCE)
 
 
 class CredentialAdmin(admin.ModelAdmin):

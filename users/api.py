@@ -13,8 +13,8 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
 from users.filters import UserFilter
-from users.models import Role, Token, User
-from users.permissions import signed_in
+from users.models import SHOWN_ONCE, Role, Token, User
+from users.permissions import require_fresh_log_in, signed_in
 from users.serializers import NewTokenSerializer, TokenSerializer, UserSerializer
 
 # Fields by the name of their constraint; the login has two, since Django requires a unique login field.
@@ -80,7 +80,8 @@ class UserDetail(generics.RetrieveUpdateDestroyAPIView):
     def patch(self, request: Request, pk: int) -> Response:
         """Change a user.
 
-        Users may change their own name and email; an admin may change every field of every user.
+        Users may change their own name; an admin may change every field of every user. One's own email is
+        changed on the account's page, where a mail confirms it.
         """
         if pk != request.user.pk:
             self.get_object()
@@ -135,7 +136,12 @@ class TokenList(generics.ListCreateAPIView):
 
     @extend_schema(operation_id="token_create", responses={201: NewTokenSerializer})
     def post(self, request: Request, pk: int) -> Response:
-        """Issue a token; only this response contains its text."""
+        """Issue a token; only this response contains its text.
+
+        A session more than five minutes old gets 403 until the password is confirmed at
+        `/portal/account/reauthenticate/`; requests with a token do not.
+        """
+        require_fresh_log_in(request)
         serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         fields = dict(serializer.validated_data)
@@ -143,7 +149,7 @@ class TokenList(generics.ListCreateAPIView):
             fields.setdefault("scopes", request.auth.scopes)
             fields.setdefault("expires_at", request.auth.expires_at)
         token, text = Token.issue(user=self.holder(), **fields)
-        return Response(TokenSerializer(token).data | {"token": text}, status=201)
+        return Response(TokenSerializer(token).data | {"token": text}, status=201, headers=SHOWN_ONCE)
 
 
 class TokenDetail(generics.GenericAPIView):

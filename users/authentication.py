@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.http import HttpRequest
 from django.utils import timezone
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication, get_authorization_header
 from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
@@ -10,6 +11,11 @@ from rest_framework.request import Request
 
 from users.models import Credential, Token, User
 from users.permissions import signed_in
+
+
+def sends_credential(request: HttpRequest | Request) -> bool:
+    """Tell whether the Authorization header decides who asks. With an empty one it is still the session."""
+    return bool(get_authorization_header(request))
 
 
 class CredentialAuthentication(BaseAuthentication):
@@ -61,7 +67,7 @@ class PageSessionAuthentication(SessionAuthentication):
 
     def authenticate(self, request: Request) -> tuple[User, None] | None:
         # An Authorization header with an unknown scheme must not fall through to open access.
-        if get_authorization_header(request):
+        if sends_credential(request):
             raise AuthenticationFailed("Send `Authorization: Token …` or `Authorization: Device …`.")
         if getattr(request._request, "is_open_demo", False):
             refuse_foreign_page(request)

@@ -23,6 +23,10 @@ MINUTE = timedelta(minutes=1)
 FOR_ADMINS = ("users.", "auth.", "axes.", "mfa.")
 
 
+# Headers of an answer with the text of a credential: `config.middleware.compression` leaves it as it is.
+SHOWN_ONCE = {"Cache-Control": "private, no-store"}
+
+
 class Role(models.TextChoices):
     ADMIN = "admin"
     STAFF = "staff"

@@ -2,12 +2,19 @@
 
 from typing import Any, cast
 
+from allauth.account.internal.flows.reauthentication import is_reauthentication_required
 from django.http import HttpRequest
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
 from users.models import Scope, Token, User
+
+OLD_LOG_IN = (
+    "You logged in more than five minutes ago. Confirm that it is you at "
+    "/portal/account/reauthenticate/?next=/docs, then send this again; or send it "
+    "with `Authorization: Token …`."
+)
 
 
 def signed_in(request: HttpRequest | Request) -> User:
@@ -19,6 +26,15 @@ def require_scope(request: Request, scope: Scope) -> None:
     """Require a scope in addition to the view's own. Raises PermissionDenied."""
     if isinstance(request.auth, Token) and scope not in request.auth.scopes:
         raise PermissionDenied(ScopeAllows.message)
+
+
+def require_fresh_log_in(request: Request) -> None:
+    """Refuse an old session, as the account's pages do; a token is its own proof. Raises PermissionDenied."""
+    page = request._request
+    if request.auth is not None or getattr(page, "is_open_demo", False):
+        return
+    if is_reauthentication_required(page, app="users"):
+        raise PermissionDenied(OLD_LOG_IN)
 
 
 class ScopeAllows(BasePermission):

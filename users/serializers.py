@@ -80,6 +80,10 @@ class StrictFields(serializers.Serializer):
         return super().to_internal_value(data)
 
 
+# Whoever holds the email gets a new password by it: a token, or a browser left open, must not change it.
+EMAIL_NOT_HERE = "Only an admin can change this here. Change yours at /portal/account/email/, by a mail."
+
+
 @extend_schema_serializer(
     examples=[
         OpenApiExample("New", {"name": "Ada Lovelace", "email": "ada@example.com"}, request_only=True),
@@ -113,6 +117,10 @@ class UserSerializer(StrictFields, serializers.ModelSerializer):
         read_only_fields = ("created_at",)
 
     def validate_email(self, email: str) -> str:
+        # Before it is looked up, so that the answer tells nobody whose it is.
+        changes = self.instance is not None and email != self.instance.email
+        if changes and not self.context["request"].user.is_admin:
+            raise serializers.ValidationError(EMAIL_NOT_HERE)
         return self.unused("email", email, "This email is in use.")
 
     def validate_login(self, login: str) -> str:

@@ -19,6 +19,7 @@ LEAST_BYTES = 1024
 COMPRESSIBLE = re.compile(r"text/|application/([\w.-]+\+)?(json|xml|javascript|manifest)|image/svg\+xml")
 # By preference; a client that weighs them equally gets the first.
 CODINGS = ("zstd", "gzip")
+ACCOUNT = "/portal/account/"
 LEVELS = {"zstd": 3, "gzip": 5}
 GZIP = 16 + zlib.MAX_WBITS
 
@@ -31,13 +32,22 @@ class Compress:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)
-        if not is_candidate(response):
+        if shows_secrets(request, response) or not is_candidate(response):
             return response
         patch_vary_headers(response, ("Accept-Encoding",))
         coding = accepted_coding(request.headers.get("Accept-Encoding", ""))
         if coding:
             compress_response(response, coding)
         return response
+
+
+def shows_secrets(request: HttpRequest, response: Any) -> bool:
+    """Tell whether the answer may have a secret: its compressed length would tell what equals it (BREACH).
+
+    On the pages of an account, those are tokens, recovery codes and links; others are marked `no-store` by
+    their views. That all answers end with this header is done later, in `standing_headers`.
+    """
+    return request.path_info.startswith(ACCOUNT) or "no-store" in response.headers.get("Cache-Control", "")
 
 
 def is_candidate(response: Any) -> bool:

@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
 from config.problems import problem
+from users.authentication import sends_credential
 
 # Where staff set up a second factor, prove who they are, and leave.
 STILL_OPEN = ("/portal/account/2fa/", "/portal/account/reauthenticate/", "/portal/login/", "/portal/logout/")
@@ -19,7 +20,7 @@ MESSAGE = "Staff need a second factor here. Set one up to go on."
 class SecondFactorOfStaff:
     """Lead staff who have no second factor to the page where they set one up, if the setting asks for it.
 
-    A token is a credential of its own: requests to the API with an Authorization header pass.
+    A token is a credential of its own: requests to the API that send one pass.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -32,7 +33,7 @@ class SecondFactorOfStaff:
         is_api = hasattr(view, "cls")
         if not settings.STAFF_NEED_SECOND_FACTOR or is_exempt(request):
             return None
-        if (is_api and "Authorization" in request.headers) or is_mfa_enabled(request.user, FACTORS):
+        if (is_api and sends_credential(request)) or is_mfa_enabled(request.user, FACTORS):
             return None
         if is_api:
             return problem(403, MESSAGE)

@@ -7,6 +7,7 @@ from typing import Any
 from django.apps import apps
 from django.conf import settings
 from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.views import SpectacularJSONAPIView
 
 from users.redis_cache import cached
 
@@ -20,6 +21,13 @@ class CachedSchemaGenerator(SchemaGenerator):
     def get_schema(self, request: Any = None, public: bool = False) -> dict:
         generate = super().get_schema
         return cached(f"openapi-{CODE_MARK}", CACHE_SECONDS, lambda: generate(None, public))
+
+
+class Document(SpectacularJSONAPIView):
+    """The document has one version, so `version`, which drf-spectacular puts into a header, is refused."""
+
+    generator_class = CachedSchemaGenerator
+    query_parameters = ()
 
 
 def code_mark() -> str:

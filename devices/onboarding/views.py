@@ -27,7 +27,7 @@ from devices.onboarding.forms import (
 )
 from devices.onboarding.snippets import NO_KEY, snippets
 from devices.views import require_staff
-from users.models import User
+from users.models import SHOWN_ONCE, User
 from users.permissions import signed_in
 
 MOST_OWNERS = 10
@@ -71,7 +71,10 @@ def connect_page(
         "address": address,
         "snippets": snippets(device, address=address, key=key or NO_KEY),
     }
-    return render(request, "devices/connect.html", context)
+    response = render(request, "devices/connect.html", context)
+    for name, value in SHOWN_ONCE.items() if key else ():
+        response[name] = value
+    return response
 
 
 @require_GET

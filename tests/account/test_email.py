@@ -12,9 +12,10 @@ from django.test import Client
 from django.utils import timezone
 
 from tests.account.people import PASSWORD, later, logged_in, person, try_password
+from tests.support import factories
 from users.account import email_change
 from users.account.lockout import LOCK_SECONDS, LOGIN_FAILURES, PAIR_FAILURES, RESET_LINKS
-from users.models import User
+from users.models import Role, User
 
 pytestmark = pytest.mark.django_db
 RESET, CHANGE = "/portal/account/password/reset/", "/portal/account/email/"
@@ -212,3 +213,38 @@ class TestChange:
         client = logged_in(user)
         assert "no mail server" in client.get(CHANGE).content.decode()
         assert "no mail server" in client.post(CHANGE, {"email": "new@example.com"}).content.decode()
+
+
+class TestChangeByTheApi:
+    def change(self, client: Client, user: User, email: str, **headers: str) -> HttpResponse:
+        path, body = f"/users/{user.pk}/", {"email": email}
+        return client.patch(path, body, content_type="application/json", headers=headers)
+
+    def test_a_token_does_not_take_over_its_account(self, mail):
+        user = person()
+        _, text = factories.token(user, scopes=["write"])
+        answer = self.change(Client(), user, "evil@example.net", Authorization=f"Token {text}")
+        assert answer.status_code == 400
+        [error] = answer.json()["errors"]
+        assert (error["field"], CHANGE in error["message"]) == ("email", True)
+        Client().post(RESET, {"email": "evil@example.net"})
+        assert not mail
+
+    def test_nor_does_a_session(self):
+        for user in (person(), person(Role.STAFF)):
+            client, email = logged_in(user), user.email
+            assert self.change(client, user, "evil@example.net").status_code == 400
+            user.refresh_from_db()
+            assert user.email == email
+            assert self.change(client, user, email).status_code == 200
+
+    def test_it_does_not_tell_which_emails_are_in_use(self):
+        user, other = person(), person()
+        answers = [self.change(logged_in(user), user, email) for email in (other.email, "nobody@example.net")]
+        assert answers[0].json()["errors"] == answers[1].json()["errors"]
+
+    def test_an_admin_changes_those_of_others(self):
+        user = person()
+        assert self.change(logged_in(person(Role.ADMIN)), user, "new@example.com").status_code == 200
+        user.refresh_from_db()
+        assert user.email == "new@example.com"

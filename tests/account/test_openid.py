@@ -62,6 +62,12 @@ def test_it_is_not_there_unless_set(settings):
     assert Client().get(START).status_code == 404
 
 
+@pytest.mark.parametrize("name", ["%00", "s%0ao", "a.b"])
+def test_a_path_that_names_no_provider_is_404(name):
+    assert Client().get(f"/portal/account/oidc/{name}/login/").status_code == 404
+    assert Client().get(f"/portal/account/oidc/{name}/login/callback/").status_code == 404
+
+
 def test_a_verified_email_lets_its_owner_in(provider):
     user, client = person(), Client()
     sub = identity(provider, "ada", email=user.email.upper(), email_verified=True)

@@ -208,6 +208,10 @@ class TestRequiredOfStaff:
         header = {"Authorization": "Token nonsense"}
         assert client.get("/portal/devices/", headers=header).status_code == 302
 
+    def test_an_empty_header_beside_a_session_opens_nothing(self):
+        client = logged_in(person(Role.STAFF))
+        assert client.get("/users/", headers={"Authorization": ""}).status_code == 403
+
     def test_one_can_leave(self):
         client = logged_in(person(Role.STAFF))
         assert client.post("/portal/logout/")["Location"] == "/portal/login/"

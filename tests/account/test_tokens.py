@@ -1,5 +1,6 @@
 """The page of one's own tokens."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -10,7 +11,7 @@ from django.utils import timezone
 from tests.account.people import PASSWORD, later, logged_in, person
 from tests.support import factories
 from tests.users.admin_pages import CREDENTIAL
-from users.models import Token
+from users.models import Role, Token
 
 pytestmark = pytest.mark.django_db
 PAGE = "/portal/account/tokens/"
@@ -55,6 +56,25 @@ def test_an_old_log_in_is_asked_for_the_password_first():
     assert not user.tokens.exists()
     done = client.post(asked["Location"], {"password": PASSWORD}, follow=True)
     assert len(CREDENTIAL.findall(done.content.decode())) == user.tokens.count() == 1
+
+
+def test_an_old_log_in_makes_none_by_the_api():
+    user = person()
+    client, path = logged_in(user), f"/users/{user.pk}/tokens/"
+    assert client.post(path, {"name": "fresh"}, content_type="application/json").status_code == 201
+    refused = later(client).post(path, {"name": "old"}, content_type="application/json")
+    assert (refused.status_code, refused["Content-Type"]) == (403, "application/problem+json")
+    [confirm] = re.findall(r"/portal/account/reauthenticate/\S+\w", refused.json()["detail"])
+    assert client.post(confirm, {"password": PASSWORD})["Location"] == "/docs"
+    assert client.post(path, {"name": "new"}, content_type="application/json").status_code == 201
+    assert set(user.tokens.values_list("name", flat=True)) == {"fresh", "new"}
+
+
+def test_an_old_admin_makes_none_for_others_by_the_api():
+    path = f"/users/{person().pk}/tokens/"
+    refused = later(logged_in(person(Role.ADMIN))).post(path, {}, content_type="application/json")
+    assert refused.status_code == 403
+    assert not Token.objects.exists()
 
 
 def test_one_revokes_ones_own():

@@ -373,6 +373,7 @@ def test_email_is_used_once_whatever_its_case(portal: Portal, refuse: Any, email
 
 def test_email_of_another_is_refused_in_a_change(stage: Stage, refuse: Any) -> None:
     path, body = f"/users/{stage.owner.id}/", {"email": "Admin@example.com"}
+    refuse("PATCH", path, 400, {"email"}, json=body)
     refuse("PATCH", path, 400, {"email"}, json=body, token=stage.owner.token)
 
 

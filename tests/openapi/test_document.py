@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.test import RequestFactory
+from django.test import Client, RequestFactory
 from django.urls import URLResolver, get_resolver
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
@@ -176,3 +176,10 @@ class TestOperation:
 def is_allowed(method: str, view: Any, name: str) -> bool:
     request = RequestFactory().generic(method.upper(), "/", QUERY_STRING=f"{name}=1")
     return RefuseUnknownQuery(lambda _: None).process_view(request, view, (), {}) is None
+
+
+@pytest.mark.parametrize("query", ["version=%00", "version=%0d%0aX:y", "lang=%00", "version=1"])
+def test_it_takes_no_parameters(query):
+    answer = Client().get(f"/schema/?{query}")
+    assert answer.status_code == 400
+    assert [error["field"] for error in answer.json()["errors"]] == [query.partition("=")[0]]

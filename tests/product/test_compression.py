@@ -10,10 +10,14 @@ from typing import Any, NamedTuple
 
 import pytest
 from django.http import HttpResponse, StreamingHttpResponse
-from django.test import RequestFactory
+from django.test import Client, RequestFactory
+from django.urls import reverse
 
 from config.middleware.compression import LEAST_BYTES, Compress, accepted_coding, compressed_parts
+from tests.support import factories
 from tests.support.portal import Person, Portal, Sender, eventually
+from tests.users.admin_pages import CREDENTIAL
+from users.models import SHOWN_ONCE
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -82,6 +86,31 @@ def test_short_answers_stay() -> None:
     assert not short.has_header("Content-Encoding")
     assert not short.has_header("Vary")
     assert answer_of(HttpResponse(b"x" * LEAST_BYTES))["Content-Encoding"] == "gzip"
+
+
+def test_answers_with_secrets_stay() -> None:
+    """Their compressed length would tell whether the request's own text equals a part of them (BREACH)."""
+    assert not answer_of(HttpResponse(LONG, headers=SHOWN_ONCE)).has_header("Content-Encoding")
+    request = RequestFactory().get("/portal/account/2fa/", headers={"Accept-Encoding": "gzip"})
+    assert not Compress(lambda _: HttpResponse(LONG))(request).has_header("Content-Encoding")
+
+
+@pytest.mark.django_db
+@pytest.mark.integration
+def test_a_new_key_or_token_is_such_an_answer() -> None:
+    device, admin = factories.device(), factories.admin()
+    client = Client(headers={"Accept-Encoding": "gzip"})
+    client.force_login(admin)
+    page = client.get(reverse("devices:connect", args=[device.uuid]))
+    shown = [
+        client.post(reverse("devices:connect", args=[device.uuid]), {"overlap_seconds": "86400"}),
+        client.post(f"/devices/{device.uuid}/keys/", {}, content_type="application/json"),
+        client.post(reverse("admin:users_token_add"), {"user": admin.pk, "name": "x", "scopes": "read"}),
+    ]
+    assert page["Content-Encoding"] == "gzip"
+    for answer in shown:
+        assert not answer.has_header("Content-Encoding")
+        assert CREDENTIAL.search(answer.content.decode())
 
 
 @pytest.mark.parametrize(

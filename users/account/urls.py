@@ -40,6 +40,6 @@ urlpatterns = [
     path("2fa/", include("allauth.mfa.urls")),
     path("openid/cancelled/", openid_views.login_cancelled, name="socialaccount_login_cancelled"),
     path("openid/error/", openid_views.login_error, name="socialaccount_login_error"),
-    path("oidc/<str:provider_id>/login/", views.openid_login, name="openid_connect_login"),
-    path("oidc/<str:provider_id>/login/callback/", openid_connect.callback, name="openid_connect_callback"),
+    path("oidc/<slug:provider_id>/login/", views.openid_login, name="openid_connect_login"),
+    path("oidc/<slug:provider_id>/login/callback/", openid_connect.callback, name="openid_connect_callback"),
 ]
