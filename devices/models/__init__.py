@@ -9,7 +9,9 @@ from devices.models.devices import (
     ExclusionQuerySet,
     IdempotencyKey,
     Import,
+    is_control,
     known_zone,
+    without_controls,
     zone_names,
 )
 from devices.models.profiles import Channel, DeviceProfile
@@ -30,6 +32,8 @@ __all__ = [
     "Reading",
     "Rollup",
     "Segment",
+    "is_control",
     "known_zone",
+    "without_controls",
     "zone_names",
 ]

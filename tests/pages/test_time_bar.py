@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.test import Client
 
 from analytics.device_pages.time_bar import read_time_bar
 from devices.models import Device
@@ -90,3 +91,16 @@ def test_staff_compare_with_any_device(device) -> None:
     foreign = factories.device(name="Foreign")
     bar = bar_of(device, DAY | {"compare": "device", "with": "Foreign"}, factories.colleague())
     assert bar.comparison.device == foreign
+
+
+@pytest.mark.parametrize("tab", ["", "stretch/", "readings/", "statistics/", "exclusions/"])
+def test_the_ends_of_the_calendar_and_odd_names_are_shown(tab) -> None:
+    device = factories.device(time_zone="America/New_York")
+    client = Client()
+    client.force_login(device.owner)
+    for query in (
+        "from=0001-01-01T00:00:00Z&to=now",
+        "from=2020-01-01&to=9999-12-31T23:59:59.999999Z",
+        "from=now-24h&to=now&compare=device&with=%00",
+    ):
+        assert client.get(f"/portal/devices/{device.uuid}/{tab}?{query}").status_code == 200, query
