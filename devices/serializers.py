@@ -14,6 +14,7 @@ from devices.models import (
     Device,
     DeviceKey,
     DeviceProfile,
+    without_controls,
 )
 from devices.models.profiles import LONGEST_INTERVAL_SECONDS, SHORTEST_INTERVAL_SECONDS
 from devices.rhythm.habits import state_of
@@ -85,7 +86,7 @@ class DeviceSerializer(StrictFields, serializers.ModelSerializer):
     # what `devices.rhythm.habits` knows of it.
     id = serializers.UUIDField(source="uuid", read_only=True)
     user_id = extend_schema_field(OpenApiTypes.INT)(OwnerField)(source="owner")
-    name = Text(max_length=200, required=False, allow_blank=True)
+    name = Text(max_length=200, required=False, allow_blank=True, validators=[without_controls])
     profile = serializers.SlugRelatedField(
         slug_field="name", queryset=DeviceProfile.objects.all(), required=False
     )

@@ -17,7 +17,7 @@ from devices.models import Channel, Device
 from devices.rhythm.habits import Habits, habits_of, state_of
 from devices.storage.interface import StoredReading
 from devices.timeline.periods import BadPeriod
-from devices.timeline.time_ranges import local_text, parse_time_range
+from devices.timeline.time_ranges import LAST, local_text, parse_time_range
 from users.permissions import signed_in
 
 PAGE_SIZE = 50
@@ -87,7 +87,8 @@ def asked_bounds(request: HttpRequest, device: Device) -> dict[str, str]:
     except BadPeriod:
         return {}
     start, end = (found.period.start, found.period.end) if found else (None, None)
-    bounds = {"start": start, "end": end and end + timedelta(seconds=1, microseconds=-1)}
+    # LAST has no second after its own day.
+    bounds = {"start": start, "end": end and min(end, LAST) + timedelta(seconds=1, microseconds=-1)}
     return {name: local_text(time, device.zone) for name, time in bounds.items() if time}
 
 

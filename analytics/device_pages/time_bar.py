@@ -205,7 +205,7 @@ def read_comparison(
 
 def other_device(text: str, viewer: User) -> Device:
     """The device with this id, external id or name among those that the viewer sees. Raises BadComparison."""
-    text = text.strip()
+    text = text.strip().replace("\0", "")
     named = Q(external_id=text) | Q(name=text)
     with suppress(ValueError):
         named |= Q(uuid=UUID(text))

@@ -77,7 +77,7 @@ def as_file(upload: Upload) -> Iterator[str]:
         width = len(upload.headings)
         # A row that is too long shows so in its reason; its rest stays behind it.
         cells = [*row.cells[:width], *[""] * (width - len(row.cells))]
-        writer.writerow([*map(harmless, cells), row.in_words, *map(harmless, row.cells[width:])])
+        writer.writerow([*map(harmless, cells), harmless(row.in_words), *map(harmless, row.cells[width:])])
         yield buffer.getvalue()
         buffer.seek(0)
         buffer.truncate()

@@ -1,5 +1,6 @@
 """The devices that the cells of a column name: by id, by the sender's own name, or by name."""
 
+import re
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
@@ -12,6 +13,8 @@ from devices.models import Device
 
 UNKNOWN = "There is no such device."
 AMBIGUOUS = "Several devices have this name: use the id or the external id."
+# As the file of faulty rows writes a name that a spreadsheet would take for a formula.
+QUOTED = re.compile(r"'\s*[=+@-]")
 
 
 class NamedDevices:
@@ -33,14 +36,21 @@ class NamedDevices:
 
     def look_up(self, names: set[str]) -> None:
         ids = {name: uuid for name in names if (uuid := as_uuid(name)) is not None}
-        texts = [name for name in names if name and "\0" not in name]
+        texts = [text for name in names for text in meant(name) if text and "\0" not in text]
         known = Q(uuid__in=ids.values()) | Q(external_id__in=texts) | Q(name__in=texts)
         devices = list(Device.objects.visible_to(self.user).with_channels().filter(known))
         for channel in (channel for device in devices for channel in device.channels):
             if channel.decimals is not None:
                 self.decimals[channel.name] = max(channel.decimals, self.decimals.get(channel.name, 0))
         for name in names:
-            self.found[name] = chosen(name, ids.get(name), devices)
+            found = [chosen(text, ids.get(text), devices) for text in meant(name)]
+            known_ones = [each for each in found if each != UNKNOWN]
+            self.found[name] = AMBIGUOUS if len(known_ones) > 1 else next(iter(known_ones), UNKNOWN)
+
+
+def meant(name: str) -> list[str]:
+    """The names that a cell may mean: `'@home` is the device of this name, or `@home`."""
+    return [name, name[1:].strip()] if QUOTED.match(name) else [name]
 
 
 def chosen(name: str, uuid: UUID | None, devices: list[Device]) -> Target | str:

@@ -7,9 +7,11 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from django.conf import settings
+from django.contrib import messages
 from django.core.exceptions import BadRequest
 from django.core.files.uploadhandler import TemporaryFileUploadHandler
 from django.core.paginator import Paginator
+from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
@@ -33,6 +35,7 @@ SHOWN_FAULTS = 100
 SHOWN_DEVICES = 20
 MOST_FOLLOWED = 100
 ACTIONS = ("stop", "continue", "undo", "discard")
+STARTED = "Somebody started this import, or discarded it, meanwhile: nothing was changed."
 
 View = Callable[..., HttpResponseBase]
 
@@ -155,15 +158,30 @@ def change_draft(request: HttpRequest, upload: Upload) -> HttpResponse:
         form = options_form(upload, request.user, request.POST)
         if not form.is_valid():
             return show_draft(request, upload, form)
-        keep_choice(upload, form, request.user)
-        if "start" in request.POST and start(upload, request.user):
-            return redirect("devices:import-detail", pk=upload.pk)
+        with transaction.atomic():
+            if not is_still_draft(upload):
+                return refuse_started(request, upload)
+            keep_choice(upload, form, request.user)
+            if "start" in request.POST and start(upload, request.user):
+                return redirect("devices:import-detail", pk=upload.pk)
     except CannotRead as error:
         form.add_error(None, str(error))
         return show_draft(request, upload, form)
     find = form.cleaned_data["search"] if "find" in request.POST else ""
     query = f"?{urlencode({'find': find})}" if find else ""
     return redirect(reverse("devices:import-detail", args=[upload.pk]) + query)
+
+
+def is_still_draft(upload: Upload) -> bool:
+    """Lock the upload until the transaction ends; tell whether nobody has started or discarded it."""
+    now = Upload.objects.select_for_update().filter(pk=upload.pk).first()
+    return now is not None and is_draft(now)
+
+
+def refuse_started(request: HttpRequest, upload: Upload) -> HttpResponse:
+    messages.error(request, STARTED)
+    is_there = Upload.objects.filter(pk=upload.pk).exists()
+    return redirect("devices:import-detail", pk=upload.pk) if is_there else redirect("devices:import")
 
 
 def keep_choice(upload: Upload, form: OptionsForm, user: Any) -> None:
@@ -194,8 +212,7 @@ def import_action(request: HttpRequest, pk: UUID, action: str) -> HttpResponse:
     if action not in ACTIONS:
         raise Http404
     if action == "discard" and is_draft(upload):
-        upload.delete()
-        return redirect("devices:import")
+        return discard(request, upload)
     if action == "stop":
         runs.stop(upload)
     if action == "continue" and upload.may_go_on:
@@ -203,6 +220,14 @@ def import_action(request: HttpRequest, pk: UUID, action: str) -> HttpResponse:
     if action == "undo" and upload.may_be_undone:
         runs.enqueue(upload, Job.UNDO, work_on_uploads, after=OVER)
     return redirect("devices:import-detail", pk=pk)
+
+
+@transaction.atomic
+def discard(request: HttpRequest, upload: Upload) -> HttpResponse:
+    if not is_still_draft(upload):
+        return refuse_started(request, upload)
+    upload.delete()
+    return redirect("devices:import")
 
 
 # --- For the page that follows, and for spreadsheets

@@ -130,9 +130,16 @@ def checker_of(upload: Upload) -> RowChecker:
 
 
 def import_block(upload: Upload, block: ImportBlock, checker: RowChecker) -> None:
+    """Raises CannotRead, TurnLost."""
     if block.planned is None:
         plan(upload, block, checker)
-    store(upload, block)
+    try:
+        store(upload, block, needs_devices=True)
+    except DeviceGone:
+        if storage.is_own_table():
+            # Nothing of the block is stored, for certain: going on checks its rows anew.
+            ImportBlock.objects.filter(pk=block.pk, is_stored=False).update(planned=None)
+        raise
 
 
 def plan(upload: Upload, block: ImportBlock, checker: RowChecker) -> None:
@@ -177,8 +184,27 @@ def are_distinct(rows: Rows) -> bool:
     return bool(((np.diff(times[order]) != 0) | (np.diff(devices[order]) != 0)).all())
 
 
-def store(upload: Upload, block: ImportBlock) -> None:
-    """Store the planned readings and mark the block, in one transaction."""
+class DeviceGone(CannotRead):
+    """A device was deleted after the rows were checked. Who deleted it wants no readings of it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A device of these rows was deleted after they were checked. Go on without it, or bring it back"
+            " from the bin first; if going on fails, undo this import and import the file again."
+        )
+
+
+def lock_devices(rows: Rows) -> None:
+    """Keep the devices of these rows from being deleted until the transaction ends. Raises DeviceGone."""
+    ids = set(row_codec.devices_and_times(rows.payload)[0].tolist())
+    # In one order, so that no two transactions wait for each other.
+    there = Device.objects.select_for_update(no_key=True).filter(pk__in=ids).order_by("pk")
+    if len(there.values_list("pk")) < len(ids):
+        raise DeviceGone
+
+
+def store(upload: Upload, block: ImportBlock, *, needs_devices: bool = False) -> None:
+    """Store the planned readings and mark the block, in one transaction. Raises DeviceGone, TurnLost."""
     rows = stored_rows.unpack(bytes(block.planned or b""))
     faulty = len({row for row, _, _ in block.faults})
     counts = {
@@ -188,6 +214,9 @@ def store(upload: Upload, block: ImportBlock) -> None:
         "faulty": faulty,
     }
     with transaction.atomic():
+        # Before the upload, as `Device.erase` does it: otherwise the two could wait for each other.
+        if needs_devices and rows.payload:
+            lock_devices(rows)
         runs.step(upload, is_progress=True, **counts)
         if rows.payload:
             storage.current().append(rows, token=f"upload {upload.pk} {block.number}")

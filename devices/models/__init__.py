@@ -9,6 +9,8 @@ from devices.models.devices import (
     ExclusionQuerySet,
     IdempotencyKey,
     Import,
+    is_control,
+    without_controls,
 )
 from devices.models.profiles import Channel, DeviceProfile
 from devices.storage.tables import Change, Reading, Rollup, Segment
@@ -31,5 +33,7 @@ __all__ = [
     "Reading",
     "Rollup",
     "Segment",
+    "is_control",
     "known_zone",
+    "without_controls",
 ]

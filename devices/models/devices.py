@@ -1,5 +1,6 @@
 """Devices and the tables around readings. `DeviceQuerySet.visible_to`: who may see a device."""
 
+import unicodedata
 import uuid
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -8,7 +9,8 @@ from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
-from django.db import models
+from django.core.exceptions import ValidationError
+from django.db import models, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
@@ -23,6 +25,18 @@ from devices.storage import interface
 from devices.timeline.periods import Period
 from users.models import Credential
 from users.zones import known_zone
+
+# Categories of characters that end a line or cannot be typed.
+CONTROLS = ("Cc", "Zl", "Zp")
+
+
+def is_control(char: str) -> bool:
+    return unicodedata.category(char) in CONTROLS
+
+
+def without_controls(name: str) -> None:
+    if any(map(is_control, name)):
+        raise ValidationError("Must not contain line ends, tabs or other control characters.")
 
 
 class DeviceQuerySet(models.QuerySet):
@@ -60,7 +74,7 @@ class Device(models.Model):
     uuid = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="devices")
     profile = models.ForeignKey(DeviceProfile, models.PROTECT, related_name="devices")
-    name = models.CharField(max_length=200, blank=True)
+    name = models.CharField(max_length=200, blank=True, validators=[without_controls])
     external_id = models.CharField(
         max_length=255, null=True, blank=True, help_text="The sender's own name for the device."
     )
@@ -133,8 +147,11 @@ class Device(models.Model):
         self.binned_at = None
         self.save(update_fields=["binned_at"])
 
+    @transaction.atomic
     def erase(self) -> None:
         """Delete the device; its readings disappear with it and are deleted in the background."""
+        # An import may just be storing readings of it.
+        Device.everything.select_for_update().filter(pk=self.pk).first()
         Erasure.objects.create(device_id=self.pk, name=str(self), owner_id=self.owner_id)
         self.delete()
 

@@ -29,7 +29,8 @@ CLOCK_HINT = (
 
 
 class Connection(NamedTuple):
-    """`reading` is the newest one that the device itself sent, `refused` a post that was refused after it."""
+    """`reading` is the newest one that the device itself sent, `refused` a post that was refused
+    after its timestamp: when a reading arrived is not stored."""
 
     reading: StoredReading | None
     is_stale: bool

@@ -15,7 +15,7 @@ from django.http import QueryDict
 from rest_framework import serializers
 
 from devices import profiles
-from devices.models import Channel, Device, DeviceProfile
+from devices.models import Channel, Device, DeviceProfile, without_controls
 from devices.profiles.api import call_or_refuse, split
 from devices.profiles.serializers import MAX_CHANNELS, ProfileSerializer
 from users.models import User
@@ -29,7 +29,7 @@ class NewDeviceForm(forms.Form):
     """
 
     uuid = forms.UUIDField(widget=forms.HiddenInput)
-    name = forms.CharField(max_length=200)
+    name = forms.CharField(max_length=200, validators=[without_controls])
     profile = forms.ModelChoiceField(
         DeviceProfile.objects.prefetch_related("channels"),
         to_field_name="name",
@@ -62,9 +62,9 @@ class NewDeviceForm(forms.Form):
             raise ValidationError("There is no user with this login.") from error
 
     def add(self) -> tuple[Device, bool]:
-        """Add the device. False with a device that an earlier sending of this form has added."""
+        """Add the device. False with one that an earlier sending added, which may be in the bin by now."""
         fields = {"owner": self.user} | self.cleaned_data
-        return Device.objects.get_or_create(uuid=fields.pop("uuid"), defaults=fields)
+        return Device.everything.get_or_create(uuid=fields.pop("uuid"), defaults=fields)
 
 
 class NewKeyForm(forms.Form):

@@ -50,8 +50,8 @@ def example_values(device: Device) -> dict[str, float]:
 def example_value(channel: Channel) -> float:
     low, high = channel.minimum, channel.maximum
     if low is not None and high is not None:
-        # Halved first: the sum of two large doubles may be infinite.
-        return low / 2 + high / 2
+        # Halved first: the sum of two large doubles may be infinite. Halves of the smallest ones are 0.
+        return min(max(low / 2 + high / 2, low), high)
     if low is not None:
         return max(low, 1.5)
     return 1.5 if high is None else min(high, 1.5)

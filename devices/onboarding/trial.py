@@ -28,7 +28,8 @@ class Trial(NamedTuple):
 def send(device: Device, *, by: str, now: datetime, is_excluded: bool) -> Trial:
     """Store a reading of now as the device's posts are stored; `is_excluded` keeps it out of statistics.
 
-    Only the reading made here is excluded, so an owner may do it, too. Raises DeviceInactive, NotStored.
+    Only the reading made here is excluded, so an owner may do it, too.
+    Raises DeviceInactive, InvalidItems, NotStored.
     """
     if not device.is_active:
         raise DeviceInactive("This device is inactive: it may not post.")

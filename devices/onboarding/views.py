@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from devices.ingestion.checks import InvalidItems, describe_faults
 from devices.ingestion.flusher import NotStored
 from devices.models import Device, DeviceKey
 from devices.onboarding import trial
@@ -44,8 +45,16 @@ def add_device(request: HttpRequest) -> HttpResponse:
     with transaction.atomic():
         device, is_new = form.add()
         key = DeviceKey.issue(device=device)[1] if is_new else ""
-    # The form was sent before: its device is there, and its key was shown then. A stranger's device is none.
-    return connect_page(request, device, key) if is_new else redirect("devices:connect", uuid=device.uuid)
+    return connect_page(request, device, key) if is_new else show_earlier(request, device)
+
+
+def show_earlier(request: HttpRequest, device: Device) -> HttpResponse:
+    """The form was sent before: its device is there, its key was shown then. A stranger's device is none."""
+    binned = Device.everything.visible_to(request.user).exclude(binned_at=None)
+    if binned.filter(pk=device.pk).exists():
+        messages.warning(request, f"“{device}” was added before, and is in the bin by now.")
+        return redirect("devices:bin")
+    return redirect("devices:connect", uuid=device.uuid)
 
 
 @require_http_methods(["GET", "POST"])
@@ -100,6 +109,8 @@ def send_trial(request: HttpRequest, uuid: UUID) -> HttpResponse:
         trial.send(device, by=by, now=timezone.now(), is_excluded=is_excluded)
     except (trial.DeviceInactive, NotStored) as error:
         messages.error(request, str(error))
+    except InvalidItems as error:
+        messages.error(request, f"The test reading was refused. {describe_faults(error.errors)}")
     else:
         kept = "statistics leave it out" if is_excluded else "statistics count it"
         messages.success(request, f"A test reading is stored; {kept}.")

@@ -5,7 +5,7 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 
-from devices.models import Device
+from devices.models import Device, is_control
 from users.models import User
 from users.zones import zone_names
 
@@ -72,6 +72,18 @@ class DeletionForm(forms.Form):
 
     def clean_name(self) -> str:
         name = self.cleaned_data["name"]
-        if name != str(self.device):
+        if " ".join(name.split()) not in typable(str(self.device)):
             raise ValidationError(f"Its name is “{self.device}”.")
         return name
+
+
+def typable(name: str) -> set[str]:
+    """How a name is typed: as the page shows it, and as a browser leaves it that drops line ends.
+
+    Older names may hold control characters, which no field takes.
+    """
+    shown = "".join(
+        " " if char.isspace() else char for char in name if char.isspace() or not is_control(char)
+    )
+    pasted = "".join(char for char in name if not is_control(char))
+    return {" ".join(text.split()) for text in (shown, pasted)}

@@ -94,7 +94,12 @@ def fixed(start: datetime, end: datetime) -> TimeRange:
 
 def local_text(time: datetime, zone: tzinfo) -> str:
     """As <input type="datetime-local"> has it, rounded down to the second."""
-    return time.astimezone(zone).replace(tzinfo=None).isoformat(timespec="seconds")
+    try:
+        local = time.astimezone(zone)
+    except OverflowError:
+        # In the zone it is a moment before the first year or after the last one.
+        local = datetime.min if time.year < LAST.year else datetime.max
+    return local.replace(tzinfo=None).isoformat(timespec="seconds")
 
 
 def stamp_text(time: datetime) -> str:

@@ -3,7 +3,8 @@
 import gzip
 import io
 import sys
-from contextlib import suppress
+import zipfile
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
 from random import Random
 
@@ -35,6 +36,9 @@ else:
 pytestmark = pytest.mark.django_db
 
 FIRST, SECOND = datetime(2026, 3, 4, 14, 5, tzinfo=UTC), datetime(2026, 3, 14, 14, 6, 7, tzinfo=UTC)
+SHEET_STRINGS = (
+    '<sst xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><si><t>{}</t></si></sst>'
+)
 READINGS = [(FIRST, [1.5, -2.0, 1234.5]), (SECOND, [0.25, 7.0, 12345678.0])]
 SHEET = (
     '<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main">'
@@ -208,6 +212,22 @@ def test_bombs_of_workbooks(settings, monkeypatch, name, size):
     bomb = with_entry(workbook({"Data": [["time", "x"]]}), name, b"<a>" + b" " * size + b"</a>")
     with pytest.raises(CannotRead, match="too much"):
         upload(bomb)
+
+
+def test_a_bomb_named_like_a_sheet(monkeypatch):
+    """The content types say where the shared strings are: here where only sheets should be."""
+    monkeypatch.setattr(workbook_module, "MAX_HELD_BYTES", 1024 * 1024)
+    book = workbook({"Data": [["time", "x"]]})
+    name = "xl/worksheets/sharedStrings.xml"
+    types = zipfile.ZipFile(io.BytesIO(book)).read("[Content_Types].xml")
+    kind = "application/vnd.openxmlformats-officedocument.spreadsheetml.sharedStrings+xml"
+    override = f'<Override PartName="/{name}" ContentType="{kind}"/></Types>'
+    moved = types.replace(b"</Types>", override.encode())
+    for size, refused in ((1000, False), (2_000_000, True)):
+        strings = SHEET_STRINGS.format("a" * size).encode()
+        file = with_entry(with_entry(book, "[Content_Types].xml", moved), name, strings)
+        with pytest.raises(CannotRead, match="too much") if refused else nullcontext():
+            assert workbook_module.sheet_names(io.BytesIO(file)) == ["Data"]
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from devices.imports import views
 from devices.imports.models import Upload, UploadPart
-from tests.imports.uploads import HEADER, imported, stored, undone, upload, values, workbook, worked
+from tests.imports.uploads import HEADER, imported, start, stored, undone, upload, values, workbook, worked
 from tests.support import factories
 from tests.support.factories import NOON, colleague, device, owner
 from users.models import Role
@@ -185,6 +186,55 @@ class TestUploading:
         assert client.post(f"{URL}{made.pk}/discard/").headers["Location"] == URL
         assert not Upload.objects.exists()
         assert not UploadPart.objects.exists()
+
+
+class TestTwoPeople:
+    """Both have the draft before them; one starts it just before the other's request is carried out."""
+
+    @pytest.fixture
+    def started_meanwhile(self, monkeypatch):
+        found = views.found
+
+        def found_then_started(request, pk):
+            draft = found(request, pk)
+            start(Upload.objects.get(pk=pk))
+            monkeypatch.undo()
+            return draft
+
+        return lambda: monkeypatch.setattr(views, "found", found_then_started)
+
+    def test_a_started_import_goes_to_the_device_that_it_was_started_for(self, client, started_meanwhile):
+        chosen, other = device(name="A"), device(name="B")
+        made = upload(f"{HEADER}\n{LINE}\n", device=chosen)
+        sent = fields(shown(client, made)) | {"apply": "", "device": str(other.uuid)}
+        started_meanwhile()
+        page = client.post(f"{URL}{made.pk}/", sent, follow=True).content.decode()
+        assert "Somebody started this import" in page
+        worked(made)
+        assert (len(stored(chosen)), len(stored(other))) == (1, 0)
+
+    def test_a_started_import_is_not_discarded(self, client, started_meanwhile):
+        pump = device()
+        made = upload(f"{HEADER}\n{LINE}\n", device=pump)
+        started_meanwhile()
+        page = client.post(f"{URL}{made.pk}/discard/", follow=True).content.decode()
+        assert "Somebody started this import" in page
+        assert worked(made).status == "finished"
+        undone(made)
+        assert not stored(pump)
+
+    def test_a_draft_that_was_discarded_meanwhile(self, client, monkeypatch):
+        made = upload(f"{HEADER}\n{LINE}\n")
+        found = views.found
+
+        def found_then_discarded(request, pk):
+            draft = found(request, pk)
+            Upload.objects.filter(pk=pk).delete()
+            return draft
+
+        monkeypatch.setattr(views, "found", found_then_discarded)
+        answer = client.post(f"{URL}{made.pk}/discard/")
+        assert answer.headers["Location"] == URL
 
 
 def count(page: str, fact: str) -> str:

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from devices import statistics
+from devices import statistics, storage
 from devices.imports import faulty_rows, runs, tasks, work
 from devices.imports.models import ImportBlock, Job, Upload, UploadStatus
 from devices.ingestion import stored as told
@@ -126,6 +126,24 @@ class TestStoring:
         assert row["Reason"].startswith("y: Is not a number")
         assert counts(imported(text.replace(";?;", ";2,5;"), device=pump)) == ("finished", 1, 0, 0)
         assert values(pump) == [[1.5, 2.5, 3]]
+
+    def test_a_name_like_a_formula_comes_back_from_the_faulty_rows(self):
+        home = device(name="@home")
+        done = imported(f"device,=a,{HEADER}\n@home,,{NOON.isoformat()},bad,2,3\n")
+        text = "".join(faulty_rows.as_file(done))
+        assert "'@home" in text
+        corrected = text.replace("bad", "1")
+        assert counts(imported(corrected)) == ("finished", 1, 0, 0)
+        assert values(home) == [[1, 2, 3]]
+        device(name="'@home")
+        assert counts(imported(corrected)) == ("finished", 0, 0, 1)
+
+    def test_a_reason_is_no_formula(self):
+        roles = ["time", "channel x", "channel y", "channel z"]
+        content = f"timestamp,=1+1,y,z\n{NOON.isoformat()},bad,2,3\n"
+        done = imported(content, device=device(), roles=roles)
+        _, row = csv.reader(io.StringIO("".join(faulty_rows.as_file(done))))
+        assert row[-1].startswith("'=1+1: ")
 
     def test_who_may_not_import_any_more_stores_nothing(self):
         pump, person = device(), colleague()
@@ -312,6 +330,26 @@ class TestInterrupted:
         start(made)
         assert counts(worked(made)) == ("finished", 5, 0, 0)
         assert not made.parts.exists()
+
+    @pytest.mark.parametrize("delete", [Device.erase, lambda device: device.put_into_bin(timezone.now())])
+    def test_a_planned_block_is_not_stored_for_a_device_that_was_deleted(self, delete):
+        gone, pump = device(name="A"), device(name="B")
+        lines = "".join(f"{name},{NOON.isoformat()},1,2,3\n" for name in "AB")
+        made = upload(f"device,{HEADER}\n{lines}")
+        start(made)
+        turn = runs.claim()
+        work.split(turn)
+        work.plan(turn, turn.blocks.get(), work.checker_of(turn))
+        pk = gone.pk
+        delete(gone)
+        runs.end_turn(turn, UploadStatus.QUEUED)
+        assert "deleted after they were checked" in worked(made).error
+        assert counts(made) == ("failed", 0, 0, 0)
+        assert not values(pump)
+        assert runs.enqueue(made, Job.IMPORT, tasks.work_on_uploads, after=(UploadStatus.FAILED,))
+        assert counts(worked(made)) == ("finished", 1, 0, 1)
+        assert values(pump) == [[1, 2, 3]]
+        assert storage.current().counts([pk], Period())[pk] == 0
 
 
 def test_old_uploads_are_forgotten_and_their_counts_stay(settings):

@@ -91,6 +91,16 @@ class TestAdding:
         assert again["Location"] == reverse("devices:connect", args=[uuid])
         assert (Device.objects.count(), DeviceKey.objects.count()) == (1, 1)
 
+    def test_a_form_that_is_sent_again_after_the_deletion_leads_to_the_bin(self) -> None:
+        ada, uuid = factories.owner(), uuid4()
+        add(ada, uuid=uuid)
+        Device.objects.get().put_into_bin(timezone.now())
+        again = add(ada, uuid=uuid)
+        assert again["Location"] == reverse("devices:bin")
+        assert (Device.everything.count(), DeviceKey.objects.count()) == (1, 1)
+        stranger = add(factories.stranger(), uuid=uuid)
+        assert stranger["Location"] == reverse("devices:connect", args=[uuid])
+
     def test_a_form_with_the_id_of_a_strangers_device_shows_nothing_of_it(self) -> None:
         device = factories.device()
         response = client(factories.stranger()).post(
@@ -199,11 +209,20 @@ class TestConnecting:
         assert "The key is wrong" in text
         factories.readings(device, [(1.5, 2, 3)], start=now - timedelta(hours=3))
         text = seen.get(page).content.decode()
-        assert ("Connected" in text, "A later post was refused" in text) == (True, True)
+        assert ("Connected" in text, "A post was refused" in text) == (True, True)
+        assert "until a reading is stored whose timestamp is later" in text
         assert "its clock or its time zone is wrong" in text
         factories.readings(device, [(1.5, 2, 3)], start=now)
         text = seen.get(page).content.decode()
         assert ("Connected" in text, "refused" in text) == (True, False)
+
+    @pytest.mark.parametrize("value", [5e-324, -5e-324, 1.7976931348623157e308])
+    def test_a_test_reading_lies_in_a_range_of_one_value(self, value: float) -> None:
+        profile = factories.profile("tiny", ["v"])
+        profile.channels.update(minimum=value, maximum=value)
+        device = factories.device(profile=profile)
+        assert client(device.owner).post(page_of("trial", device)).status_code == 302
+        assert [reading.values for reading in device.newest_readings(2)] == [[value]]
 
     def test_readings_left_out_of_a_batch_are_no_refused_post(self) -> None:
         device, now = factories.device(), timezone.now()

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.test import Client
 
 from analytics.device_pages.time_bar import address_of_form, others_of, read_time_bar
 from devices.models import Device
@@ -126,3 +127,16 @@ def test_devices_of_the_same_profile_are_offered_to_those_who_see_them(device) -
     factories.device(profile=device.profile, name="Foreign")
     factories.device(device.owner, profile=factories.profile("other", ["load"]), name="Unlike it")
     assert list(others_of(device, device.owner)) == ["Like it"]
+
+
+@pytest.mark.parametrize("tab", ["", "stretch/", "readings/", "statistics/", "exclusions/"])
+def test_the_ends_of_the_calendar_and_odd_names_are_shown(tab) -> None:
+    device = factories.device(time_zone="America/New_York")
+    client = Client()
+    client.force_login(device.owner)
+    for query in (
+        "from=0001-01-01T00:00:00Z&to=now",
+        "from=2020-01-01&to=9999-12-31T23:59:59.999999Z",
+        "from=now-24h&to=now&compare=device&with=%00",
+    ):
+        assert client.get(f"/portal/devices/{device.uuid}/{tab}?{query}").status_code == 200, query

@@ -126,3 +126,13 @@ def test_an_owner_with_a_device_in_the_bin_is_purged_with_its_readings(device) -
     device.owner.delete_or_deactivate(purge=True)
     assert not Device.everything.filter(pk=device.pk).exists()
     assert Erasure.objects.get(pk=device.pk).owner is None
+
+
+@pytest.mark.parametrize(
+    ("name", "typed"),
+    [("a\nb", "ab"), ("a\nb", "a b"), ("a\u2028b", "a b"), ("a  b", "a b"), ("a\x07b", "ab")],
+)
+def test_a_name_from_before_can_be_typed_as_it_is_shown(device, name, typed) -> None:
+    Device.objects.filter(pk=device.pk).update(name=name)
+    assert client(device.owner).post(page("delete", device), {"name": "a c"}).status_code == 200
+    assert client(device.owner).post(page("delete", device), {"name": typed}).status_code == 302

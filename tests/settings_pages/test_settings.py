@@ -1,6 +1,7 @@
 """The settings of a device on its page."""
 
 import pytest
+from django.core.exceptions import ValidationError
 from django.test import Client
 
 from devices.models import Device, DeviceKey
@@ -87,3 +88,19 @@ def test_strangers_get_404() -> None:
     assert stranger.post(path(device, f"keys/{key.prefix}/revoke/")).status_code == 404
     key.refresh_from_db()
     assert key.revoked_at is None
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\u2028b", "a\tb", "a\x7fb"])
+def test_a_name_has_no_control_characters(name) -> None:
+    device = factories.device(name="Pump")
+    seen = client(device.owner)
+    assert "control characters" in seen.post(path(device), fields(device, name=name)).content.decode()
+    api = f"/devices/{device.uuid}/"
+    answer = seen.patch(api, {"name": name}, content_type="application/json")
+    assert (answer.status_code, "control characters" in answer.content.decode()) == (400, True)
+    device.name = name
+    with pytest.raises(ValidationError):
+        device.clean_fields()
+    device.save()
+    answer = seen.patch(api, {"expected_interval_seconds": 60}, content_type="application/json")
+    assert (answer.status_code, answer.json()["name"]) == (200, name)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devices.timeline.periods import BadPeriod, Period
-from devices.timeline.time_ranges import fixed, parse_time_range, shifted
+from devices.timeline.time_ranges import FIRST, fixed, local_text, parse_time_range, shifted
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NOW = datetime(2026, 11, 27, 14, 30, tzinfo=UTC)
@@ -88,3 +88,16 @@ def test_there_and_back_is_the_same_range(start, length) -> None:
 def test_open_ranges_do_not_shift() -> None:
     assert shifted(Period(NOW), 1) is None
     assert shifted(Period(None, NOW), -1) is None
+
+
+@pytest.mark.parametrize(
+    ("time", "zone", "text"),
+    [
+        (FIRST, "America/New_York", "0001-01-01T00:00:00"),
+        (FIRST, "UTC", "0001-01-01T00:00:00"),
+        (datetime.max.replace(tzinfo=UTC), "Asia/Tokyo", "9999-12-31T23:59:59"),
+        (NOW, "Europe/Berlin", "2026-11-27T15:30:00"),
+    ],
+)
+def test_an_input_has_moments_that_the_calendar_of_the_zone_has_not(time, zone, text) -> None:
+    assert local_text(time, ZoneInfo(zone)) == text

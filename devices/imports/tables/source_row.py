@@ -2,6 +2,8 @@ from typing import NamedTuple
 
 from devices.ingestion.checks import printable
 
+TOO_MUCH = "The workbook unpacks to too much: save the sheet as CSV."
+
 
 class CannotRead(Exception):
     """The file as a whole cannot be read; the message says why."""

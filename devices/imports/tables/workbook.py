@@ -2,7 +2,7 @@
 
 openpyxl's read-only mode parses a sheet as a stream. python-calamine is faster, but holds the whole sheet in
 memory: an upload could fill it. Before anything is parsed, the sizes that the archive declares are checked;
-Python's zipfile unpacks no more than them.
+Python's zipfile unpacks no more than them. `bounded_reader` bounds what is held, whatever its name.
 """
 
 import io
@@ -18,10 +18,10 @@ from xml.etree.ElementTree import ParseError
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-from devices.imports.tables.source_row import CannotRead, SourceRow, storable
+from devices.imports.tables.source_row import TOO_MUCH, CannotRead, SourceRow, storable
 
 # Imported by name on use: it is a tenth of the start of every command, and few of them read a workbook.
-LOAD = "openpyxl.load_workbook"
+LOAD = "devices.imports.tables.bounded_reader.load_workbook"
 MEBI = 1024 * 1024
 # Sheets are read as a stream; texts, styles and all else are held in memory.
 MAX_HELD_BYTES = 64 * MEBI
@@ -60,7 +60,7 @@ def check_sizes(file: BinaryIO) -> None:
     total = sum(entry.file_size for entry in entries)
     most = SHEET_EXPANSION * settings.IMPORT_MEBIBYTES * MEBI
     if len(entries) > MAX_ENTRIES or held > MAX_HELD_BYTES or total > most:
-        raise CannotRead("The workbook unpacks to too much: save the sheet as CSV.")
+        raise CannotRead(TOO_MUCH)
 
 
 @contextmanager
@@ -70,7 +70,7 @@ def opened(file: BinaryIO) -> Iterator[Any]:
     file.seek(0)
     try:
         # A file object of its own: openpyxl closes what it gets.
-        book = import_string(LOAD)(Kept(file), read_only=True, data_only=True, keep_links=False)
+        book = import_string(LOAD)(Kept(file), MAX_HELD_BYTES)
         try:
             yield book
         finally:
