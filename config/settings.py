@@ -216,12 +216,22 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "filters": {"request_id": {"()": "config.asgi.log_lines.RequestIdFilter"}},
-    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}{mark}", "style": "{"}},
+    "formatters": {
+        "line": {
+            "class": "config.asgi.log_lines.SecretFreeFormatter",
+            "format": "{asctime} {levelname} {name}: {message}{mark}",
+            "style": "{",
+        }
+    },
     "handlers": {
         "console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["request_id"]}
     },
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
-    "loggers": {"django": {"handlers": [], "propagate": True}},
+    "loggers": {
+        "django": {"handlers": [], "propagate": True},
+        # Lines of `runserver`: Django gives them a handler of their own.
+        "django.server": {"handlers": [], "propagate": True},
+    },
 }
 
 # --- API

@@ -79,6 +79,11 @@ class PlumblineUserAdmin(HolderAdmin, UserAdmin):
         (None, {"fields": ("login", "name", "email", "role", "usable_password", "password1", "password2")}),
     )
 
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        if change and "email" in form.changed_data:
+            obj.email_changed_at = timezone.now()
+        super().save_model(request, obj, form, change)
+
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple:
         """Protect the last active admin: the pages then neither offer nor accept the deletion."""
         deleted, counts, forbidden, protected = super().get_deleted_objects(objs, request)

@@ -93,6 +93,8 @@ class User(AbstractBaseUser):
     login = models.CharField(max_length=150, unique=True, validators=[UnicodeUsernameValidator()])
     name = models.CharField(max_length=200)
     email = models.EmailField()
+    # Links that confirm a new email hang on it.
+    email_changed_at = models.DateTimeField(null=True, editable=False)
     role = models.CharField(max_length=10, choices=Role, default=Role.OWNER)
     is_active = models.BooleanField("active", default=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)

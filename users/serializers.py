@@ -2,6 +2,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.db import models
+from django.utils import timezone
 from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
 from rest_framework import serializers
 
@@ -143,6 +144,8 @@ class UserSerializer(StrictFields, serializers.ModelSerializer):
         demoted = fields.get("role", Role.ADMIN) != Role.ADMIN or not fields.get("is_active", True)
         if self.instance and demoted and self.instance.is_last_admin():
             raise serializers.ValidationError("The last active admin can't be demoted or deactivated.")
+        if self.instance and fields.get("email", self.instance.email) != self.instance.email:
+            fields["email_changed_at"] = timezone.now()
         return fields
 
     def create(self, fields: dict) -> User:

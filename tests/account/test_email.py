@@ -158,12 +158,12 @@ class TestForgottenPassword:
 class TestChange:
     def ask(self, user: User, mail, email: str = "new@example.com") -> str:
         assert logged_in(user).post(CHANGE, {"email": email}).status_code == 200
-        return link_in(mail[-1])
+        [message] = [message for message in mail if message.to == [email]]
+        return link_in(message)
 
     def test_the_new_address_counts_once_it_is_confirmed(self, mail):
         user = person()
         path, old = self.ask(user, mail), user.email
-        assert mail[-1].to == ["new@example.com"]
         user.refresh_from_db()
         assert user.email == old
         # Programs that scan mails follow links: looking changes nothing.
@@ -180,6 +180,42 @@ class TestChange:
         first, second = self.ask(user, mail, "a@example.com"), self.ask(user, mail, "b@example.com")
         assert Client().post(second).status_code == 200
         assert Client().post(first).status_code == 410
+
+    def test_a_new_password_voids_it(self, mail):
+        user = person()
+        path = self.ask(user, mail, "evil@example.net")
+        user.set_password("nine-lines-down")
+        user.save()
+        assert Client().post(path).status_code == 410
+        user.refresh_from_db()
+        assert user.email != "evil@example.net"
+
+    def test_it_stays_void_when_the_old_email_returns(self, mail):
+        user = person()
+        path, old = self.ask(user, mail), user.email
+        assert Client().post(path).status_code == 200
+        User.objects.filter(pk=user.pk).update(email=old)
+        assert Client().post(path).status_code == 410
+
+    def test_an_admins_change_there_and_back_voids_it(self, mail):
+        user, admin = person(), logged_in(person(Role.ADMIN))
+        path, api = self.ask(user, mail), f"/users/{user.pk}/"
+        for email in ("between@example.com", user.email):
+            assert admin.patch(api, {"email": email}, content_type="application/json").status_code == 200
+        assert Client().post(path).status_code == 410
+
+    def test_the_old_address_is_told_of_it(self, mail):
+        user = person()
+        path = self.ask(user, mail)
+        Client().post(path)
+        told = [message for message in mail if message.to == [user.email]]
+        assert [message.subject for message in told] == [
+            "[Plumbline] A new email was asked for",
+            "[Plumbline] Your email was changed",
+        ]
+        for message in told:
+            assert "new@example.com" in message.body
+            assert path not in message.body
 
     def test_it_expires(self, mail, monkeypatch):
         path = self.ask(person(), mail)

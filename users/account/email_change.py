@@ -2,6 +2,8 @@
 
 from django.core import signing
 from django.db import IntegrityError, transaction
+from django.utils import timezone
+from django.utils.crypto import constant_time_compare, salted_hmac
 
 from users.models import User
 
@@ -14,24 +16,30 @@ class LinkRefused(Exception):
 
 
 def sign_change(user: User, new_email: str) -> str:
-    """Return the secret part of the link. It is void once the email changes, so it works once."""
-    return signing.dumps([user.pk, user.email, new_email], salt=SALT)
+    """Return the secret part of the link. A new password and every change of the email void it."""
+    return signing.dumps([user.pk, new_email, mark_of(user)], salt=SALT)
+
+
+def mark_of(user: User) -> str:
+    """Digest of what a link hangs on. The time of the last change counts, as an old email may return."""
+    return salted_hmac(SALT, f"{user.password} {user.email} {user.email_changed_at}").hexdigest()
 
 
 @transaction.atomic
-def confirm_change(text: str) -> User:
-    """Store the new email of a signed link. Raises LinkRefused."""
+def confirm_change(text: str) -> tuple[User, str]:
+    """Store the new email of a signed link; return the user and the email before. Raises LinkRefused."""
     try:
-        pk, old_email, new_email = signing.loads(text, salt=SALT, max_age=MAX_AGE_SECONDS)
+        pk, new_email, mark = signing.loads(text, salt=SALT, max_age=MAX_AGE_SECONDS)
     except signing.BadSignature as error:
         raise LinkRefused from error
-    user = User.objects.select_for_update().filter(pk=pk, email=old_email, is_active=True).first()
-    if user is None:
+    user = User.objects.select_for_update().filter(pk=pk, is_active=True).first()
+    if user is None or not constant_time_compare(mark, mark_of(user)):
         raise LinkRefused
-    user.email = new_email
+    old_email = user.email
+    user.email, user.email_changed_at = new_email, timezone.now()
     try:
         with transaction.atomic():
-            user.save(update_fields=["email"])
+            user.save(update_fields=["email", "email_changed_at"])
     except IntegrityError as error:
         raise LinkRefused from error
-    return user
+    return user, old_email

@@ -47,14 +47,15 @@ def profile(request: HttpRequest) -> HttpResponse:
 def email(request: HttpRequest) -> HttpResponse:
     form = EmailChangeForm(request.POST or None)
     if form.is_valid():
-        new_email = form.cleaned_data["email"]
-        secret = sign_change(signed_in(request), new_email)
+        user, new_email = signed_in(request), form.cleaned_data["email"]
+        secret = sign_change(user, new_email)
         url = request.build_absolute_uri(reverse("account_confirm_email", args=[secret]))
         try:
             sent = get_adapter(request).deliver_mail("users/email/email_change", new_email, {"url": url})
         except MailFailed:
             form.add_error(None, "The mail could not be sent. Try again later, or ask an admin.")
         else:
+            tell_old_address(request, "users/email/email_change_asked", user.email, new_email)
             return render(request, "users/email.html", {"sent_to": new_email if sent else ""})
     return render(request, "users/email.html", {"form": form}, status=400 if form.errors else 200)
 
@@ -66,10 +67,17 @@ def confirm_email(request: HttpRequest, secret: str) -> HttpResponse:
     if request.method == "GET":
         return render(request, "users/email_confirm.html")
     try:
-        user = confirm_change(secret)
+        user, old_email = confirm_change(secret)
     except LinkRefused:
         return render(request, "users/email_confirm.html", {"is_refused": True}, status=410)
+    tell_old_address(request, "users/email/email_changed", old_email, user.email)
     return render(request, "users/email_confirm.html", {"confirmed": user.email})
+
+
+def tell_old_address(request: HttpRequest, template: str, old_email: str, new_email: str) -> None:
+    """Mail to the address that may lose its account; the change does not depend on this mail."""
+    url = request.build_absolute_uri(reverse("account_change_password"))
+    get_adapter(request).send_mail(template, old_email, {"new_email": new_email, "url": url})
 
 
 class CountedResetView(PasswordResetFromKeyView):
