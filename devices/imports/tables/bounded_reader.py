@@ -30,9 +30,12 @@ class CountedArchive(ZipFile):
 
 
 class BoundedReader(ExcelReader):
+    archive: ZipFile
+
     def __init__(self, file: BinaryIO, most: int) -> None:
         super().__init__(file, read_only=True, data_only=True, keep_links=False)
-        self.uncounted, self.archive = self.archive, CountedArchive(file, most)
+        self.uncounted = self.archive
+        self.archive = CountedArchive(file, most)
 
     def read_workbook(self) -> None:
         super().read_workbook()
