@@ -15,7 +15,7 @@ from users.permissions import signed_in
 
 def sends_credential(request: HttpRequest | Request) -> bool:
     """Tell whether the Authorization header decides who asks. With an empty one it is still the session."""
-    return bool(get_authorization_header(request))
+    return bool(request.META.get("HTTP_AUTHORIZATION"))
 
 
 class CredentialAuthentication(BaseAuthentication):
