@@ -15,7 +15,7 @@ from users.permissions import signed_in
 
 def sends_credential(request: HttpRequest | Request) -> bool:
     """Tell whether the Authorization header decides who asks. With an empty one it is still the session."""
-    return bool(request.headers.get("Authorization"))
+    return bool(request.META.get("HTTP_AUTHORIZATION"))
 
 
 class CredentialAuthentication(BaseAuthentication):
@@ -73,10 +73,3 @@ class PageSessionAuthentication(SessionAuthentication):
             refuse_foreign_page(request)
             return signed_in(request._request), None
         return super().authenticate(request)
-
-
-class ViewerAuthentication(BaseAuthentication):
-    """Tells a public page who looks at it, for its header, and refuses nobody."""
-
-    def authenticate(self, request: Request) -> tuple[Any, None]:
-        return request._request.user, None
