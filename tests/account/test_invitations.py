@@ -43,7 +43,7 @@ def test_an_invited_person_makes_their_own_account(admin):
     )
     assert guest.get("/portal/devices/").status_code == 200
     assert [event.name for event in PendingEvent.objects.filter(user_id=mary.pk)] == ["login"]
-    assert "accepted" in admin.get(PAGE).content.decode()
+    assert "Accepted" in admin.get(PAGE).content.decode()
 
 
 def test_the_link_is_shown_once_and_not_stored(admin):
