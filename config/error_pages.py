@@ -18,7 +18,7 @@ HTML, JSON = "text/html", "application/json"
 
 @dataclass(frozen=True)
 class Explanation:
-    """What a page says of an error: what happened, and what to do."""
+    """The words of a page about an error: what happened, and what to do."""
 
     status: int
     title: str

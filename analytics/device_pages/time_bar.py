@@ -58,7 +58,7 @@ class ComparedStretch:
 
 @dataclass(frozen=True, slots=True)
 class TimeBar:
-    """What the address of the page asks for. Without a range the page follows the latest readings."""
+    """The question that the address asks. Without a range the page follows the latest readings."""
 
     query: Mapping[str, str]
     range: TimeRange | None
@@ -114,7 +114,7 @@ class TimeBar:
 
     @property
     def kept(self) -> dict[str, str]:
-        """What the address has for a field that is left as it is: the moment stays, in any zone."""
+        """Texts of the address for fields that are left as they are: the moment stays, in any zone."""
         if self.range is None:
             return {"from": "", "to": ""}
         period, texts = self.range.period, self.range.query
@@ -187,7 +187,7 @@ class BadComparison(ValueError):
 def read_comparison(
     query: Mapping[str, str], device: Device, viewer: User, start: datetime, end: datetime
 ) -> ComparedStretch:
-    """What `compare` and `with` name, for the period shown. Raises BadComparison."""
+    """Find what `compare` and `with` name, for the period shown. Raises BadComparison."""
     kind = query["compare"]
     if kind == "device":
         other = other_device(query.get("with", ""), viewer)

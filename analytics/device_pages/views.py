@@ -132,7 +132,7 @@ def time_bar(request: HttpRequest, device: Device) -> TimeBar:
 
 
 def chart(device: Device, habits: Habits, bar: TimeBar) -> dict[str, Any]:
-    """What devices/device_chart.js draws; `range` is None while it follows the latest readings."""
+    """Return what devices/device_chart.js draws; `range` is None while it follows the latest readings."""
     return {
         "channels": [
             {"name": channel.name, "unit": channel.unit, "decimals": decimals}

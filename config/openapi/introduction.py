@@ -1,4 +1,4 @@
-"""What the OpenAPI document says before its operations."""
+"""The text of the OpenAPI document that stands before its operations."""
 
 INTRODUCTION = """Stores every reading of a fleet of devices and computes exact statistics over them.
 
