@@ -7,8 +7,8 @@ from uuid import UUID
 
 from django.core.exceptions import BadRequest
 from django.core.paginator import Paginator
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 from rest_framework.exceptions import ValidationError
@@ -49,7 +49,7 @@ def device(request: HttpRequest, uuid: UUID) -> HttpResponse:
     """The chart of a time range or, without one, of the latest readings, with its statistics."""
     device = visible_device(request, uuid)
     if address := address_of_form(request.GET.dict()):
-        return redirect(address)
+        return HttpResponseRedirect(address)
     bar = time_bar(request, device)
     context = latest(device, bar.now) | {"others": others_of(device, signed_in(request))}
     context |= {"bar": bar, "zones": ZONES, "zone": bar.zone, "comparisons": COMPARISONS, "tab": "chart"}
@@ -78,7 +78,7 @@ def device_readings(request: HttpRequest, uuid: UUID) -> HttpResponse:
     """Readings of a time range, newest first; `after` says where a page begins."""
     device = visible_device(request, uuid)
     if address := address_of_form(request.GET.dict()):
-        return redirect(address)
+        return HttpResponseRedirect(address)
     bar = time_bar(request, device)
     period = bar.range.period if bar.range else Period()
     readings = device.newest_readings(READINGS_A_PAGE + 1, period=period, after=position(request))

@@ -329,7 +329,7 @@ def test_all_of_it_works_without_scripts(
     expect(page.locator("pre:visible")).to_contain_text(f"Device {key}")
     with page.context.expect_page() as opened:
         page.get_by_role("button", name="Send a test reading").click()
-    expect(opened.value.get_by_text("A test reading is stored")).to_be_visible()
+    expect(opened.value.get_by_text("A test reading is stored;")).to_be_visible()
     expect(page.locator("#key")).to_have_text(key)
 
 

@@ -140,3 +140,12 @@ def test_the_ends_of_the_calendar_and_odd_names_are_shown(tab) -> None:
         "from=now-24h&to=now&compare=device&with=%00",
     ):
         assert client.get(f"/portal/devices/{device.uuid}/{tab}?{query}").status_code == 200, query
+
+
+@pytest.mark.parametrize("tab", ["", "readings/"])
+def test_the_form_leads_to_its_address(device, tab) -> None:
+    client = Client()
+    client.force_login(device.owner)
+    bar = bar_of(device, {"from": "now-24h", "to": "now"})
+    answer = client.get(f"/portal/devices/{device.uuid}/{tab}", sent(bar, zone="utc"))
+    assert (answer.status_code, answer["Location"]) == (302, "?from=now-24h&to=now&zone=utc")
