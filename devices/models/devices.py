@@ -189,7 +189,7 @@ class Erasure(models.Model):
 
     @property
     def is_done(self) -> bool:
-        """Whether the readings that were there are deleted; late ones may follow."""
+        """True once the readings that were there are deleted; late ones may follow."""
         return 0 < self.readings <= self.erased
 
 

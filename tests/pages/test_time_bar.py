@@ -94,7 +94,7 @@ def test_staff_compare_with_any_device(device) -> None:
 
 
 def sent(bar, **changes: str) -> dict[str, str]:
-    """What a browser sends of the bar's form."""
+    """The fields that a browser sends of the bar's form."""
     fields = {"from": bar.start_input, "to": bar.end_input, "zone": "", "compare": "", "with": ""}
     hidden = {f"kept_{name}": text for name, text in bar.kept.items()}
     return fields | hidden | {"was_from": bar.start_input, "was_to": bar.end_input} | changes

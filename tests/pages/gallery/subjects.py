@@ -1,4 +1,4 @@
-"""What the pages are shown with: devices, runs and people, made through the API or by visiting pages."""
+"""The subjects of the pages: devices, runs and people, made through the API or by visiting pages."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

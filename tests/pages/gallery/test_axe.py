@@ -110,7 +110,7 @@ def subjects(portal: Portal) -> Subjects:
 
 
 class Inspection:
-    """What axe-core found, by page and theme, and the routes that were seen."""
+    """The faults that axe-core found, by page and theme, and the routes that were seen."""
 
     def __init__(self) -> None:
         self.faults: list[str] = []
