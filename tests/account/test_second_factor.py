@@ -63,10 +63,9 @@ class TestApp:
         secret = set_up_app(logged_in(user))
         for _ in range(3):
             client = Client()
-            try_password(user.login, client=client)
+            assert try_password(user.login, client=client)["Location"] == STEP
             for number in range(3):
-                answer = client.post(STEP, {"code": f"{number:06}"})
-        assert answer.status_code == 200
+                assert client.post(STEP, {"code": f"{number:06}"}).status_code == 200
         assert client.post(STEP, {"code": code_of(secret)}).status_code == 200
         assert not is_in(client)
 

@@ -87,7 +87,7 @@ def test_from_the_upload_to_the_undo(
     assert count(portal, device) == 60
     page.goto(second)
     page.get_by_role("button", name="Undo this import").click()
-    expect(page.get_by_text("undone", exact=True)).to_be_visible()
+    expect(page.get_by_text("Undone", exact=True)).to_be_visible()
     assert count(portal, device) == 1
     page.goto("/portal/import/")
     expect(page.get_by_role("link", name=table.name, exact=True)).to_be_visible()

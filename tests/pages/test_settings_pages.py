@@ -46,7 +46,7 @@ def test_a_revoked_key_no_longer_posts(
 ) -> None:
     page = visit(owner_account)
     open_settings(page, device)
-    page.get_by_role("row").get_by_text("Revoke").last.click()
+    page.locator("summary", has_text="Revoke").last.click()
     page.get_by_role("button", name="Revoke for good").click()
     expect(page.get_by_text("no longer works")).to_be_visible()
     answer = portal.request(

@@ -99,5 +99,5 @@ def test_the_admin_links_to_the_page_of_a_device_instead_of_its_rows(device):
     argv = [sys.executable, Path(settings.BASE_DIR, "manage.py"), "shell", "-v", "0", "-c", ask]
     env = os.environ | {"READINGS_URL": NOWHERE}
     shown = subprocess.run(argv, env=env, capture_output=True, text=True, check=True).stdout
-    assert "devices.models.Device'" in shown
-    assert "devices.models.Reading'" not in shown
+    assert "devices.models.devices.Device'" in shown
+    assert "Reading'" not in shown
