@@ -1,8 +1,21 @@
-"""Lines of the log: those of a request end with its id, by which people report an error."""
+"""Lines of the log: those of a request end with its id, and none is made by a stranger.
+
+Paths, hosts and other texts of requests come into messages. They can neither begin a line nor control the
+terminal that shows it.
+"""
 
 import logging
+import re
+from typing import Any
 
 from devices.ingestion.asgi import current_request_id
+
+# Control characters, separators of lines, and what turns the direction of writing.
+UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+def printable(text: str) -> str:
+    return UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 class RequestIdFilter(logging.Filter):
@@ -12,3 +25,24 @@ class RequestIdFilter(logging.Filter):
         request_id = current_request_id.get()
         record.mark = f" [request {request_id}]" if request_id else ""
         return True
+
+
+class RefusalsInOneLine(logging.Filter):
+    """Leaves out the tracebacks of requests that Django refuses: anybody could fill the log with them."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        is_refusal = record.name == "django.request" and record.levelno < logging.ERROR
+        if is_refusal or record.name.startswith("django.security."):
+            record.exc_info = record.exc_text = None
+        return True
+
+
+class LineFormatter(logging.Formatter):
+    """Makes one line of a message; lines of a traceback are indented."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        record.message = printable(record.message)
+        return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:
+        return "\n".join(f"    {printable(line)}" for line in super().formatException(ei).split("\n"))
