@@ -10,6 +10,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from config.accounts.settings import *  # noqa: F403  Django reads all settings as names of this module
+from config.asgi.log_lines import logging_settings
 from config.environment import (
     confidential,
     database,
@@ -223,30 +224,7 @@ MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not HTTPS
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if HTTPS else "http"
 CSRF_FAILURE_VIEW = "config.views.csrf_failure"
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "filters": {
-        "request_id": {"()": "config.asgi.log_lines.RequestIdFilter"},
-        "refusals": {"()": "config.asgi.log_lines.RefusalsInOneLine"},
-    },
-    "formatters": {
-        "line": {
-            "()": "config.asgi.log_lines.LineFormatter",
-            "format": "{asctime} {levelname} {name}: {message}{mark}",
-            "style": "{",
-        }
-    },
-    "handlers": {
-        "console": {
-            "class": "logging.StreamHandler",
-            "formatter": "line",
-            "filters": ["request_id", "refusals"],
-        }
-    },
-    "root": {"handlers": ["console"], "level": LOG_LEVEL},
-    "loggers": {"django": {"handlers": [], "propagate": True}},
-}
+LOGGING = logging_settings(LOG_LEVEL)
 
 # --- API
 

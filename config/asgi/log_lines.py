@@ -46,3 +46,18 @@ class LineFormatter(logging.Formatter):
 
     def formatException(self, ei: Any) -> str:
         return "\n".join(f"    {printable(line)}" for line in super().formatException(ei).split("\n"))
+
+
+def logging_settings(level: str) -> dict[str, Any]:
+    """Make Django's LOGGING: all of these lines, from this level on, to the standard error."""
+    line = {"()": LineFormatter, "format": "{asctime} {levelname} {name}: {message}{mark}", "style": "{"}
+    console = {"class": "logging.StreamHandler", "formatter": "line", "filters": ["request_id", "refusals"]}
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "filters": {"request_id": {"()": RequestIdFilter}, "refusals": {"()": RefusalsInOneLine}},
+        "formatters": {"line": line},
+        "handlers": {"console": console},
+        "root": {"handlers": ["console"], "level": level},
+        "loggers": {"django": {"handlers": [], "propagate": True}},
+    }
