@@ -64,7 +64,7 @@ def forget_keys(now: datetime) -> int:
         return total
 
 
-def delete_keys(condition: str, *parameters: object) -> int:
+def delete_keys(condition: str, *parameters: str | datetime) -> int:
     """Delete the keys with this condition of SQL, KEY_BATCH at a time; return their number."""
     step = f"""
         DELETE FROM devices_idempotencykey WHERE ctid = ANY(ARRAY(
