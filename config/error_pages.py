@@ -56,6 +56,12 @@ NOT_FOUND = Explanation(
     "This page does not exist, or you may not see it.",
     "Check the address, or look for what you need from the list of devices.",
 )
+TOO_SLOW = Explanation(
+    408,
+    "Too slow",
+    "What you sent did not arrive whole in time.",
+    "Check your connection, and send it again.",
+)
 TOO_LARGE = Explanation(
     413, "Too large", "The portal does not accept that much at once.", "Send it in smaller parts."
 )
@@ -75,7 +81,8 @@ UNAVAILABLE = Explanation(
     "Wait a moment, and reload the page.",
 )
 EXPLANATIONS = {
-    each.status: each for each in (BAD_REQUEST, NOT_ALLOWED, NOT_FOUND, TOO_LARGE, SERVER_ERROR, UNAVAILABLE)
+    each.status: each
+    for each in (BAD_REQUEST, NOT_ALLOWED, NOT_FOUND, TOO_SLOW, TOO_LARGE, SERVER_ERROR, UNAVAILABLE)
 }
 
 

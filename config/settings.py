@@ -10,6 +10,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from config.accounts.settings import *  # noqa: F403  Django reads all settings as names of this module
+from config.asgi.log_lines import logging_settings
 from config.environment import (
     confidential,
     database,
@@ -63,10 +64,22 @@ RETENTION_DAYS = whole_number("RETENTION_DAYS", 0, at_least=0, at_most=100 * 365
 RESULT_DAYS = whole_number("RESULT_DAYS", 0, at_least=0, at_most=100 * 365)
 # The largest file that can be uploaded to be imported.
 IMPORT_MEBIBYTES = whole_number("IMPORT_MEBIBYTES", 200, at_least=1, at_most=4096)
+# A connection is closed whose client takes nothing of an answer for so long.
+WRITE_SECONDS = whole_number("WRITE_SECONDS", 20, at_least=1, at_most=3600)
+# A body must be there within BODY_SECONDS of its first bytes; an upload may take ten times as long.
+BODY_SECONDS = whole_number("BODY_SECONDS", 120, at_least=1, at_most=3600)
+# The bodies that all processes of `web` hold together; each has an equal share, for two of the largest.
+LEAST_BODIES = 10 * WEB_PROCESSES
+BODIES_MEBIBYTES = whole_number(
+    "BODIES_MEBIBYTES", max(128, LEAST_BODIES), at_least=LEAST_BODIES, at_most=10**6
+)
 # The rows of an import are deleted IMPORT_DAYS after it ended; until then it can be undone.
 IMPORT_DAYS = whole_number("IMPORT_DAYS", 30, at_least=1, at_most=100 * 365)
 # Requests with readings per minute and sender: a device, or all tokens of a user together. 0 is no limit.
 INGEST_RATE_PER_MINUTE = whole_number("INGEST_RATE_PER_MINUTE", 1_200_000, at_least=0, at_most=10**9)
+
+# Of a holder of more Idempotency-Keys the oldest are forgotten before their week is over.
+IDEMPOTENCY_KEYS = whole_number("IDEMPOTENCY_KEYS", 1_000_000, at_least=1, at_most=10**9)
 
 # --- Django
 
@@ -100,7 +113,6 @@ MIDDLEWARE = [
     "config.middleware.headers.standing_headers",
     "config.middleware.compression.Compress",
     "config.middleware.hosts.health",
-    "config.static_files.StaticFiles",
     "config.middleware.hosts.known_host_and_slash",
     "config.middleware.credential_changes.note_changes",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -212,27 +224,7 @@ MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not HTTPS
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if HTTPS else "http"
 CSRF_FAILURE_VIEW = "config.views.csrf_failure"
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "filters": {"request_id": {"()": "config.asgi.log_lines.RequestIdFilter"}},
-    "formatters": {
-        "line": {
-            "class": "config.asgi.log_lines.SecretFreeFormatter",
-            "format": "{asctime} {levelname} {name}: {message}{mark}",
-            "style": "{",
-        }
-    },
-    "handlers": {
-        "console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["request_id"]}
-    },
-    "root": {"handlers": ["console"], "level": LOG_LEVEL},
-    "loggers": {
-        "django": {"handlers": [], "propagate": True},
-        # Lines of `runserver`: Django gives them a handler of their own.
-        "django.server": {"handlers": [], "propagate": True},
-    },
-}
+LOGGING = logging_settings(LOG_LEVEL)
 
 # --- API
 
@@ -322,7 +314,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": timedelta(seconds=5),
         "options": {"expires": 5},
     },
-    "forget-keys": {"task": "devices.tasks.forget_keys", "schedule": timedelta(hours=1)},
+    "forget-keys": {"task": "devices.tasks.forget_keys", "schedule": timedelta(minutes=10)},
     "build-rollups": {
         "task": "devices.tasks.build_rollups",
         "schedule": timedelta(minutes=1),

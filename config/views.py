@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import DisallowedHost
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, UnreadablePostError
 from django.shortcuts import redirect
 
 from config import error_pages
@@ -24,6 +24,8 @@ def error_view(explanation: Explanation, detail: str) -> Callable[..., HttpRespo
     def view(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
         if isinstance(sys.exc_info()[1], AWAY_ERRORS):
             return database_is_away(request)
+        if isinstance(sys.exc_info()[1], UnreadablePostError):
+            return error_response(request, error_pages.TOO_SLOW, "The body did not arrive whole in time.")
         if isinstance(exception, DisallowedHost):
             return error_response(request, error_pages.UNKNOWN_HOST, "Invalid Host header.")
         return error_response(request, explanation, detail)

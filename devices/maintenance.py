@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.db import connection, transaction
 
 from devices import storage
@@ -53,21 +54,44 @@ def erase_readings_of(erasure: Erasure) -> int:
 
 
 def forget_keys(now: datetime) -> int:
-    """Delete Idempotency-Keys older than KEYS_KEPT in batches of KEY_BATCH; return their number."""
-    step = """
+    """Delete Idempotency-Keys that are old, or too many of one holder; return their number."""
+    with single_run(AdvisoryLock.FORGET_KEYS) as is_ours:
+        if not is_ours:
+            return 0
+        total = delete_keys("created_at < %s", now - KEYS_KEPT)
+        for holder, newest in holders_of_many_keys(settings.IDEMPOTENCY_KEYS):
+            total += delete_keys("created_at <= %s AND holder = %s", newest, holder)
+        return total
+
+
+def delete_keys(condition: str, *parameters: str | datetime) -> int:
+    """Delete the keys with this condition of SQL, KEY_BATCH at a time; return their number."""
+    step = f"""
         DELETE FROM devices_idempotencykey WHERE ctid = ANY(ARRAY(
-            SELECT ctid FROM devices_idempotencykey WHERE created_at < %s LIMIT %s
+            SELECT ctid FROM devices_idempotencykey WHERE {condition} LIMIT %s
         ))
     """
     total = 0
-    with single_run(AdvisoryLock.FORGET_KEYS) as is_ours:
-        while is_ours:
-            with connection.cursor() as cursor:
-                cursor.execute(step, [now - KEYS_KEPT, KEY_BATCH])
-                total += cursor.rowcount
-                if cursor.rowcount < KEY_BATCH:
-                    break
-    return total
+    while True:
+        with connection.cursor() as cursor:
+            cursor.execute(step, [*parameters, KEY_BATCH])
+            total += cursor.rowcount
+            if cursor.rowcount < KEY_BATCH:
+                return total
+
+
+def holders_of_many_keys(most: int) -> list[tuple[str, datetime]]:
+    """Holders of more than `most` keys, each with the time of the newest key beyond them."""
+    many = """
+        SELECT holder, (
+            SELECT created_at FROM devices_idempotencykey k WHERE k.holder = h.holder
+            ORDER BY created_at DESC OFFSET %s LIMIT 1
+        )
+        FROM devices_idempotencykey h GROUP BY holder HAVING count(*) > %s
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(many, [most, most])
+        return cursor.fetchall()
 
 
 def compact_changes() -> int:

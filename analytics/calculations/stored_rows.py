@@ -10,8 +10,13 @@ from analytics.kernels.declaration import Row
 from analytics.models import Calculation
 
 BLOCK_ROWS = 1000
+BLOCKS_AT_ONCE = 8
 
 encode = msgspec.json.Encoder().encode
+
+
+class RowsGone(Exception):
+    """Stored rows are no longer there."""
 
 
 def batches(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
@@ -21,8 +26,19 @@ def batches(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
 
 
 def payloads(calculation: Calculation) -> Iterator[str]:
-    """The stored blocks in order; at most eight are in memory."""
-    return calculation.blocks.order_by("number").values_list("payload", flat=True).iterator(chunk_size=8)
+    """The stored blocks in order; at most BLOCKS_AT_ONCE are in memory.
+
+    Each query is complete: a streamed answer goes on in another thread, which has another connection. Raises
+    RowsGone if the calculation was deleted meanwhile.
+    """
+    blocks = calculation.blocks.order_by("number").values_list("payload", flat=True)
+    count, is_last = 0, False
+    while not is_last:
+        found = list(blocks.filter(number__range=(count, count + BLOCKS_AT_ONCE - 1)))
+        count, is_last = count + len(found), len(found) < BLOCKS_AT_ONCE
+        yield from found
+    if count * BLOCK_ROWS < calculation.row_count:
+        raise RowsGone(f"Rows of calculation {calculation.pk} are missing.")
 
 
 def all_rows(calculation: Calculation) -> Iterator[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Request bodies on their way to Django: bounded, and received whole before they take a thread.
+"""Request bodies on their way to gate and Django: bounded in size, time and number, and received whole.
 
 So a slow client holds no thread, and a chunked body gets the length without which WSGI cannot read it.
 """
@@ -6,12 +6,21 @@ So a slow client holds no thread, and a chunked body gets the length without whi
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from http import HTTPStatus
 
 from django.conf import settings
 
 from config.error_pages import EXPLANATIONS, error_page, wants_page
-from devices.ingestion.asgi import Application, Headers, Receive, Send, replay_body
+from devices.ingestion.asgi import (
+    Application,
+    Headers,
+    Receive,
+    RequestState,
+    Send,
+    replay_body,
+    request_state,
+)
 from devices.ingestion.decoding import MAX_BYTES
 
 MEBI = 1024 * 1024
@@ -21,12 +30,15 @@ UPLOAD_PATH = "/portal/import"
 MAX_UPLOAD_BYTES = settings.IMPORT_MEBIBYTES * MEBI + 64 * 1024
 # Each upload holds a thread until it is received.
 UPLOADS_AT_ONCE = 2
-# The limit of all bodies in one process together.
-MAX_HELD_BYTES = 64 * MEBI
+# An upload may take as many times longer than another body.
+UPLOAD_PATIENCE = 10
+# This process's share of the bodies that all processes hold.
+MAX_HELD_BYTES = settings.BODIES_MEBIBYTES * MEBI // settings.WEB_PROCESSES
 # A refused client may go on sending for LINGER_SECONDS, so that it sees the answer.
 LINGER_SECONDS = 10.0
 
 TOO_LARGE = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+TOO_SLOW = HTTPStatus.REQUEST_TIMEOUT
 BUSY = HTTPStatus.SERVICE_UNAVAILABLE
 
 
@@ -39,10 +51,23 @@ class Refusal(Exception):
         self.is_sending = is_sending
 
 
+@dataclass(slots=True, eq=False)
+class Arrival:
+    """A body that is being received, in pieces."""
+
+    state: RequestState
+    body: bytearray
+    began: float
+    deadline: asyncio.Timeout
+    is_dropped: bool = False
+
+
 class Bodies:
     """The ASGI application in front of `behind`, which gets whole bodies, or uploads piece by piece.
 
-    `headers` are sent with every answer; `problem` makes the body of a problem from status and detail.
+    Raises Refusal, before `behind` has got anything. Whoever calls this answers it with `refuse`, and in the
+    end calls `release`. `headers` are sent with every answer; `problem` makes the body of a problem from
+    status and detail.
     """
 
     def __init__(self, behind: Application, headers: Headers, problem: Callable[[int, str], bytes]) -> None:
@@ -50,55 +75,107 @@ class Bodies:
         self.headers = headers
         self.problem = problem
         self.held_bytes = 0
+        self.arrivals: set[Arrival] = set()
         self.uploads = 0
 
     async def __call__(self, scope: dict, receive: Receive, send: Send) -> None:
-        try:
-            await self.pass_on(scope, receive, send)
-        except Refusal as refusal:
-            await self.refuse(refusal, scope, receive, send)
-
-    async def pass_on(self, scope: dict, receive: Receive, send: Send) -> None:
-        """Raises Refusal before `behind` has got anything."""
         # WSGI turns hyphens into underscores: a client's X_Forwarded_Proto would pass for the proxy's header.
         scope = scope | {"headers": [header for header in scope["headers"] if b"_" not in header[0]]}
         length = declared_length(scope["headers"])
         most = MAX_UPLOAD_BYTES if scope["path"].rstrip("/") == UPLOAD_PATH else MAX_BYTES
-        if length == 0:
+        if length == 0 and request_state(scope).body is None:
             await self.behind(scope, receive, send)
         elif length is None or length <= MAX_BYTES:
-            await self.pass_whole(scope, receive, send)
+            body = await self.read(scope, receive)
+            if body is not None:
+                scope = scope | {"headers": with_length(scope["headers"], len(body))}
+                await self.behind(scope, replay_body(body, receive), send)
         elif length <= most:
             await self.pass_pieces(scope, receive, send)
         else:
             raise Refusal(TOO_LARGE, f"A body may have {most // MEBI} MiB.")
 
-    async def pass_whole(self, scope: dict, receive: Receive, send: Send) -> None:
-        body = bytearray()
-        try:
-            if await self.fill(body, receive):
-                scope = scope | {"headers": with_length(scope["headers"], len(body))}
-                await self.behind(scope, replay_body(bytes(body), receive), send)
-        finally:
-            self.held_bytes -= len(body)
-            # The traceback of a Refusal keeps this frame alive while it lingers.
-            body.clear()
+    # --- Whole bodies
 
-    async def fill(self, body: bytearray, receive: Receive) -> bool:
-        """Receive the whole body; False if the client left. Raises Refusal."""
-        more = True
-        while more:
+    async def read(self, scope: dict, receive: Receive) -> bytes | None:
+        """Receive the whole body; None if the client left. A second call returns the same. Raises Refusal.
+
+        The body is held, and counts, until `release`.
+        """
+        state = request_state(scope)
+        if state.body is None:
             message = await receive()
             if message["type"] == "http.disconnect":
-                return False
-            piece, more = message["body"], message["more_body"]
-            body += piece
-            self.held_bytes += len(piece)
-            if len(body) > MAX_BYTES:
-                raise Refusal(TOO_LARGE, f"A body may have {MAX_BYTES // MEBI} MiB.", is_sending=more)
-            if self.held_bytes > MAX_HELD_BYTES:
-                raise Refusal(BUSY, "Too many bodies are under way.", is_sending=more)
-        return True
+                return None
+            if message["more_body"]:
+                state.body = await self.gather(state, bytearray(message["body"]), receive)
+            else:
+                self.hold(state, len(message["body"]), is_sending=False)
+                state.body = message["body"]
+        return state.body
+
+    async def gather(self, state: RequestState, body: bytearray, receive: Receive) -> bytes | None:
+        """Receive the rest of a body that begins with these bytes."""
+        arrival = None
+        more = True
+        try:
+            async with asyncio.timeout(settings.BODY_SECONDS) as deadline:
+                arrival = Arrival(state, body, asyncio.get_running_loop().time(), deadline)
+                self.arrivals.add(arrival)
+                self.hold(state, len(body))
+                while more:
+                    message = await receive()
+                    if arrival.is_dropped:
+                        raise TimeoutError
+                    if message["type"] == "http.disconnect":
+                        return None
+                    piece, more = message["body"], message["more_body"]
+                    body += piece
+                    self.hold(state, len(piece), is_sending=more)
+                return bytes(body)
+        except TimeoutError:
+            raise self.late(arrival) from None
+        finally:
+            # The traceback of a Refusal keeps this frame alive while it lingers.
+            body.clear()
+            self.arrivals.discard(arrival)
+
+    def late(self, arrival: Arrival | None) -> Refusal:
+        if arrival is not None and arrival.is_dropped:
+            return Refusal(BUSY, "Too many bodies are under way, and this one was the slowest.")
+        return Refusal(TOO_SLOW, f"A body must be there within {settings.BODY_SECONDS} s.")
+
+    def hold(self, state: RequestState, size: int, *, is_sending: bool = True) -> None:
+        """Count further bytes of a body; drop slower ones for them if need be. Raises Refusal."""
+        state.held_bytes += size
+        self.held_bytes += size
+        if state.held_bytes > MAX_BYTES:
+            raise Refusal(TOO_LARGE, f"A body may have {MAX_BYTES // MEBI} MiB.", is_sending=is_sending)
+        while self.held_bytes > MAX_HELD_BYTES:
+            slowest = self.slowest()
+            if slowest is None or slowest.state is state:
+                raise Refusal(BUSY, "Too many bodies are under way.", is_sending=is_sending)
+            self.drop(slowest)
+
+    def slowest(self) -> Arrival | None:
+        """The body that has held the most bytes for the longest time."""
+        now = asyncio.get_running_loop().time()
+        return max(self.arrivals, key=lambda each: len(each.body) * (now - each.began), default=None)
+
+    def drop(self, arrival: Arrival) -> None:
+        self.arrivals.discard(arrival)
+        arrival.is_dropped = True
+        arrival.body.clear()
+        self.release(arrival.state)
+        if not arrival.deadline.expired():
+            arrival.deadline.reschedule(0)
+
+    def release(self, state: RequestState) -> None:
+        """The request has been answered, or its body is given up."""
+        self.held_bytes -= state.held_bytes
+        state.held_bytes, state.body = 0, None
+
+    # --- Uploads
 
     async def pass_pieces(self, scope: dict, receive: Receive, send: Send) -> None:
         if self.uploads == UPLOADS_AT_ONCE:
@@ -109,11 +186,14 @@ class Bodies:
         finally:
             self.uploads -= 1
 
+    # --- Refusals
+
     async def refuse(self, refusal: Refusal, scope: dict, receive: Receive, send: Send) -> None:
         """Send the answer, then read and drop the rest of the request, then close the connection.
 
         Closed at once, the connection would be reset by the rest of the request and the answer be lost.
         """
+        self.release(request_state(scope))
         fields = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         if wants_page(scope["path"], fields):
             page = error_page(EXPLANATIONS[refusal.status], str(refusal))
@@ -153,10 +233,15 @@ def with_length(headers: Headers, length: int) -> Headers:
 
 
 def raising_if_broken(receive: Receive) -> Receive:
-    """Make a `receive` that raises if the client leaves: to Django the file would look short but whole."""
+    """Make a `receive` that raises if the client leaves or takes too long.
+
+    To Django the file would look short but whole.
+    """
+    deadline = asyncio.get_running_loop().time() + UPLOAD_PATIENCE * settings.BODY_SECONDS
 
     async def piece() -> dict:
-        message = await receive()
+        async with asyncio.timeout_at(deadline):
+            message = await receive()
         if message["type"] == "http.disconnect":
             raise ConnectionResetError("The client left before the end of its upload.")
         return message

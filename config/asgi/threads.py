@@ -1,60 +1,95 @@
 """Django's WSGI handler behind an ASGI server, on threads that keep their database connections.
 
 An answer costs one hand-over to a thread and one back, or none if the gate has found that the view need not
-wait. Only uploads and streamed answers pass piece by piece.
+wait. A streamed answer takes a thread for each of its pieces, and the next one is made when the client takes
+those before: however slowly a client reads, it holds no thread. Uploads do while they are received.
 """
 
 import asyncio
 import io
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-from devices.ingestion.asgi import current_request_id, request_state
+from django.db import close_old_connections
+
+from devices.ingestion.asgi import Receive, Send, current_request_id, request_state
+
+# Probes and log-ins are answered however many other requests wait.
+PROBE_THREADS = 2
+LOG_IN_THREADS = 6
+PROBES = ("/healthz", "/livez")
+LOG_IN = ("/portal/login", "/portal/logout", "/portal/account/2fa/authenticate")
+# Smaller parts of a streamed answer are sent together.
+PIECE_BYTES = 64 * 1024
 
 
 class OnThreads:
     """The ASGI application in front of Django's WSGI handler."""
 
-    def __init__(self, handler: Callable[..., Iterable[bytes]], threads: int) -> None:
+    def __init__(self, handler: Callable[..., Any], threads: int) -> None:
         self.handler = handler
         self.executor = ThreadPoolExecutor(threads, thread_name_prefix="django")
+        probes = ThreadPoolExecutor(PROBE_THREADS, thread_name_prefix="probes")
+        log_in = ThreadPoolExecutor(LOG_IN_THREADS, thread_name_prefix="log-in")
+        self.executors = dict.fromkeys(PROBES, probes) | dict.fromkeys(LOG_IN, log_in)
 
-    async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
+    async def __call__(self, scope: dict, receive: Receive, send: Send) -> None:
         loop = asyncio.get_running_loop()
         message = await receive()
         body: io.BufferedIOBase = io.BytesIO(message.get("body", b""))
         if message.get("more_body"):
             body = io.BufferedReader(Incoming(loop, message["body"], receive), 65536)
-        exchange = Exchange(loop, send)
+        exchange = Exchange()
         work = partial(exchange.run, self.handler, environ(scope, body))
-        need_not_wait = request_state(scope).deferred is not None
-        last = work() if need_not_wait else await loop.run_in_executor(self.executor, work)
-        for message in last:
+        if request_state(scope).deferred is not None:
+            work()
+        else:
+            executor = self.executors.get(scope["path"].rstrip("/"), self.executor)
+            await loop.run_in_executor(executor, work)
+        for message in exchange.messages:
             await send(message)
+        if exchange.streamed is not None:
+            await self.send_pieces(exchange, receive, send, is_wanted=scope["method"] != "HEAD")
+
+    async def send_pieces(
+        self, exchange: "Exchange", receive: Receive, send: Send, *, is_wanted: bool
+    ) -> None:
+        in_thread = partial(asyncio.get_running_loop().run_in_executor, self.executor)
+        gone = asyncio.ensure_future(client_left(receive))
+        try:
+            while is_wanted and not gone.done() and (part := await in_thread(exchange.next_piece)):
+                # Waits until the client has taken what was sent before.
+                await send(piece(part, more=True))
+            await send(piece(b"", more=False))
+        finally:
+            gone.cancel()
+            await in_thread(exchange.close)
 
 
 class Exchange:
-    def __init__(self, loop: asyncio.AbstractEventLoop, send: Callable) -> None:
-        self.loop = loop
-        self.send = send
+    """A request to Django and its answer: `messages`, and `parts` to follow if it is `streamed`."""
+
+    def __init__(self) -> None:
         self.start: dict[str, Any] = {}
+        self.messages: list[dict] = []
+        self.streamed: Any = None
+        self.parts: Iterator[bytes] = iter(())
         self.request_id = current_request_id.get()
 
-    def run(self, handler: Callable, environ: dict[str, Any]) -> list[dict]:
-        """Call the handler and return the messages still to be sent: all, unless the answer is streamed."""
+    def run(self, handler: Callable[..., Any], environ: dict[str, Any]) -> None:
+        """Call the handler, and take its answer, or the first messages of one that is streamed."""
         # Not the whole context: Django's caches would connect to Redis anew for each request.
         current_request_id.set(self.request_id)
         response = handler(environ, self.start_response)
+        self.messages.append(self.start)
+        if response.streaming:
+            self.streamed, self.parts = response, iter(response)
+            return
         try:
-            if not response.streaming:
-                return [self.start, piece(b"".join(response), more=False)]
-            self.send_now(self.start)
-            for chunk in response:
-                self.send_now(piece(chunk, more=True))
-            return [piece(b"", more=False)]
+            self.messages.append(piece(b"".join(response), more=False))
         finally:
             response.close()
 
@@ -62,8 +97,23 @@ class Exchange:
         pairs = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
         self.start = {"type": "http.response.start", "status": int(status[:3]), "headers": pairs}
 
-    def send_now(self, message: dict) -> None:
-        asyncio.run_coroutine_threadsafe(self.send(message), self.loop).result()
+    def next_piece(self) -> bytes:
+        """Make the next PIECE_BYTES or more of a streamed answer; less at its end, and then nothing."""
+        current_request_id.set(self.request_id)
+        # Another thread than that of the piece before may have a connection that died.
+        close_old_connections()
+        gathered: list[bytes] = []
+        size = 0
+        for part in self.parts:
+            gathered.append(part)
+            size += len(part)
+            if size >= PIECE_BYTES:
+                break
+        return b"".join(gathered)
+
+    def close(self) -> None:
+        current_request_id.set(self.request_id)
+        self.streamed.close()
 
 
 class Incoming(io.RawIOBase):
@@ -85,6 +135,11 @@ class Incoming(io.RawIOBase):
         count = min(len(buffer), len(self.received))
         buffer[:count], self.received = self.received[:count], self.received[count:]
         return count
+
+
+async def client_left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def piece(body: bytes, *, more: bool) -> dict:

@@ -84,8 +84,9 @@ READINGS: Schema = {
     "ReadingStored": obj({"status": {"type": "string", "const": "ok"}}, {"assumed_timezone": ZONE}),
     "Receipt": obj(
         {"accepted": INTEGER, "rejected": array(obj({"index": INTEGER, "message": STRING}))},
-        {"assumed_timezone": ZONE},
-        text="Number of items stored, and the faults of the others.",
+        {"assumed_timezone": ZONE, "rejected_count": INTEGER},
+        text="Number of items stored, and the faults of the others. `rejected` names the first hundred or "
+        "fewer; `rejected_count` is there if they are more.",
     ),
     "SensorStatistics": obj(
         {"last_measurement": STAMP_OR_NULL, "count": INTEGER, "avg": NUMBER},

@@ -9,13 +9,14 @@ from typing import NamedTuple
 from devices.imports.cells.columns import REASON
 from devices.imports.cells.decimals import is_number
 from devices.imports.checking import WHOLE_ROW
-from devices.imports.models import Upload
+from devices.imports.models import ImportBlock, Upload
 from devices.imports.options import TEXT, Options
 from devices.imports.work import unpack_cells
 
 # A spreadsheet takes a cell that begins with one of these for a formula.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 SHOWN_CELLS = 12
+BLOCKS_AT_ONCE = 10
 
 
 class FaultyCell(NamedTuple):
@@ -52,13 +53,21 @@ class FaultyRow(NamedTuple):
 
 
 def faulty_rows(upload: Upload) -> Iterator[FaultyRow]:
-    blocks = upload.blocks.exclude(faults=[]).order_by("number").only("cells", "faults")
-    for block in blocks.iterator(chunk_size=10):
+    for block in faulty_blocks(upload):
         rows = unpack_cells(block.cells)
         for number, faults in groupby(block.faults, key=lambda fault: fault[0]):
             row = rows[number]
             reasons = {column: reason for _, column, reason in faults}
             yield FaultyRow(row.line, row.cells, reasons, upload.headings)
+
+
+def faulty_blocks(upload: Upload) -> Iterator[ImportBlock]:
+    """Each query is complete: a streamed answer goes on in another thread, which has another connection."""
+    blocks = upload.blocks.exclude(faults=[]).order_by("number").only("number", "cells", "faults")
+    number = -1
+    while found := list(blocks.filter(number__gt=number)[:BLOCKS_AT_ONCE]):
+        number = found[-1].number
+        yield from found
 
 
 def first(upload: Upload, count: int) -> list[FaultyRow]:

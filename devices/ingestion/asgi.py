@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from devices.access.grants import Grant
@@ -21,6 +21,17 @@ Headers = list[tuple[bytes, bytes]]
 Receive = Callable[[], Awaitable[dict]]
 Send = Callable[[dict], Awaitable[None]]
 Application = Callable[[dict, Receive, Send], Awaitable[None]]
+
+
+class BodyReader(Protocol):
+    """An ASGI application that bounds the bodies that this process holds, and reads them for others, too."""
+
+    async def __call__(self, scope: dict, receive: Receive, send: Send) -> None: ...
+
+    async def read(self, scope: dict, receive: Receive) -> bytes | None:
+        """Read the whole body of a request; None if the client left. A second call returns the same."""
+
+
 STATE_KEY = "plumbline"
 REQUEST_ID = b"x-request-id"
 # What a caller's id may be: it stands in logs and on pages.
@@ -47,6 +58,9 @@ class RequestState:
     # From the protocol: the head's bytes if they came in one piece, and how many bytes of the body with them.
     head: bytes = b""
     body_bytes: int = 0
+    # From `config.asgi.bodies`: the whole body, once it is there, and how many of its bytes are held.
+    body: bytes | None = None
+    held_bytes: int = 0
     # From the gate: RateLimit-* of a request that has been counted.
     rate: Headers | None = None
     # From the gate: the sender's permission, checked a moment ago.
@@ -75,16 +89,6 @@ def request_id(headers: Headers) -> bytes:
     """The caller's X-Request-ID if it is short and plain, else a new one."""
     given = next((value for name, value in headers if name == REQUEST_ID), b"")
     return given if PLAIN_ID.fullmatch(given) else new_request_id()
-
-
-async def read_body(receive: Receive) -> bytes | None:
-    """Read the whole body, whose length was checked; None if the client left."""
-    message = await receive()
-    parts = [message.get("body", b"")]
-    while message.get("more_body"):
-        message = await receive()
-        parts.append(message.get("body", b""))
-    return None if message["type"] == "http.disconnect" else b"".join(parts)
 
 
 async def collect_message(answer: list[dict], message: dict) -> None:

@@ -17,6 +17,8 @@ from devices.timeline.unix_time import SECOND, parse_number
 
 MAX_AHEAD = timedelta(minutes=5)
 MAX_SENSOR = 255
+# Of an item's unknown names the first ones are named.
+NAMED_UNKNOWN = 20
 TOO_FAR_AHEAD = "Is more than 5 minutes in the future."
 NOT_FINITE = "Must be a finite number."
 NOT_SENSOR = f"Must be a text of 1 to {MAX_SENSOR} characters, without NUL and halves of surrogate pairs."
@@ -45,9 +47,9 @@ def reading_faults(reading: Any, names: Sequence[str]) -> list[Fault]:
         return [{"field": "body", "message": "Must be an object."}]
     faults = list(number_faults(reading, names))
     faults += stamp_faults(reading.get("timestamp", ""))
-    for name in sorted(set(reading) - {*names, "timestamp"}):
+    for name in unknown_names(reading, {*names, "timestamp"}):
         message = f"Unknown channel; there are {', '.join(names)}."
-        faults.append({"field": printable(name), "message": message})
+        faults.append({"field": name, "message": message})
     return faults
 
 
@@ -64,9 +66,15 @@ def sensor_faults(item: Any) -> list[Fault]:
     ]
     if not faults and sensor_fault(item["sensor"]):
         faults.append({"field": "sensor", "message": NOT_SENSOR})
-    for name in sorted(set(item) - {"sensor", "timestamp", "value"}):
-        faults.append({"field": printable(name), "message": "Unknown key."})
+    for name in unknown_names(item, {"sensor", "timestamp", "value"}):
+        faults.append({"field": name, "message": "Unknown key."})
     return faults
+
+
+def unknown_names(item: dict[str, Any], known: set[str]) -> list[str]:
+    """The first unknown names, cut where they are long: an answer must not be much longer than the body."""
+    names = map(printable, sorted(set(item) - known)[:NAMED_UNKNOWN])
+    return [name if len(name) <= MAX_SENSOR else f"{name[:MAX_SENSOR]}…" for name in names]
 
 
 def sensor_fault(sensor: str) -> str:

@@ -31,15 +31,13 @@ from devices.access.rate_limit import RateExceeded, RateLimiter
 from devices.ingestion import post_head
 from devices.ingestion.asgi import (
     REQUEST_ID,
-    Application,
+    BodyReader,
     DeferredStore,
     Headers,
     Receive,
     Send,
     collect_message,
     new_request_id,
-    read_body,
-    replay_body,
     request_state,
 )
 from devices.ingestion.checks import InvalidItems
@@ -68,7 +66,7 @@ class Gate:
 
     def __init__(
         self,
-        behind: Application,
+        behind: BodyReader,
         writer: GroupCommit,
         limiter: RateLimiter,
         headers: Headers,
@@ -77,6 +75,7 @@ class Gate:
         self.behind = behind
         self.writer = writer
         self.limiter = limiter
+        self.no_request = header_lines([*headers, PROBLEM])
         self.headers = [*headers, (b"allow", b"POST, OPTIONS")]
         self.created = header_lines([*self.headers, JSON])
         self.unavailable = header_lines([*self.headers, PROBLEM, (b"retry-after", b"1")])
@@ -133,6 +132,12 @@ class Gate:
         else:
             connection.answer(201, self.created + lines, msgspec.json.encode(outcome))
 
+    def refuse_connection(self, status: int, detail: str, connection: KnownConnection) -> None:
+        """Answer what was no request, so that it passed along no chain."""
+        request_id = new_request_id()
+        lines = self.no_request + header_lines([(REQUEST_ID, request_id)])
+        connection.answer(status, lines, self.problem(status, detail, request_id.decode()))
+
     # --- 2. An ordinary POST
 
     async def take_ordinary(self, post: PostHead, scope: dict, receive: Receive, send: Send) -> None:
@@ -159,19 +164,19 @@ class Gate:
             return await self.refuse(429, str(error), error.seconds, error.headers, send)
         # Should the request end at the view, it must not be counted again.
         request_state(scope).rate = rate
-        body = await read_body(receive)
+        body = await self.behind.read(scope, receive)
         if body is None:
             return None
         # The permission may have been revoked while the body came.
         if self.grants.find((post.authorization, post.device)) != grant:
             send = self.refusals.watch(post.device, send)
-            return await self.behind(scope, replay_body(body, receive), send)
+            return await self.behind(scope, receive, send)
         try:
             receipt = await self.store(post, grant, body)
         except (InvalidItems, BatchTooLong, IdempotencyConflict, DatabaseError, InterfaceError):
             # Nothing was stored; the view describes the error.
             send = self.refusals.watch(post.device, send)
-            await self.behind(scope, replay_body(body, receive), send)
+            await self.behind(scope, receive, send)
             return self.refusals.note_readings(*request_state(scope).refused)
         except NotStored as error:
             return await self.refuse(503, str(error), 1, rate, send)
@@ -210,15 +215,14 @@ class Gate:
         if sender is None or grant is None or rate is None:
             return await self.behind(scope, receive, send)
         request_state(scope).rate = rate
-        body = await read_body(receive)
-        if body is None:
+        if await self.behind.read(scope, receive) is None:
             return None
         # The permission may have been revoked while the body came.
-        if self.grants.find(sender) == grant and await self.run_view(grant, scope, body, receive, send):
+        if self.grants.find(sender) == grant and await self.run_view(grant, scope, receive, send):
             return None
-        return await self.behind(scope, replay_body(body, receive), send)
+        return await self.behind(scope, receive, send)
 
-    async def run_view(self, grant: Grant, scope: dict, body: bytes, receive: Receive, send: Send) -> bool:
+    async def run_view(self, grant: Grant, scope: dict, receive: Receive, send: Send) -> bool:
         """Run the view on the event loop, store the rows it leaves, and send its answer.
 
         False if the request needs a thread after all: nothing was stored and nothing sent.
@@ -226,7 +230,7 @@ class Gate:
         state, deferred = request_state(scope), DeferredStore()
         answer: list[dict] = []
         state.grant, state.deferred = grant, deferred
-        await self.behind(scope, replay_body(body, receive), partial(collect_message, answer))
+        await self.behind(scope, receive, partial(collect_message, answer))
         state.deferred = None
         is_answer = bool(answer) and answer[0]["status"] < 500
         intake = deferred.intake

@@ -49,6 +49,9 @@ from devices.timeline.unix_time import SECOND
 
 # One faulty batch of very many sensors must not fill the log of refusals.
 MOST_REFUSED = 50
+# A receipt names so many faults, in so many characters: with an Idempotency-Key it is kept for a week.
+NAMED_FAULTS = 100
+NAMED_CHARACTERS = 4096
 
 
 class Intake(NamedTuple):
@@ -60,6 +63,16 @@ class Intake(NamedTuple):
     rows: Rows
     receipt: dict[str, Any]
     refused: Refused = ()
+
+    def bounded(self) -> "Intake":
+        """The same with a receipt of bounded size, which counts the faults if it cannot name all."""
+        rejected = self.receipt["rejected"]
+        if not rejected:
+            return self
+        named = bounded_faults(rejected)
+        if named == rejected:
+            return self
+        return self._replace(receipt=self.receipt | {"rejected": named, "rejected_count": len(rejected)})
 
 
 class CheckedReading(NamedTuple):
@@ -98,7 +111,7 @@ def take_batch(
     With `skip_bad` the good ones are taken, and the receipt names the others.
     """
     items = decode_batch(body, decoder(target.names, many=True))
-    return take_items(target, items, now, skip_bad=skip_bad, unit=unit)
+    return take_items(target, items, now, skip_bad=skip_bad, unit=unit).bounded()
 
 
 def take_items(
@@ -153,7 +166,7 @@ def take_sensors(
     New sensors are registered after all checks: a refused batch registers none.
     """
     items = decode_batch(body, SENSOR_BATCH_DECODER)
-    return take_sensor_items(directory, items, now, skip_bad=skip_bad, unit=unit)
+    return take_sensor_items(directory, items, now, skip_bad=skip_bad, unit=unit).bounded()
 
 
 def take_sensor_items(
@@ -212,6 +225,19 @@ def check_items(
     if rejected and not skip_bad:
         raise InvalidItems(rejected)
     return good, rejected
+
+
+def bounded_faults(faults: Sequence[Fault]) -> list[Fault]:
+    """The first faults, in the bounds of a receipt; at least one, whose message may be cut."""
+    named: list[Fault] = []
+    left = NAMED_CHARACTERS
+    for fault in faults[:NAMED_FAULTS]:
+        message = fault["message"]
+        if len(message) > left:
+            break
+        named.append(fault)
+        left -= len(message)
+    return named or [faults[0] | {"message": f"{faults[0]['message'][: NAMED_CHARACTERS - 1]}…"}]
 
 
 def check_batch_item(target: Target, now: datetime, unit: int, item: Any) -> CheckedReading:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from django.test import Client
 
-from config.asgi.log_lines import SecretFreeFormatter
+from config.asgi.log_lines import LineFormatter
 from tests.account.people import logged_in, person
 from tests.account.test_invitations import FORM, link
 from users.account.email_change import sign_change
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def lines(caplog: pytest.LogCaptureFixture) -> Callable[[], str]:
     """The lines as the portal's own handler writes them."""
-    [console] = [each for each in logging.root.handlers if isinstance(each.formatter, SecretFreeFormatter)]
+    [console] = [each for each in logging.root.handlers if isinstance(each.formatter, LineFormatter)]
     return lambda: "\n".join(console.format(record) for record in caplog.records)
 
 
@@ -56,4 +56,4 @@ def test_of_a_new_email(lines):
 
 def test_of_an_exception():
     record = logging.makeLogRecord({"msg": "Failed", "exc_text": "at '/portal/account/invited/pli_1.x/'"})
-    assert SecretFreeFormatter().format(record).endswith("/portal/account/invited/(hidden)'")
+    assert LineFormatter().format(record).endswith("/portal/account/invited/(hidden)'")

@@ -17,8 +17,9 @@ import pytest
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from config.asgi.bodies import MAX_HELD_BYTES, MAX_UPLOAD_BYTES, UPLOAD_PATH, Bodies
+from config.asgi.bodies import MAX_HELD_BYTES, MAX_UPLOAD_BYTES, UPLOAD_PATH, Bodies, Refusal
 from config.asgi.protocol import PatientProtocol
+from devices.ingestion.asgi import request_state
 from devices.ingestion.decoding import MAX_BYTES
 from devices.ingestion.decompression import (
     MAX_FRAMES,
@@ -263,16 +264,27 @@ class Taker:
 
 def scope(length: int | None, path: str = "/data") -> dict:
     framing = (b"transfer-encoding", b"chunked") if length is None else (b"content-length", b"%d" % length)
-    return {"type": "http", "path": path, "headers": [(b"host", b"here"), framing]}
+    return {"type": "http", "path": path, "headers": [(b"host", b"here"), framing], "state": {}}
 
 
-def layer(taker: Taker) -> Bodies:
-    return Bodies(taker, [(b"x-standing", b"1")], lambda _, detail: detail.encode())
+class Served(Bodies):
+    """The layer, and what `config.asgi.application` does around it."""
+
+    def __init__(self, taker: Taker) -> None:
+        super().__init__(taker, [(b"x-standing", b"1")], lambda _, detail: detail.encode())
+
+    async def __call__(self, scope: dict, receive: Any, send: Any) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        except Refusal as refusal:
+            await self.refuse(refusal, scope, receive, send)
+        finally:
+            self.release(request_state(scope))
 
 
 def test_what_was_chunked_gets_a_length() -> None:
     taker, client = Taker(), Client(b"ab", b"", b"cde")
-    asyncio.run(layer(taker)(scope(None), client.receive, client.send))
+    asyncio.run(Served(taker)(scope(None), client.receive, client.send))
     assert taker.bodies == [b"abcde"]
     assert taker.scopes[0]["headers"] == [(b"host", b"here"), (b"content-length", b"5")]
 
@@ -281,7 +293,7 @@ def test_uploads_come_through_in_pieces_two_at_a_time() -> None:
     async def scenario() -> None:
         taker = Taker()
         taker.may_end.clear()
-        bodies = layer(taker)
+        bodies = Served(taker)
         pieces = [b"x" * MEBI] * 6
         clients = [Client(*pieces) for _ in range(3)]
         uploads = [
@@ -302,7 +314,7 @@ def test_uploads_come_through_in_pieces_two_at_a_time() -> None:
 
 def test_an_upload_that_breaks_off_is_an_error_and_not_a_shorter_file() -> None:
     taker, client = Taker(), Client(b"x" * MEBI, None)
-    bodies = layer(taker)
+    bodies = Served(taker)
     with pytest.raises(ConnectionResetError):
         asyncio.run(bodies(scope(6 * MEBI, "/portal/import/"), client.receive, client.send))
     assert taker.bodies == []
@@ -313,7 +325,7 @@ def test_bodies_under_way_are_bounded_together() -> None:
     async def scenario() -> None:
         taker = Taker()
         taker.may_end.clear()
-        bodies = layer(taker)
+        bodies = Served(taker)
         whole = [b"x" * MAX_BYTES]
         clients = [Client(*whole) for _ in range(MAX_HELD_BYTES // MAX_BYTES + 1)]
         tasks = [
@@ -328,9 +340,79 @@ def test_bodies_under_way_are_bounded_together() -> None:
     asyncio.run(scenario())
 
 
+class Dripping(Client):
+    """Brings all its pieces but the last, and that one when it `may_end`."""
+
+    def __init__(self, *pieces: bytes | None) -> None:
+        super().__init__(*pieces)
+        self.may_end = asyncio.Event()
+
+    async def receive(self) -> dict:
+        if len(self.pieces) == 1:
+            await self.may_end.wait()
+        return await super().receive()
+
+
+def test_the_one_that_holds_most_for_longest_makes_room() -> None:
+    """So those who drip take no room from those who send."""
+
+    async def scenario() -> None:
+        taker = Taker()
+        bodies = Served(taker)
+        drips = [Dripping(b"x" * MEBI, b"x" * (MAX_BYTES - MEBI - 1), b"x") for _ in range(40)]
+        small = Dripping(b"ab", b"c")
+        tasks = [
+            asyncio.create_task(bodies(scope(size), each.receive, each.send))
+            for each, size in [(small, 3), *((drip, MAX_BYTES) for drip in drips)]
+        ]
+        while sum(len(drip.pieces) > 1 for drip in drips):
+            await asyncio.sleep(0.01)
+        assert 0 < bodies.held_bytes <= MAX_HELD_BYTES
+        quick = Client(b"x" * MAX_BYTES)
+        await bodies(scope(MAX_BYTES), quick.receive, quick.send)
+        for each in (small, *drips):
+            each.may_end.set()
+        await asyncio.gather(*tasks)
+        assert (quick.status, small.status) == (204, 204)
+        answers = [drip.status for drip in drips]
+        # The bound holds so many of the dripping ones, and the quick one had one's place.
+        assert answers.count(204) in range(1, MAX_HELD_BYTES // MAX_BYTES)
+        assert answers.count(503) == len(drips) - answers.count(204)
+        assert {len(body) for body in taker.bodies} == {3, MAX_BYTES}
+        assert (bodies.held_bytes, bodies.arrivals) == (0, set())
+
+    asyncio.run(scenario())
+
+
+def test_a_body_has_its_time(settings: Any) -> None:
+    settings.BODY_SECONDS = 0.1
+    taker, client = Taker(), Dripping(b"a", b"b", b"c")
+    bodies = Served(taker)
+
+    async def scenario() -> None:
+        task = asyncio.create_task(bodies(scope(3), client.receive, client.send))
+        while not client.answers:
+            await asyncio.sleep(0.01)
+        assert client.status == 408
+        client.may_end.set()
+        await task
+
+    asyncio.run(scenario())
+    assert (taker.bodies, bodies.held_bytes, client.pieces) == ([], 0, [])
+
+
+def test_an_upload_has_its_time(settings: Any) -> None:
+    settings.BODY_SECONDS = 0.01
+    taker, client = Taker(), Dripping(b"x" * MEBI, b"x")
+    bodies = Served(taker)
+    with pytest.raises(TimeoutError):
+        asyncio.run(bodies(scope(6 * MEBI, "/portal/import/"), client.receive, client.send))
+    assert bodies.uploads == 0
+
+
 def test_nothing_is_kept_of_those_who_leave_or_are_refused() -> None:
     taker = Taker()
-    bodies = layer(taker)
+    bodies = Served(taker)
     left, too_much = Client(b"abc", None), Client(*[b"x" * MEBI] * 9)
     asyncio.run(bodies(scope(10), left.receive, left.send))
     asyncio.run(bodies(scope(None), too_much.receive, too_much.send))

@@ -253,14 +253,29 @@ def test_keys_are_forgotten_in_bounded_steps(
     monkeypatch.setattr(maintenance, "KEY_BATCH", 10)
     now = datetime(2026, 11, 21, 12, tzinfo=UTC)
     make_keys({str(number): now - timedelta(days=30) for number in range(count)})
-    # And two for the lock.
-    with django_assert_num_queries(count // 10 + 1 + 2):
+    # And two for the lock, and one for the numbers of keys of all holders.
+    with django_assert_num_queries(count // 10 + 1 + 3):
         assert maintenance.forget_keys(now) == count
     assert not IdempotencyKey.objects.exists()
 
 
-def make_keys(times: dict[str, datetime]) -> None:
+@pytest.mark.django_db
+def test_of_a_holder_of_too_many_the_oldest_are_forgotten(monkeypatch, settings) -> None:
+    monkeypatch.setattr(maintenance, "KEY_BATCH", 3)
+    settings.IDEMPOTENCY_KEYS = 10
+    now = datetime(2026, 11, 21, 12, tzinfo=UTC)
+    make_keys({f"{number:02}": now - timedelta(minutes=number) for number in range(25)})
+    make_keys({f"{number:02}": now - timedelta(days=5, minutes=number) for number in range(10)}, "device:2")
+    assert maintenance.forget_keys(now) == 15
+    kept = IdempotencyKey.objects.order_by("holder", "key").values_list("holder", "key")
+    assert list(kept) == [
+        (holder, f"{number:02}") for holder in ("device:1", "device:2") for number in range(10)
+    ]
+    assert maintenance.forget_keys(now) == 0
+
+
+def make_keys(times: dict[str, datetime], holder: str = "device:1") -> None:
     IdempotencyKey.objects.bulk_create(
-        IdempotencyKey(holder="device:1", key=key, digest=b"", receipt=b"{}", created_at=time)
+        IdempotencyKey(holder=holder, key=key, digest=b"", receipt=b"{}", created_at=time)
         for key, time in times.items()
     )

@@ -94,6 +94,11 @@ def test_missing_required_setting_is_refused_by_name(name):
         ("RESULT_DAYS", "-1"),
         ("IMPORT_MEBIBYTES", "0"),
         ("IMPORT_DAYS", "0"),
+        ("WRITE_SECONDS", "0"),
+        ("BODY_SECONDS", "0"),
+        # Two processes must be able to hold two of the largest bodies each.
+        ("BODIES_MEBIBYTES", "19"),
+        ("IDEMPOTENCY_KEYS", "0"),
         ("RETENTION_DAYS", ""),
         ("RETENTION_DAYS", "9" * 5000),
         ("LOG_LEVEL", "LOUD"),

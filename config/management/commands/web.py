@@ -1,3 +1,4 @@
+import os
 from typing import Any
 
 import uvicorn
@@ -18,6 +19,8 @@ class Command(BaseCommand):
 
     def handle(self, *, host: str, port: int, processes: int, **_: Any) -> None:
         credential_changes.share()
+        # Each process has a share of what all of them may hold.
+        os.environ["WEB_PROCESSES"] = str(processes)
         uvicorn.run(
             "config.asgi.application:application",
             host=host,
@@ -27,6 +30,8 @@ class Command(BaseCommand):
             http="config.asgi.protocol:PatientProtocol",
             lifespan="on",
             log_level=settings.LOG_LEVEL.lower(),
+            # uvicorn's lines go the same way as all others.
+            log_config=None,
             access_log=False,
             server_header=False,
             # TRUSTED_PROXIES decides whether X-Forwarded-For is believed; uvicorn believes it on loopback.
