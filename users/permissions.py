@@ -21,6 +21,11 @@ def require_scope(request: Request, scope: Scope) -> None:
         raise PermissionDenied(ScopeAllows.message)
 
 
+def only_reads(request: Request) -> bool:
+    """Tell whether the request's credential is a token that may change nothing."""
+    return isinstance(request.auth, Token) and Scope.WRITE not in request.auth.scopes
+
+
 class ScopeAllows(BasePermission):
     """The default permission: a user, by session or by a token with the scope of the method.
 

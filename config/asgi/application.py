@@ -25,6 +25,7 @@ from django.conf import settings  # noqa: E402
 
 from config.asgi.bodies import Bodies  # noqa: E402
 from config.asgi.protocol import PatientProtocol  # noqa: E402
+from config.asgi.statements import bound_statements  # noqa: E402
 from config.asgi.threads import OnThreads  # noqa: E402
 from config.middleware import HEADERS  # noqa: E402
 from config.problems import problem_body  # noqa: E402
@@ -62,6 +63,7 @@ def named(own_id: bytes, send: Send) -> Send:
     return send_named
 
 
+bound_statements()
 # The views, which Django would load with the first request.
 import_module(settings.ROOT_URLCONF)
 # All objects loaded so far stay: collecting garbage among them took a third of the time of large batches.

@@ -13,7 +13,7 @@ from django.core.exceptions import ValidationError
 from django.http import QueryDict
 from rest_framework import serializers
 
-from devices import profiles
+from devices import limits, profiles
 from devices.models import Channel, Device, DeviceProfile, known_zone, zone_names
 from devices.profiles.api import call_or_refuse, split
 from devices.profiles.serializers import MAX_CHANNELS, ProfileSerializer
@@ -60,8 +60,13 @@ class NewDeviceForm(forms.Form):
             raise ValidationError("There is no user with this login.") from error
 
     def add(self) -> tuple[Device, bool]:
-        """Add the device. False with a device that an earlier sending of this form has added."""
+        """Add the device. False with a device that an earlier sending of this form has added.
+
+        Raises LimitReached.
+        """
         fields = {"owner": self.user} | self.cleaned_data
+        if not Device.objects.filter(uuid=fields["uuid"]).exists():
+            limits.require_room_for_devices(fields["owner"].pk)
         return Device.objects.get_or_create(uuid=fields.pop("uuid"), defaults=fields)
 
 

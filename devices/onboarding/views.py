@@ -27,6 +27,7 @@ from devices.onboarding.forms import (
 )
 from devices.onboarding.snippets import NO_KEY, snippets
 from devices.views import require_staff
+from users.limits import LimitReached
 from users.models import User
 from users.permissions import signed_in
 
@@ -41,9 +42,13 @@ def add_device(request: HttpRequest) -> HttpResponse:
     form = NewDeviceForm(request.POST or None, user=signed_in(request), initial=initial)
     if request.method != "POST" or not form.is_valid():
         return render(request, "devices/device_new.html", {"form": form})
-    with transaction.atomic():
-        device, is_new = form.add()
-        key = DeviceKey.issue(device=device)[1] if is_new else ""
+    try:
+        with transaction.atomic():
+            device, is_new = form.add()
+            key = DeviceKey.issue(device=device)[1] if is_new else ""
+    except LimitReached as error:
+        form.add_error(None, str(error))
+        return render(request, "devices/device_new.html", {"form": form})
     # The form was sent before: its device is there, and its key was shown then. A stranger's device is none.
     return connect_page(request, device, key) if is_new else redirect("devices:connect", uuid=device.uuid)
 
@@ -95,7 +100,7 @@ def send_trial(request: HttpRequest, uuid: UUID) -> HttpResponse:
     by, is_excluded = signed_in(request).login, "exclude" in request.POST
     try:
         trial.send(device, by=by, now=timezone.now(), is_excluded=is_excluded)
-    except (trial.DeviceInactive, NotStored) as error:
+    except (trial.DeviceInactive, NotStored, LimitReached) as error:
         messages.error(request, str(error))
     else:
         kept = "statistics leave it out" if is_excluded else "statistics count it"
