@@ -85,7 +85,7 @@ class BlogSerializer(StrictFields, serializers.ModelSerializer):
 
     class Meta:
         model = Blog
-        fields = ("id", "name", "description", "owner", "created_at")
+        fields: tuple[str, ...] = ("id", "name", "description", "owner", "created_at")
         read_only_fields = ("created_at",)
 
 
@@ -103,7 +103,7 @@ LISTED_BLOG = {
 class ListedBlogSerializer(BlogSerializer):
     """A blog in a list, without a long description."""
 
-    description = Beginning(source="beginning")
+    description: Any = Beginning(source="beginning")
     description_length = serializers.IntegerField(source="length", read_only=True, help_text="Characters.")
 
     class Meta(BlogSerializer.Meta):
@@ -139,7 +139,7 @@ class PostSerializer(StrictFields, serializers.ModelSerializer):
 
     class Meta:
         model = Post
-        fields = ("id", "blog", "author", "header", "text", "created_at")
+        fields: tuple[str, ...] = ("id", "blog", "author", "header", "text", "created_at")
         read_only_fields = ("created_at",)
 
     def validate(self, fields: dict) -> dict:
@@ -169,7 +169,7 @@ LISTED_POST = {
 class ListedPostSerializer(PostSerializer):
     """A post in a list, without a long text."""
 
-    text = Beginning(source="beginning")
+    text: Any = Beginning(source="beginning")
     text_length = serializers.IntegerField(source="length", read_only=True, help_text="Characters.")
 
     class Meta(PostSerializer.Meta):

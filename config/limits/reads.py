@@ -11,7 +11,6 @@ from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
-from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
@@ -43,7 +42,7 @@ def hold(request: HttpRequest, user: Any) -> None:
     request.META[HELD] = user.pk
 
 
-def release(request: HttpRequest, response: HttpResponseBase) -> None:
+def release(request: HttpRequest, response: Any) -> None:
     """End the count: of a streamed answer once it is sent or given up."""
     user_id = request.META.pop(HELD, None)
     if user_id is None:

@@ -16,7 +16,7 @@ from tests.openapi.world import (
     Call,
     World,
     busy_person,
-    remove_full_owner,
+    tidy,
 )
 from tests.support.portal import Portal
 
@@ -31,7 +31,7 @@ ATTEMPTS = 60
 def world(portal: Portal) -> Iterator[World]:
     world = World(portal)
     yield world
-    remove_full_owner(world)
+    tidy(world)
 
 
 def takes_readings(operation: Operation) -> bool:
