@@ -11,7 +11,7 @@ ERRORS = {
     "401": "No valid credentials.",
     "403": "The credentials are valid but do not allow this.",
     "404": "It does not exist, or you may not see it.",
-    "409": "The Idempotency-Key was used for another request, or the owner has as many devices as possible.",
+    "409": "The Idempotency-Key was used for another request.",
     "413": "The body is too large.",
     "415": "The body is not JSON.",
     "429": "Too many requests within a minute; see `Retry-After`.",
