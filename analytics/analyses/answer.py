@@ -18,7 +18,8 @@ JSON = "application/json"
 
 def may_be_large(analysis: Analysis) -> bool:
     """Tell, without reading it, whether the result may have megabytes: many buckets or devices."""
-    return analysis.status == Status.FINISHED and bool(analysis.bucket or analysis.user_id)
+    has_result = analysis.status == Status.FINISHED and analysis.task_result_id is not None
+    return has_result and bool(analysis.bucket or analysis.user_id)
 
 
 def task_answer(analysis: Analysis, status: int = 200) -> HttpResponseBase:
