@@ -26,6 +26,10 @@ class ReadOnly:
 
 @admin.register(TaskResult)
 class ReadOnlyTaskResultAdmin(ReadOnly, TaskResultAdmin):
+    def get_queryset(self, request: HttpRequest) -> QuerySet:
+        # A list of large results would take gigabytes.
+        return super().get_queryset(request).defer("result", "traceback", "meta")
+
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 

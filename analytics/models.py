@@ -43,6 +43,10 @@ class Run(models.Model):
     started_at = models.DateTimeField(null=True, blank=True)
     heartbeat_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
+    # Its place among the queued runs of all people: `analytics.turns`.
+    turn = models.BigIntegerField(default=0, db_default=0, editable=False)
+    # Of the stored result, for `analytics.turns`.
+    result_bytes = models.BigIntegerField(default=0, db_default=0, editable=False)
     # Id of the Celery task that works on it: only that task may store the result.
     claimed_by = models.CharField(max_length=36, blank=True, db_index=True)
     task_result = models.ForeignKey(TaskResult, models.SET_NULL, null=True, blank=True, related_name="+")
@@ -65,6 +69,16 @@ class Run(models.Model):
         return self.finished_at + timedelta(days=settings.RESULT_DAYS)
 
 
+def indexes_of_turns(kind: str) -> tuple[models.Index, ...]:
+    """The queue in the order of its turns, the open runs of a person, and what their results take."""
+    is_open = Q(status__in=("queued", "running"))
+    return (
+        models.Index(fields=("status", "turn", "asked_at", "id"), name=f"{kind}_turns", condition=is_open),
+        models.Index(fields=("asked_by", "status", "turn"), name=f"{kind}_open_of", condition=is_open),
+        models.Index(fields=("asked_by",), include=("result_bytes",), name=f"{kind}_bytes_of"),
+    )
+
+
 class AnalysisQuerySet(models.QuerySet):
     def visible_to(self, user: Any) -> Self:
         """All analyses for admin and staff; for an owner those of their devices and of their fleet."""
@@ -73,7 +87,9 @@ class AnalysisQuerySet(models.QuerySet):
         return self if user.is_staff else self.filter(Q(device__owner=user) | Q(user=user))
 
     def with_target(self) -> Self:
-        return self.select_related("device__owner", "user", "asked_by", "task_result")
+        # The result may have megabytes: `analyses.stored_result` reads it.
+        found = self.select_related("device__owner", "user", "asked_by", "task_result")
+        return found.defer("task_result__result")
 
     def as_rows(self) -> Self:
         """For lists: without result, counts and snapshot, which are large for a large fleet."""
@@ -111,9 +127,7 @@ class Analysis(Run):
             models.Index(fields=("device", "-asked_at"), name="analysis_of_device"),
             models.Index(fields=("user", "-asked_at"), name="analysis_of_user"),
             models.Index(fields=("-asked_at",), name="analysis_newest"),
-            models.Index(
-                fields=("status",), name="analysis_open", condition=Q(status__in=("queued", "running"))
-            ),
+            *indexes_of_turns("analysis"),
         )
 
     def __str__(self) -> str:
@@ -186,11 +200,7 @@ class Calculation(Run):
         indexes = (
             models.Index(BEGUN.desc(), models.F("id").desc(), name="calculation_newest"),
             models.Index(models.F("asked_by"), BEGUN.desc(), name="calculation_of_asker"),
-            models.Index(
-                fields=("status", "asked_at"),
-                name="calculation_open",
-                condition=Q(status__in=("queued", "running")),
-            ),
+            *indexes_of_turns("calculation"),
         )
 
     def __str__(self) -> str:

@@ -2,7 +2,7 @@
 
 The row is written in the request's transaction and the task is sent after commit. After a failed send, a
 flushed broker or a killed worker, `reconcile` finds the row and sends its task again. A message only says
-that there is work: the task that gets it claims the oldest queued run.
+that there is work: the task that gets it claims the queued run whose turn it is (`analytics.turns`).
 """
 
 import logging
@@ -29,6 +29,7 @@ from kombu.pools import producers
 from redis.exceptions import RedisError
 
 from analytics.models import Analysis, Run, Status
+from analytics.turns import ORDER, most_open_runs, take_turn
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ LOST_AFTER = timedelta(seconds=10)
 SENT_AFTER = timedelta(seconds=3)
 RESEND_BATCH = 500
 EXPIRE_BATCH = 100
+ERROR_LENGTH = 2000
 ORPHAN_AFTER = timedelta(days=1)
 OVER = (Status.FINISHED, Status.FAILED, Status.CANCELLED)
 # The worker's own time limits apply, not the sender's.
@@ -59,7 +61,7 @@ CLAIM = """
     WHERE id = (
         SELECT id FROM {table}
         WHERE status = 'queued' AND NOT EXISTS (SELECT FROM {table} WHERE claimed_by = %(task)s)
-        ORDER BY asked_at, id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
+        ORDER BY {order} LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
     )
     RETURNING *
 """
@@ -69,8 +71,12 @@ class RunLost(Exception):
     """The run is no longer this task's: cancelled, failed by its time limit, or given to another."""
 
 
-def enqueue(run: Run, task: Task) -> None:
-    """Write the run's row and send its task once the row is committed."""
+def enqueue(run: Run, task: Task, *, only_reads: bool = False) -> None:
+    """Write the run's row and send its task once the row is committed.
+
+    `only_reads`: it is asked for by a token that may change nothing. Raises LimitReached.
+    """
+    take_turn(run, most_open=most_open_runs(only_reads=only_reads))
     # `send` runs after the commit. Setting sent_at now saves an UPDATE: `send` clears it if it fails.
     run.sent_at = run.asked_at
     run.save(force_insert=True)
@@ -89,12 +95,12 @@ def send(run: Run, task: Task) -> None:
 
 
 def claim(model: type[Run], task_id: str) -> Run | None:
-    """Make the oldest queued run this task's own, and running.
+    """Make the queued run whose turn it is this task's own, and running.
 
     Returns None if none is queued, or if the task already has or had a run: a message that a broker restored
     to an older state delivers again must not claim a second run, whose result would replace the first one's.
     """
-    statement = CLAIM.format(table=connection.ops.quote_name(model._meta.db_table))
+    statement = CLAIM.format(table=connection.ops.quote_name(model._meta.db_table), order=", ".join(ORDER))
     claimed = model.objects.raw(statement, {"task": task_id, "now": timezone.now()})
     return next(iter(claimed), None)
 
@@ -178,6 +184,11 @@ def fail(model: type[Run], run_id: UUID | str | None, task_id: str, error: Excep
 
 
 def in_words(error: Exception) -> str:
+    """A kernel from outside may raise an exception of megabytes, and lists have the words."""
+    return all_words(error)[:ERROR_LENGTH]
+
+
+def all_words(error: Exception) -> str:
     if isinstance(error, SoftTimeLimitExceeded | TimeLimitExceeded):
         return "It exceeded its time limit and was stopped."
     if isinstance(error, UnpickleableExceptionWrapper):
@@ -230,12 +241,6 @@ def delete_orphans(now: datetime) -> int:
     batch = list(orphans.values_list("pk", flat=True)[:EXPIRE_BATCH])
     TaskResult.objects.filter(pk__in=batch).only("pk").delete()
     return len(batch)
-
-
-def positions(model: type[Run]) -> dict[UUID, int]:
-    """Positions of the queued runs in the queue, from 1, by id."""
-    queued = model.objects.filter(status=Status.QUEUED).order_by("asked_at", "id")
-    return {pk: place for place, pk in enumerate(queued.values_list("pk", flat=True), start=1)}
 
 
 def settle(runs: QuerySet[Run], status: Status, **fields: object) -> bool:

@@ -6,6 +6,7 @@ from celery.exceptions import Ignore
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
 from django.db.models import Subquery
+from django.db.models.functions import Coalesce, Length
 from django.utils import timezone
 from django_celery_results.models import TaskResult
 
@@ -33,7 +34,7 @@ KILL_AFTER_SECONDS = 5
 
 
 class RunTask(Task):
-    """Works on the oldest queued run; the id in its message is for the logs only."""
+    """Works on the queued run whose turn it is; the id in its message is for the logs only."""
 
     model: type[Run]
     # Celery's Context takes any attribute.
@@ -63,8 +64,15 @@ class AnalysisTask(RunTask):
     model = Analysis
 
     def on_success(self, retval: dict, task_id: str, args: tuple, kwargs: dict) -> None:
-        result = Subquery(TaskResult.objects.filter(task_id=task_id).values("pk"))
-        finish(Analysis, self.request.run_id, task_id, task_result_id=result, **self.request.outcome)
+        stored = TaskResult.objects.filter(task_id=task_id)
+        finish(
+            Analysis,
+            self.request.run_id,
+            task_id,
+            task_result_id=Subquery(stored.values("pk")),
+            result_bytes=Coalesce(Subquery(stored.values(length=Length("result"))), 0),
+            **self.request.outcome,
+        )
 
 
 class CalculationTask(RunTask):

@@ -68,6 +68,15 @@ TOO_LARGE = Explanation(
 TOO_MANY_ATTEMPTS = Explanation(
     429, "Too many attempts", "You have tried too often.", "Wait a few minutes, then try again."
 )
+TOO_MUCH_AT_ONCE = Explanation(
+    429, "Too much at once", "You have asked for too much at the same time.", "Wait a moment, and try again."
+)
+ENOUGH = Explanation(
+    409,
+    "Enough",
+    "You have as many of these as you may have.",
+    "Delete what you no longer need, or ask whoever runs the portal for more. Nothing was changed.",
+)
 SERVER_ERROR = Explanation(
     500,
     "Something went wrong",

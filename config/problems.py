@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.db import IntegrityError, InterfaceError, OperationalError
 from django.http import HttpResponse, JsonResponse
@@ -14,10 +15,13 @@ from rest_framework.views import exception_handler
 from devices.ingestion.asgi import current_request_id
 from devices.ingestion.checks import InvalidItems
 from devices.storage.interface import StorageUnavailable
+from users.limits import LimitReached
 
 # Raised while the portal's database, the activity database or the storage of readings is away.
 AWAY_ERRORS = (OperationalError, InterfaceError, StorageUnavailable)
-DATABASE_IS_AWAY = "The database does not answer. Try again."
+# SQLSTATE of a statement that ran into a bound of `config.asgi.statements`, and what to say of it.
+QUERY_CANCELED, LOCK_NOT_AVAILABLE = "57014", "55P03"
+BUSY_SECONDS = 5
 PROBLEM_JSON = "application/problem+json"
 FOREIGN_KEY_VIOLATION = "23503"
 
@@ -44,27 +48,62 @@ def problem(status: int, detail: str = "", errors: list[dict] | None = None) -> 
     return JsonResponse(problem_body(status, detail, errors), status=status, content_type=PROBLEM_JSON)
 
 
-def database_is_away() -> HttpResponse:
-    response = problem(503, DATABASE_IS_AWAY)
-    response["Retry-After"] = "1"
+def sql_state(error: BaseException) -> str | None:
+    return getattr(error.__cause__, "pgcode", None)
+
+
+def away_in_words(error: BaseException) -> str:
+    """Why the database gave no answer."""
+    if sql_state(error) == QUERY_CANCELED:
+        return f"This took the database more than {settings.STATEMENT_SECONDS} s (STATEMENT_SECONDS)."
+    if sql_state(error) == LOCK_NOT_AVAILABLE:
+        return f"Other work held for more than {settings.LOCK_SECONDS} s what this needs (LOCK_SECONDS)."
+    return "The database does not answer."
+
+
+def retry_after(error: BaseException) -> int:
+    """Seconds. A database that is away may be back at once, one that is busy hardly."""
+    return BUSY_SECONDS if sql_state(error) in (QUERY_CANCELED, LOCK_NOT_AVAILABLE) else 1
+
+
+def database_is_away(error: Exception) -> HttpResponse:
+    response = problem(503, f"{away_in_words(error)} Try again.")
+    response["Retry-After"] = str(retry_after(error))
+    return response
+
+
+def problem_of_limit(error: LimitReached) -> HttpResponse:
+    response = problem(error.status, str(error))
+    if error.wait:
+        response["Retry-After"] = str(error.wait)
     return response
 
 
 def is_reference_deleted(error: IntegrityError) -> bool:
     """Return True if another request has just deleted a row that this one refers to."""
-    return getattr(error.__cause__, "pgcode", None) == FOREIGN_KEY_VIOLATION
+    return sql_state(error) == FOREIGN_KEY_VIOLATION
+
+
+def known_problem(error: Exception) -> HttpResponse | None:
+    """The answer to an exception that is none of REST framework's; None for an unknown one."""
+    if isinstance(error, AWAY_ERRORS):
+        return database_is_away(error)
+    if isinstance(error, LimitReached):
+        return problem_of_limit(error)
+    if isinstance(error, RequestDataTooBig):
+        return problem(413, "The body is too large.")
+    if isinstance(error, IntegrityError) and is_reference_deleted(error):
+        return problem(409, "A row that this request refers to has just been changed or deleted. Try again.")
+    return None
 
 
 def problem_response(error: Exception, context: dict) -> HttpResponse | None:
     """Handle exceptions for REST framework. None for an unknown one, which Django answers with 500."""
-    if isinstance(error, AWAY_ERRORS):
-        return database_is_away()
-    if isinstance(error, RequestDataTooBig):
-        return problem(413, "The body is too large.")
+    known = known_problem(error)
+    if known is not None:
+        return known
     if isinstance(error, InvalidItems):
         return Response(problem_body(400, errors=error.errors), 400, content_type=PROBLEM_JSON)
-    if isinstance(error, IntegrityError) and is_reference_deleted(error):
-        return problem(409, "A row that this request refers to has just been changed or deleted. Try again.")
     response = exception_handler(error, context)
     if response is None:
         return None

@@ -23,6 +23,7 @@ from config.environment import (
     whole_number,
     zone_name,
 )
+from config.limits.settings import *  # noqa: F403  as above
 from config.openapi.introduction import INTRODUCTION
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -125,6 +126,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "config.middleware.query_parameters.RefuseUnknownQuery",
+    "config.middleware.limits.Limits",
     "config.middleware.database_away.DatabaseAway",
 ]
 ROOT_URLCONF = "config.urls"
@@ -238,6 +240,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["config.rest_defaults.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "config.rest_defaults.JSONInAnyCase",
+    "DEFAULT_THROTTLE_CLASSES": ["config.limits.reads.ReadsOfPerson"],
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
     "DEFAULT_PAGINATION_CLASS": "config.rest_defaults.KeysetPagination",
     "DEFAULT_SCHEMA_CLASS": "config.openapi.operations.PlumblineSchema",

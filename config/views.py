@@ -10,7 +10,8 @@ from django.shortcuts import redirect
 
 from config import error_pages
 from config.error_pages import Explanation, error_response
-from config.problems import AWAY_ERRORS, DATABASE_IS_AWAY
+from config.problems import AWAY_ERRORS, away_in_words, problem_of_limit, retry_after
+from users.limits import LimitReached
 
 
 @login_not_required
@@ -22,9 +23,10 @@ def error_view(explanation: Explanation, detail: str) -> Callable[..., HttpRespo
     """Make a view that shows an error as a page to people and as problem details to programs."""
 
     def view(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-        if isinstance(sys.exc_info()[1], AWAY_ERRORS):
-            return database_is_away(request)
-        if isinstance(sys.exc_info()[1], UnreadablePostError):
+        error = sys.exc_info()[1]
+        if isinstance(error, AWAY_ERRORS):
+            return database_is_away(request, error)
+        if isinstance(error, UnreadablePostError):
             return error_response(request, error_pages.TOO_SLOW, "The body did not arrive whole in time.")
         if isinstance(exception, DisallowedHost):
             return error_response(request, error_pages.UNKNOWN_HOST, "Invalid Host header.")
@@ -33,9 +35,20 @@ def error_view(explanation: Explanation, detail: str) -> Callable[..., HttpRespo
     return view
 
 
-def database_is_away(request: HttpRequest) -> HttpResponse:
-    happened = "The database does not answer. What you sent last may not have been stored."
-    return unavailable(request, DATABASE_IS_AWAY, happened)
+def database_is_away(request: HttpRequest, error: BaseException) -> HttpResponse:
+    happened = f"{away_in_words(error)} What you sent last may not have been stored."
+    return unavailable(request, f"{away_in_words(error)} Try again.", happened, retry_after(error))
+
+
+def limit_reached(request: HttpRequest, error: LimitReached) -> HttpResponse:
+    """A bound as a page for a browser, else as a problem; without an account's page to show it on."""
+    explanation = error_pages.TOO_MUCH_AT_ONCE if error.wait else error_pages.ENOUGH
+    if not error_pages.wants_page(request.path_info, request.headers):
+        return problem_of_limit(error)
+    response = error_response(request, explanation, str(error), str(error))
+    if error.wait:
+        response["Retry-After"] = str(error.wait)
+    return response
 
 
 def attempts_are_uncounted(request: HttpRequest) -> HttpResponse:
@@ -43,9 +56,9 @@ def attempts_are_uncounted(request: HttpRequest) -> HttpResponse:
     return unavailable(request, f"{happened} Try again.", happened)
 
 
-def unavailable(request: HttpRequest, detail: str, happened: str) -> HttpResponse:
+def unavailable(request: HttpRequest, detail: str, happened: str, wait: int = 1) -> HttpResponse:
     response = error_response(request, error_pages.UNAVAILABLE, detail, happened)
-    response["Retry-After"] = "1"
+    response["Retry-After"] = str(wait)
     return response
 
 

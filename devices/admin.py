@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 
-from devices import exclusions, profiles, storage
+from devices import exclusions, limits, profiles, storage
 from devices.models import Channel, Device, DeviceKey, DeviceProfile, Exclusion, Import, Reading
 from users.admin import CredentialAdmin, HolderAdmin, ReadOnlyAdmin, UncountedPaginator, show_once
 from users.permissions import signed_in
@@ -93,11 +93,14 @@ class DeviceAdmin(HolderAdmin):
 
     @admin.action(description="Rotate keys (older keys expire in a day)")
     def rotate_keys(self, request: HttpRequest, devices: QuerySet) -> HttpResponse:
-        texts = [(str(device), device.rotate_key(overlap=OVERLAP)[1]) for device in devices]
+        with transaction.atomic():
+            texts = [(str(device), device.rotate_key(overlap=OVERLAP)[1]) for device in devices]
         return show_once(request, self.admin_site, Device, texts)
 
     def save_model(self, request: HttpRequest, obj: Device, form: ModelForm, change: bool) -> None:
         """Save what was changed here: another person may have changed the rest meanwhile."""
+        if not change or "owner" in form.changed_data:
+            limits.require_room_for_devices(obj.owner_id)
         obj.save(update_fields=form.changed_data if change else None)
 
     def delete_model(self, request: HttpRequest, obj: Device) -> None:

@@ -43,6 +43,7 @@ class DeviceList(generics.ListCreateAPIView):
     serializer_class = DeviceSerializer
     filterset_class = DeviceFilter
     query_parameters = ()
+    conflicts = {"POST": "The owner has as many devices as possible."}
 
     def get_queryset(self) -> Any:
         return Device.objects.visible_to(self.request.user).with_channels()
@@ -75,6 +76,7 @@ class DeviceList(generics.ListCreateAPIView):
 
 class DeviceDetail(APIView):
     query_parameters = ()
+    conflicts = {"PATCH": "The new owner has as many devices as possible."}
 
     def find_with_context(self, uuid: UUID, *, lock: bool = False) -> tuple[Device, dict]:
         """Return the device and its serializer's context. Raises Http404."""
@@ -116,6 +118,7 @@ class KeyList(generics.ListCreateAPIView):
     serializer_class = DeviceKeySerializer
     filter_backends = ()
     query_parameters = ()
+    conflicts = {"POST": "The device has as many valid keys as possible: revoke some."}
 
     def get_queryset(self) -> Any:
         return visible_device(self.request, self.kwargs["uuid"]).keys.all()

@@ -37,6 +37,10 @@ class AdvisoryLock(enum.IntEnum):
     FORGET_IMPORTS = 7_586_212
     # Taken by `copy_readings`: two at a time would both copy the missing readings.
     COPY_READINGS = 7_586_230
+    # Taken to count the open runs of a person: the first of two keys; the second is the user's id.
+    PERSONS_RUNS = 75_863
+    # Taken to count the devices of an owner: the first of two keys; the second is the user's id.
+    OWNERS_DEVICES = 75_864
     # Taken to build a device's segments: the first of two keys; the second is the device's id.
     BUILD_SEGMENTS = 75_862
 

@@ -9,6 +9,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
+from devices import limits
 from devices.models import (
     Channel,
     Device,
@@ -158,8 +159,14 @@ class DeviceSerializer(StrictFields, serializers.ModelSerializer):
         return fields
 
     def create(self, fields: dict) -> Device:
+        limits.require_room_for_devices(fields["owner"].pk)
         fields.setdefault("profile", DeviceProfile.objects.filter(name="xyz").first())
         return Device.objects.create(**fields)
+
+    def update(self, device: Device, fields: dict) -> Device:
+        if fields.get("owner", device.owner) != device.owner:
+            limits.require_room_for_devices(fields["owner"].pk)
+        return super().update(device, fields)
 
 
 class RegisteredDeviceSerializer(DeviceSerializer):

@@ -18,6 +18,7 @@ from devices.rhythm.habits import Habits, habits_of, state_of
 from devices.storage.interface import StoredReading
 from devices.timeline.periods import BadPeriod
 from devices.timeline.time_ranges import LAST, local_text, parse_time_range
+from users.limits import LimitReached
 from users.permissions import signed_in
 
 PAGE_SIZE = 50
@@ -73,8 +74,11 @@ def exclusion_list(request: HttpRequest, uuid: UUID) -> HttpResponse:
         require_staff(request)
         if form.is_valid():
             by, reason = signed_in(request).login, form.cleaned_data["reason"]
-            exclusions.make(device, form.extent, reason=reason, by=by, now=timezone.now())
-            return redirect("devices:exclusion-list", uuid=uuid)
+            try:
+                exclusions.make(device, form.extent, reason=reason, by=by, now=timezone.now())
+                return redirect("devices:exclusion-list", uuid=uuid)
+            except LimitReached as error:
+                form.add_error(None, str(error))
     page = Paginator(device.exclusions.all(), PAGE_SIZE).get_page(request.GET.get("page"))
     context = {"device": device, "form": form, "page": page, "zone": device.zone}
     return render(request, "devices/exclusion_list.html", context)

@@ -118,6 +118,7 @@ class TokenList(generics.ListCreateAPIView):
     queryset = Token.objects.none()
     serializer_class = TokenSerializer
     query_parameters = ()
+    conflicts = {"POST": "The user has as many valid tokens as possible: revoke some."}
 
     def holder(self) -> User:
         """Return the user of the path: oneself, or for an admin anybody. Raises PermissionDenied."""

@@ -14,11 +14,15 @@ from django.contrib.auth.validators import UnicodeUsernameValidator
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.db import connection, models, transaction
-from django.db.models import Q, Value
+from django.db.models import Q, QuerySet, Value
 from django.db.models.functions import Lower
 from django.utils import timezone
 
+from users.limits import LimitReached
+
 MINUTE = timedelta(minutes=1)
+# Revoked and expired credentials of a holder that stay in lists, for the record.
+MOST_KEPT = 100
 # Apps whose rows only admins see in Django admin.
 FOR_ADMINS = ("users.", "auth.", "axes.", "mfa.")
 
@@ -197,11 +201,38 @@ class Credential(models.Model):
         return self.prefix
 
     @classmethod
+    @transaction.atomic
     def issue(cls, **fields: Any) -> tuple[Self, str]:
-        """Store a new credential; return it with its text, which can't be recovered later."""
+        """Store a new credential; return it with its text, which can't be recovered later.
+
+        Raises LimitReached if its holder has too many valid ones.
+        """
+        cls.require_room(fields)
         prefix = f"{cls.KIND}_{secrets.token_hex(4)}"
         text = f"{prefix}.{secrets.token_urlsafe(32)}"
         return cls.objects.create(prefix=prefix, digest=keyed_hash(text), **fields), text
+
+    @classmethod
+    def require_room(cls, fields: dict[str, Any]) -> None:
+        """Require that the holder, who is one of the fields, may have one more."""
+
+    @classmethod
+    def bound(cls, held: QuerySet[Self], most: int, setting: str) -> None:
+        """Require fewer than `most` valid ones among the holder's; forget all but the newest of the others.
+
+        The holder's row is locked: two simultaneous requests do not count the same ones.
+        """
+        is_valid = Q(revoked_at=None) & (Q(expires_at=None) | Q(expires_at__gt=timezone.now()))
+        valid = held.filter(is_valid).count()
+        if most and valid >= most:
+            raise LimitReached(
+                f"{valid} {cls._meta.verbose_name_plural} are valid; at most {most} may be ({setting})."
+                " Revoke those that are no longer used."
+            )
+        over = held.exclude(is_valid).order_by("-created_at", "-pk").values_list("pk", flat=True)
+        forgotten = list(over[MOST_KEPT:])
+        if forgotten:
+            cls.objects.filter(pk__in=forgotten).delete()
 
     @classmethod
     def find(cls, text: str, now: datetime, *related: str) -> Self | None:
@@ -273,6 +304,11 @@ class Token(Credential):
     user = models.ForeignKey(User, models.CASCADE, related_name="tokens")
     name = models.CharField(max_length=100, blank=True)
     scopes = ArrayField(models.CharField(max_length=10, choices=Scope), default=all_scopes)
+
+    @classmethod
+    def require_room(cls, fields: dict[str, Any]) -> None:
+        holder = User.objects.select_for_update(no_key=True).get(pk=fields["user"].pk)
+        cls.bound(cls.objects.filter(user=holder), settings.TOKENS_PER_USER, "TOKENS_PER_USER")
 
 
 class Invitation(Credential):

@@ -15,6 +15,12 @@ from users.permissions import signed_in
 class ErasingAdmin(admin.ModelAdmin):
     """Deletes through `erase`, as the API does, so that events are noted."""
 
+    long_texts: tuple[str, ...]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet:
+        # A list of long texts would take hundreds of megabytes.
+        return super().get_queryset(request).defer(*self.long_texts)
+
     def delete_model(self, request: HttpRequest, obj: Blog | Post) -> None:
         obj.erase()
 
@@ -30,6 +36,7 @@ class ErasingAdmin(admin.ModelAdmin):
 
 @admin.register(Blog)
 class BlogAdmin(ErasingAdmin):
+    long_texts = ("description",)
     list_display = ("name", "owner", "created_at")
     list_select_related = ("owner",)
     search_fields = ("name", "owner__login")
@@ -38,6 +45,7 @@ class BlogAdmin(ErasingAdmin):
 
 @admin.register(Post)
 class PostAdmin(ErasingAdmin):
+    long_texts = ("text", "blog__description")
     list_display = ("header", "author", "blog", "created_at")
     list_select_related = ("author", "blog")
     search_fields = ("header", "author__login", "blog__name")

@@ -18,7 +18,13 @@ from analytics.activity.events import intake
 from analytics.activity.events.intake import is_text
 from analytics.activity.filters import BlogFilter, PostFilter
 from analytics.activity.models import Blog, BlogQuerySet, Post, PostQuerySet
-from analytics.activity.serializers import BlogSerializer, PostSerializer
+from analytics.activity.serializers import (
+    BEGINNING,
+    BlogSerializer,
+    ListedBlogSerializer,
+    ListedPostSerializer,
+    PostSerializer,
+)
 from devices.api import DONE_EXAMPLE
 from devices.ingestion.api import AlwaysJSON, RawJSON
 from devices.ingestion.decoding import MAX_ITEMS, BatchTooLong
@@ -158,13 +164,17 @@ class BlogList(generics.ListCreateAPIView):
     query_parameters = ()
 
     def get_queryset(self) -> Any:
-        return Blog.objects.visible_to(self.request.user).select_related("owner")
+        visible = Blog.objects.visible_to(self.request.user).select_related("owner")
+        return visible.for_list(BEGINNING)
 
-    @extend_schema(operation_id="blog_list")
+    def get_serializer_class(self) -> type[BlogSerializer]:
+        return ListedBlogSerializer if self.request.method == "GET" else BlogSerializer
+
+    @extend_schema(operation_id="blog_list", responses=ListedBlogSerializer(many=True))
     def get(self, request: Request) -> Response:
         """List blogs.
 
-        Staff see all, an owner only their own.
+        Staff see all, an owner only their own. Of a long description a row has the beginning.
         """
         return self.list(request)
 
@@ -183,13 +193,17 @@ class PostList(generics.ListCreateAPIView):
     query_parameters = ()
 
     def get_queryset(self) -> Any:
-        return Post.objects.visible_to(self.request.user).select_related("author", "blog")
+        visible = Post.objects.visible_to(self.request.user).select_related("author", "blog")
+        return visible.for_list(BEGINNING)
 
-    @extend_schema(operation_id="post_list")
+    def get_serializer_class(self) -> type[PostSerializer]:
+        return ListedPostSerializer if self.request.method == "GET" else PostSerializer
+
+    @extend_schema(operation_id="post_list", responses=ListedPostSerializer(many=True))
     def get(self, request: Request) -> Response:
         """List posts.
 
-        Staff see all, an owner only their own.
+        Staff see all, an owner only their own. Of a long text a row has the beginning.
         """
         return self.list(request)
 

@@ -12,6 +12,7 @@ from typing import Any, Self
 from django.conf import settings
 from django.db import models, transaction
 from django.db.models import Q
+from django.db.models.functions import Left, Length
 from django.utils import timezone
 
 from analytics.activity.events import outbox
@@ -66,6 +67,10 @@ class BlogQuerySet(models.QuerySet):
             return self.none()
         return self if user.is_staff else self.filter(owner=user)
 
+    def for_list(self, characters: int) -> Self:
+        """With the `beginning` of the description and its `length`, without itself, which may be long."""
+        return with_beginning(self, "description", characters)
+
 
 class Blog(models.Model):
     name = models.CharField(max_length=200)
@@ -90,6 +95,10 @@ class Blog(models.Model):
         Blog.objects.filter(pk=self.pk).delete()
 
 
+def with_beginning(rows: Any, name: str, characters: int) -> Any:
+    return rows.defer(name).annotate(beginning=Left(name, characters), length=Length(name))
+
+
 class PostQuerySet(models.QuerySet["Post"]):
     def visible_to(self, user: Any) -> Self:
         """Return every post for admin and staff, one's own for an owner."""
@@ -97,11 +106,16 @@ class PostQuerySet(models.QuerySet["Post"]):
             return self.none()
         return self if user.is_staff else self.filter(author=user)
 
+    def for_list(self, characters: int) -> Self:
+        """With the `beginning` of the text and its `length`, without itself, which may be long."""
+        return with_beginning(self, "text", characters).defer("text", "blog__description")
+
     @transaction.atomic
     def erase(self) -> None:
         """Delete the posts, and note an event of the author for each."""
         # The lock lets one of two who delete the same post find it; the other notes no event.
-        posts = list(self.select_for_update(of=("self",)).order_by("pk"))
+        rows = self.select_for_update(of=("self",)).order_by("pk")
+        posts = list(rows.only("author_id", "blog_id"))
         PendingEvent.note_all(((post.author_id, post.blog_id) for post in posts), DELETE_POST, timezone.now())
         Post.objects.filter(pk__in=[post.pk for post in posts]).delete()
 

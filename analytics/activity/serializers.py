@@ -9,6 +9,8 @@ from analytics.activity.models import Blog, Post
 from users.models import User
 from users.serializers import StrictFields, Text, WholeNumber
 
+# Lists have so many characters of a long text; the text itself is at the row.
+BEGINNING = 1000
 NO_USER = "There is no such user."
 NO_BLOG = "There is no such blog."
 
@@ -44,6 +46,14 @@ class BlogId(WholeNumber):
         return blog.pk
 
 
+class Beginning(serializers.CharField):
+    """The beginning of a long text, in a list; `for_list` fetches no more of it."""
+
+    def __init__(self, **options: Any) -> None:
+        help_text = f"Its first {BEGINNING} characters; the whole text is at the row itself."
+        super().__init__(read_only=True, help_text=help_text, **options)
+
+
 class PlainText(Text):
     def to_internal_value(self, data: Any) -> str:
         text = super().to_internal_value(data)
@@ -75,8 +85,29 @@ class BlogSerializer(StrictFields, serializers.ModelSerializer):
 
     class Meta:
         model = Blog
-        fields = ("id", "name", "description", "owner", "created_at")
+        fields: tuple[str, ...] = ("id", "name", "description", "owner", "created_at")
         read_only_fields = ("created_at",)
+
+
+LISTED_BLOG = {
+    "id": 3,
+    "name": "Field notes",
+    "description": "What the sensors see.",
+    "description_length": 21,
+    "owner": "ada",
+    "created_at": "2026-11-21T09:30:00Z",
+}
+
+
+@extend_schema_serializer(examples=[OpenApiExample("Blog", LISTED_BLOG, response_only=True)])
+class ListedBlogSerializer(BlogSerializer):
+    """A blog in a list, without a long description."""
+
+    description: Any = Beginning(source="beginning")
+    description_length = serializers.IntegerField(source="length", read_only=True, help_text="Characters.")
+
+    class Meta(BlogSerializer.Meta):
+        fields = tuple(LISTED_BLOG)
 
 
 @extend_schema_serializer(
@@ -108,7 +139,7 @@ class PostSerializer(StrictFields, serializers.ModelSerializer):
 
     class Meta:
         model = Post
-        fields = ("id", "blog", "author", "header", "text", "created_at")
+        fields: tuple[str, ...] = ("id", "blog", "author", "header", "text", "created_at")
         read_only_fields = ("created_at",)
 
     def validate(self, fields: dict) -> dict:
@@ -121,3 +152,25 @@ class PostSerializer(StrictFields, serializers.ModelSerializer):
         post = Post(**fields)
         post.publish()
         return post
+
+
+LISTED_POST = {
+    "id": 12,
+    "blog": 3,
+    "author": "ada",
+    "header": "Frost",
+    "text": "The sensor saw it.",
+    "text_length": 18,
+    "created_at": "2026-11-21T09:30:00Z",
+}
+
+
+@extend_schema_serializer(examples=[OpenApiExample("Post", LISTED_POST, response_only=True)])
+class ListedPostSerializer(PostSerializer):
+    """A post in a list, without a long text."""
+
+    text: Any = Beginning(source="beginning")
+    text_length = serializers.IntegerField(source="length", read_only=True, help_text="Characters.")
+
+    class Meta(PostSerializer.Meta):
+        fields = tuple(LISTED_POST)

@@ -1,28 +1,48 @@
-"""The answer of a finished task whose result may be large: the result is not parsed and written each time."""
+"""The answer of a finished task whose result may be large: it is sent as it is stored."""
 
-from django.http import HttpResponse
+from collections.abc import Iterable, Iterator
+from itertools import chain
+
+from django.http import HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django_celery_results.models import TaskResult
 from rest_framework.renderers import JSONRenderer
+from rest_framework.response import Response
 
-from analytics.analyses.fleet_devices import answered_result
-from analytics.analyses.serializers import TaskStateSerializer
+from analytics.analyses.serializers import TaskSerializer, TaskStateSerializer
+from analytics.analyses.stored_result import answered_pieces
 from analytics.models import Analysis, Status
-from users.redis_cache import cached
 
-# A finished result never changes, so this only bounds Redis's memory.
-CACHE_SECONDS = 600
+JSON = "application/json"
 
 
 def may_be_large(analysis: Analysis) -> bool:
     """Tell, without reading it, whether the result may have megabytes: many buckets or devices."""
-    return analysis.status == Status.FINISHED and bool(analysis.bucket or analysis.user_id)
+    has_result = analysis.status == Status.FINISHED and analysis.task_result_id is not None
+    return has_result and bool(analysis.bucket or analysis.user_id)
 
 
-def cached_answer(analysis: Analysis) -> HttpResponse:
-    """The task's answer with its result as the cached text. Whether it is stale is asked each time."""
-    result = cached(f"result-{analysis.pk}", CACHE_SECONDS, lambda: json_text(answered_result(analysis)))
-    state = json_text(TaskStateSerializer(analysis).data)
-    return HttpResponse(f'{{"result":{result},{state[1:]}', content_type="application/json")
+def task_answer(analysis: Analysis, status: int = 200) -> HttpResponseBase:
+    """The task's answer. Raises TaskResult.DoesNotExist if the result was deleted meanwhile."""
+    if may_be_large(analysis):
+        return answer_as_stored(analysis, status)
+    return Response(TaskSerializer(analysis).data, status=status)
 
 
-def json_text(data: object) -> str:
-    return JSONRenderer().render(data).decode()
+def answer_as_stored(analysis: Analysis, status: int) -> HttpResponseBase:
+    state = JSONRenderer().render(TaskStateSerializer(analysis).data)
+    pieces = answered_pieces(analysis)
+    first, second = next(pieces, None), next(pieces, None)
+    if first is None:
+        raise TaskResult.DoesNotExist
+    if second is None:
+        return HttpResponse(b"".join(around([first], state)), content_type=JSON, status=status)
+    return StreamingHttpResponse(
+        around(chain((first, second), pieces), state), content_type=JSON, status=status
+    )
+
+
+def around(pieces: Iterable[bytes], state: bytes) -> Iterator[bytes]:
+    yield b'{"result":'
+    yield from pieces
+    yield b"," + state[1:]

@@ -5,8 +5,10 @@ from typing import Any
 from uuid import UUID
 
 from django.http import Http404
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
+from django_celery_results.models import TaskResult
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 from rest_framework import serializers
@@ -15,15 +17,17 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from analytics.analyses.answer import task_answer
 from analytics.analyses.question import BUCKETS, MOST_PERCENTILES, OPTIONS, BadQuestion, parse_question
 from analytics.analyses.request import TargetErased, request_analysis
 from analytics.analyses.serializers import TASK, TaskSerializer
 from analytics.analyses.series import series_body
+from analytics.turns import RESULTS_TOO_LARGE, TOO_MANY_RUNS
 from devices.authentication import visible_device
 from devices.models import Device
 from devices.timeline.periods import BadPeriod, parse_period
 from users.models import Scope, User
-from users.permissions import signed_in
+from users.permissions import only_reads, signed_in
 from users.serializers import component
 
 SERIES = {
@@ -86,23 +90,31 @@ class AskView(APIView):
     """GET and POST do the same; a POST may have the question in its body."""
 
     query_parameters = OPTIONS
-    # A request changes nothing that its token could not read.
+    conflicts = dict.fromkeys(("GET", "POST"), RESULTS_TOO_LARGE)
+    too_many = dict.fromkeys(("GET", "POST"), TOO_MANY_RUNS)
+    # A request changes nothing that its token could not read, and is bounded for itself: `only_reads`.
     scope = Scope.READ
 
-    def ask(self, request: Request, target: Device | User, zone: tzinfo) -> Response:
+    def ask(self, request: Request, target: Device | User, zone: tzinfo) -> HttpResponseBase:
         try:
             question = parse_question(request.query_params.dict() | body_question(request), zone)
-            analysis = request_analysis(target, question, asked_by=signed_in(request), now=timezone.now())
+            analysis = request_analysis(
+                target,
+                question,
+                asked_by=signed_in(request),
+                now=timezone.now(),
+                only_reads=only_reads(request),
+            )
+            return task_answer(analysis, 202)
         except (BadPeriod, BadQuestion) as error:
             raise ValidationError({error.field: str(error)}) from error
-        except TargetErased as error:
+        except (TargetErased, TaskResult.DoesNotExist) as error:
             raise Http404 from error
-        return Response(TaskSerializer(analysis).data, status=202)
 
 
 class DeviceAnalysis(AskView):
     @extend_schema(operation_id="device_analysis_ask", **{**ASK, "request": None})
-    def get(self, request: Request, uuid: UUID) -> Response:
+    def get(self, request: Request, uuid: UUID) -> HttpResponseBase:
         """Request statistics of a device.
 
         The result has exact min, max, count, sum, median and avg of each channel, and percentiles and buckets
@@ -113,14 +125,14 @@ class DeviceAnalysis(AskView):
         return self.ask(request, device, device.zone)
 
     @extend_schema(operation_id="device_analysis_post", **ASK)
-    def post(self, request: Request, uuid: UUID) -> Response:
+    def post(self, request: Request, uuid: UUID) -> HttpResponseBase:
         """Request statistics of a device, with the question in the body."""
         return self.get(request, uuid)
 
 
 class UserAnalysis(AskView):
     @extend_schema(operation_id="user_analysis_ask", **{**ASK, "request": None})
-    def get(self, request: Request, pk: int) -> Response:
+    def get(self, request: Request, pk: int) -> HttpResponseBase:
         """Request statistics of all devices of a user.
 
         `aggregate` and `buckets` pool all readings of all devices. `devices` has the statistics of each
@@ -130,7 +142,7 @@ class UserAnalysis(AskView):
         return self.ask(request, user, timezone.get_default_timezone())
 
     @extend_schema(operation_id="user_analysis_post", **ASK)
-    def post(self, request: Request, pk: int) -> Response:
+    def post(self, request: Request, pk: int) -> HttpResponseBase:
         """Request statistics of all devices of a user, with the question in the body."""
         return self.get(request, pk)
 

@@ -86,9 +86,10 @@ def statistics_groups(result: Result, labels: dict[str, DeviceLabel]) -> list[di
     channels = pooled_channels(labels)
     if "devices" not in result:
         return [{"title": "", "rows": channel_rows(channel_summaries(result), channels)}]
-    details = result.get("details", {})
+    details = result.get("details") or {}
     groups = [{"title": "All devices together", "rows": channel_rows(result["aggregate"], channels)}]
-    for uuid, summaries in result["devices"].items():
+    # Of more devices than a page can show it is null.
+    for uuid, summaries in (result["devices"] or {}).items():
         label = labels.get(uuid, DeviceLabel(uuid, {}))
         note = quality_note(details.get(uuid, {}))
         groups.append({"title": label.name, "note": note, "rows": channel_rows(summaries, label.channels)})

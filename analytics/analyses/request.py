@@ -20,11 +20,16 @@ class TargetErased(Exception):
 
 @transaction.atomic
 def request_analysis(
-    target: Device | User, question: Question, *, asked_by: User | None, now: datetime
+    target: Device | User,
+    question: Question,
+    *,
+    asked_by: User | None,
+    now: datetime,
+    only_reads: bool = False,
 ) -> Analysis:
     """An analysis of a device, or of all devices of a user: a new one, queued, or one that is still current.
 
-    Raises BadQuestion, TargetErased.
+    `only_reads`: a token that may change nothing asks. Raises BadQuestion, TargetErased, LimitReached.
     """
     # Two simultaneous requests get one analysis. NO KEY: foreign keys to the row do not wait.
     try:
@@ -51,7 +56,7 @@ def request_analysis(
     # `is_current` compares with these until the run replaces them with its own, later state.
     analysis.snapshot = statistics.snapshot()
     analysis.counts = reading_counts(ids, analysis, now)
-    runs.enqueue(analysis, run_analysis)
+    runs.enqueue(analysis, run_analysis, only_reads=only_reads)
     return analysis
 
 
@@ -60,14 +65,16 @@ def latest_equal(analysis: Analysis) -> Analysis | None:
     names = ("device", "user", "start", "end", "percentiles", "bucket", "time_zone")
     question = {name: getattr(analysis, name) for name in names}
     statuses = (Status.QUEUED, Status.RUNNING, Status.FINISHED)
-    return Analysis.objects.select_related("task_result").filter(**question, status__in=statuses).first()
+    # Its result may have megabytes, and is read when it is used.
+    found = Analysis.objects.select_related("task_result").defer("task_result__result")
+    return found.filter(**question, status__in=statuses).first()
 
 
 def is_current(analysis: Analysis, now: datetime) -> bool:
     """The result is, or will be, about the data as they are now."""
     if analysis.status == Status.QUEUED:
         return True
-    if analysis.status == Status.FINISHED and analysis.result is None:
+    if analysis.status == Status.FINISHED and analysis.task_result_id is None:
         return False
     if analysis.expires_at is not None and analysis.expires_at <= now:
         return False

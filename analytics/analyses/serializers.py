@@ -6,7 +6,6 @@ from drf_spectacular.utils import OpenApiExample, extend_schema_field, extend_sc
 from rest_framework import serializers
 
 from analytics.analyses.filters import CELERY_STATUS, STATUS_OF_WORD
-from analytics.analyses.fleet_devices import answered_result
 from analytics.analyses.staleness import is_stale
 from analytics.models import Analysis
 from users.serializers import Stamp, StrictFields, component
@@ -88,7 +87,7 @@ class TaskStateSerializer(serializers.Serializer):
 
 
 class TaskSerializer(TaskStateSerializer):
-    """An analysis as the API answers it."""
+    """An analysis as the API answers it; if its result may be large, `answer` does so instead."""
 
     result = serializers.SerializerMethodField()
 
@@ -99,7 +98,7 @@ class TaskSerializer(TaskStateSerializer):
         }
     )
     def get_result(self, run: Analysis) -> dict[str, Any] | None:
-        return answered_result(run)
+        return run.result
 
 
 @extend_schema_serializer(examples=[OpenApiExample("Task", LISTED, response_only=True)])

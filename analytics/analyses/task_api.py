@@ -17,10 +17,10 @@ from rest_framework.utils.urls import remove_query_param, replace_query_param
 from rest_framework.views import APIView
 
 from analytics import runs
-from analytics.analyses.answer import cached_answer, may_be_large
+from analytics.analyses.answer import task_answer
 from analytics.analyses.filters import CELERY_STATUS, TaskFilter
-from analytics.analyses.fleet_devices import device_rows
 from analytics.analyses.serializers import RESULT, SUMMARY, TASK, ListedTaskSerializer, TaskSerializer
+from analytics.analyses.stored_result import device_rows
 from analytics.models import Analysis, AnalysisQuerySet, Status
 from devices.api import DONE_EXAMPLE
 from users.api_errors import Conflict
@@ -72,7 +72,7 @@ class TaskDetail(APIView):
         """
         task = visible_task(request, pk)
         with deleted_is_404():
-            return cached_answer(task) if may_be_large(task) else Response(TaskSerializer(task).data)
+            return task_answer(task)
 
     @extend_schema(operation_id="task_delete", responses={204: None}, examples=DONE_EXAMPLE)
     def delete(self, request: Request, pk: UUID) -> Response:
@@ -141,18 +141,16 @@ class TaskDevices(APIView):
         task = visible_task(request, pk)
         if task.user_id is None:
             raise Http404
-        with deleted_is_404():
-            result = task.result
-        if result is None:
+        if task.status != Status.FINISHED or task.task_result_id is None:
             raise Conflict(f"It has no result: it is {CELERY_STATUS[task.status]}.")
-        rows, limit, after = device_rows(result), page_size(request), cursor(request)
-        page = [row for row in rows if row["device_id"] > after][:limit]
-        url = request.build_absolute_uri()
+        limit = page_size(request)
+        rows, total = device_rows(task, after=cursor(request), limit=limit + 1)
+        page, url = rows[:limit], request.build_absolute_uri()
         links = {"first": remove_query_param(url, "cursor")}
-        if page and page[-1] is not rows[-1]:
+        if len(rows) > limit:
             links["next"] = replace_query_param(url, "cursor", page[-1]["device_id"])
         header = ", ".join(f'<{link}>; rel="{name}"' for name, link in links.items())
-        return Response(page, headers={"Link": header, "X-Total-Count": str(len(rows))})
+        return Response(page, headers={"Link": header, "X-Total-Count": str(total)})
 
 
 def visible_task(request: Request, pk: UUID) -> Analysis:

@@ -16,6 +16,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from analytics import runs
 from analytics.analyses.forms import FleetForm, QuestionForm
 from analytics.analyses.presentation import (
+    DeviceLabel,
     Result,
     bucket_chart,
     bucket_groups,
@@ -30,8 +31,10 @@ from analytics.analyses.presentation import (
 from analytics.analyses.question import BadQuestion
 from analytics.analyses.request import TargetErased, request_analysis
 from analytics.analyses.staleness import is_stale
+from analytics.analyses.stored_result import MOST_WITHIN, shown_result
 from analytics.models import Analysis
 from devices.models import Device
+from users.limits import LimitReached
 from users.models import User
 from users.permissions import signed_in
 
@@ -73,20 +76,21 @@ def analysis(request: HttpRequest, pk: UUID) -> HttpResponse:
                 analysis.target, analysis.question, asked_by=signed_in(request), now=now
             )
             return redirect(repeated_address(repeated, analysis))
-        except BadQuestion as error:
+        except (BadQuestion, LimitReached) as error:
             refusal = str(error)
         except TargetErased as error:
             raise Http404 from error
-    result = analysis.result
+    result = shown_result(analysis)
     before = earlier_result(request, analysis)
     page = Paginator((result or {}).get("buckets", []), BUCKETS_A_PAGE).get_page(request.GET.get("page"))
-    labels = device_labels(analysis.devices.with_channels()) if result else {}
+    labels = labels_of(analysis) if result else {}
     context = {
         "analysis": analysis,
         "is_stale": is_stale(analysis, now),
         "refusal": refusal,
         "groups": statistics_groups(result, labels) if result else [],
         "facts": result_facts(result) if result else None,
+        "devices_link": (result or {}).get("devices_link"),
         "page": page,
         "bucket_groups": bucket_groups(page, labels),
         "bucket_zone": ZoneInfo(analysis.time_zone) if analysis.time_zone else None,
@@ -96,6 +100,11 @@ def analysis(request: HttpRequest, pk: UUID) -> HttpResponse:
         "channels": channels_beside(result, before, pooled_channels(labels)) if result and before else [],
     }
     return render(request, "analytics/analysis.html", context)
+
+
+def labels_of(analysis: Analysis) -> dict[str, DeviceLabel]:
+    """Labels of the devices that a result may have, and of enough others to know the channels."""
+    return device_labels(analysis.devices.with_channels()[:MOST_WITHIN])
 
 
 def repeated_address(repeated: Analysis, before: Analysis) -> str:
@@ -113,7 +122,7 @@ def earlier_result(request: HttpRequest, analysis: Analysis) -> Result | None:
     before = Analysis.objects.visible_to(request.user).with_target().filter(pk=pk).first()
     if before is None or (before.target, before.question) != (analysis.target, analysis.question):
         return None
-    return before.result
+    return shown_result(before)
 
 
 def visible_analysis(request: HttpRequest, pk: UUID) -> Analysis:
@@ -148,7 +157,7 @@ def cancel_analysis(request: HttpRequest, pk: UUID) -> HttpResponse:
 def analysis_chart(request: HttpRequest, pk: UUID) -> JsonResponse:
     """All buckets as columns of numbers, for analyses/bucket_chart.js."""
     analysis = visible_analysis(request, pk)
-    channels = pooled_channels(device_labels(analysis.devices.with_channels()))
+    channels = pooled_channels(labels_of(analysis))
     return JsonResponse(bucket_chart(result_with_buckets(analysis), channels))
 
 
@@ -163,7 +172,7 @@ def bucket_file(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 
 def result_with_buckets(analysis: Analysis) -> dict:
-    result = analysis.result
+    result = shown_result(analysis)
     if result is None or "buckets" not in result:
         raise Http404
     return result
@@ -177,6 +186,9 @@ def request_and_redirect(
         analysis = request_analysis(target, form.question, asked_by=signed_in(request), now=timezone.now())
     except BadQuestion as error:
         form.add_error(error.field, str(error))
+        return None
+    except LimitReached as error:
+        form.add_error(None, str(error))
         return None
     except TargetErased as error:
         raise Http404 from error

@@ -42,6 +42,8 @@ from analytics.calculations.request import (
 from analytics.calculations.serializers import DEFAULT_KERNEL, SERIALIZERS
 from analytics.kernels import KERNELS
 from analytics.models import Calculation, CalculationQuerySet, Status
+from analytics.turns import RESULTS_TOO_LARGE, TOO_MANY_RUNS
+from devices.api import DONE_EXAMPLE
 from users.api_errors import Conflict
 
 ID = "3c5a0f9e-7f6e-4f0a-8f43-2a2f0a3c9b11"
@@ -66,6 +68,8 @@ class CalculationList(generics.ListCreateAPIView):
     filterset_class = CalculationFilter
     pagination_class = NumberedPages
     query_parameters = ()
+    conflicts = {"POST": RESULTS_TOO_LARGE}
+    too_many = {"POST": TOO_MANY_RUNS}
 
     def get_queryset(self) -> CalculationQuerySet:
         listed = Calculation.objects.visible_to(self.request.user).only(*ListedSerializer.Meta.fields)
@@ -95,8 +99,8 @@ class CalculationList(generics.ListCreateAPIView):
     def post(self, request: Request) -> Response:
         """Request a calculation.
 
-        Calculations wait in a queue and run in the order of their requests. The default of `kernel` is the
-        oil well.
+        Calculations wait in a queue. People take turns, and the runs of each go in the order of their
+        requests. The default of `kernel` is the oil well.
         """
         calculation = queue_calculation(calculation_from(request.data, request.user))
         return Response({"id": calculation.pk}, status=201)
@@ -114,7 +118,10 @@ class AnyFormat(DefaultContentNegotiation):
 class CalculationDetail(APIView):
     query_parameters = ("fields", "format")
     content_negotiation_class = AnyFormat
-    conflicts = {"GET": "A CSV file was requested, and there are no rows."}
+    conflicts = {
+        "GET": "A CSV file was requested, and there are no rows.",
+        "DELETE": "It is not over: cancel it first.",
+    }
 
     @extend_schema(
         operation_id="calculation_read",
@@ -147,6 +154,18 @@ class CalculationDetail(APIView):
         if calculation.status != Status.FINISHED:
             raise Conflict(f"It is {calculation.status}: there are no rows.")
         return csv_response(calculation)
+
+    @extend_schema(operation_id="calculation_delete", responses={204: None}, examples=DONE_EXAMPLE)
+    def delete(self, request: Request, pk: UUID) -> Response:
+        """Delete a calculation that is over, with its rows.
+
+        One that is not over is 409: cancel it first. Runs that repeat it stay.
+        """
+        calculation = visible_calculation(request, pk)
+        if not runs.discard(Calculation.objects.filter(pk=pk)):
+            calculation = visible_calculation(request, pk)
+            raise Conflict(f"It is {calculation.status}: cancel it first.")
+        return Response(status=204)
 
 
 def visible_calculation(request: Request, pk: UUID) -> Calculation:
@@ -200,7 +219,8 @@ class CalculationCancel(APIView):
 
 class CalculationRerun(APIView):
     query_parameters = ()
-    conflicts = {"POST": "Its kernel no longer exists."}
+    conflicts = {"POST": f"Its kernel no longer exists. {RESULTS_TOO_LARGE}"}
+    too_many = {"POST": TOO_MANY_RUNS}
 
     @extend_schema(
         operation_id="calculation_rerun", request=None, responses={201: CreatedSerializer}, examples=[CREATED]

@@ -57,6 +57,7 @@ def store_result(calculation: Calculation, kernel: Kernel, writer: "RowWriter", 
         kernel_version=kernel.version,
         libraries=library_versions(kernel),
         row_count=writer.count,
+        result_bytes=sum(map(len, payloads)),
         broken=dict(writer.broken),
     )
     if is_ours:

@@ -20,7 +20,8 @@ class CalculationForm(forms.Form):
         super().__init__(*args, **kwargs)
         self.kernel = kernel
         self.asker = asker
-        fields = {parameter.name: parameter.form_field(asker) for parameter in kernel.parameters}
+        asked = [parameter for parameter in kernel.parameters if not parameter.is_fixed]
+        fields = {parameter.name: parameter.form_field(asker) for parameter in asked}
         self.fields = {"name": self.fields["name"], **fields, "seed": self.fields["seed"]}
         for parameter in kernel.parameters:
             if parameter.name not in self.initial and parameter.shown_default is not None:

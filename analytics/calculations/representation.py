@@ -9,7 +9,7 @@ from django.http.response import HttpResponseBase
 from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
-from analytics import csv_rows, runs
+from analytics import csv_rows, turns
 from analytics.calculations import stored_rows
 from analytics.calculations.columns import columns_of
 from analytics.kernels import KERNELS
@@ -37,7 +37,7 @@ OPTIONAL: dict[str, FieldValue] = {
     "asked_by": lambda run, _: run.asked_by_id,
     "finished_at": lambda run, _: stamp(run.finished_at),
     "attempts": lambda run, _: run.attempts,
-    "position": lambda run, _: runs.positions(Calculation).get(run.pk),
+    "position": lambda run, _: turns.positions(Calculation).get(run.pk),
     "progress": lambda run, _: run.progress,
     "elapsed": Calculation.elapsed_seconds,
     "remaining": Calculation.remaining_seconds,

@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST
 from rest_framework.exceptions import ValidationError
 
-from analytics import runs
+from analytics import runs, turns
 from analytics.calculations import compare, stored_rows, thinning
 from analytics.calculations.columns import columns_of, decimals_of_columns
 from analytics.calculations.forms import CalculationForm
@@ -29,6 +29,7 @@ from analytics.calculations.request import KernelGone, queue_calculation, repeat
 from analytics.calculations.serializers import DEFAULT_KERNEL
 from analytics.kernels import KERNELS
 from analytics.models import Calculation, Status
+from users.limits import LimitReached
 
 PAGE_SIZE = 20
 ROWS_A_PAGE = 50
@@ -65,7 +66,7 @@ def run_states(listed: list[Calculation]) -> dict[UUID, dict[str, Any]]:
     """{status, label, progress, note} by id: what changes while a calculation is open."""
     now = timezone.now()
     is_any_queued = any(run.status == Status.QUEUED for run in listed)
-    positions = runs.positions(Calculation) if is_any_queued else {}
+    positions = turns.positions(Calculation) if is_any_queued else {}
     return {
         run.pk: {
             "status": run.status,
@@ -87,7 +88,10 @@ def new_calculation(request: HttpRequest) -> HttpResponse:
     initial = {"name": like.name, "seed": like.seed, **like.parameters} if like else {}
     form = CalculationForm(request.POST or None, kernel=kernel, asker=request.user, initial=initial)
     if request.method == "POST" and form.is_valid():
-        return redirect("analytics:calculation", pk=queue_calculation(form.calculation).pk)
+        try:
+            return redirect("analytics:calculation", pk=queue_calculation(form.calculation).pk)
+        except LimitReached as error:
+            form.add_error(None, str(error))
     context = {"form": form, "kernel": kernel, "kernels": KERNELS.values(), "like": like}
     return render(request, "analytics/calculation_new.html", context)
 
@@ -159,7 +163,7 @@ def rerun_calculation(request: HttpRequest, pk: UUID) -> HttpResponse:
         return redirect("analytics:calculation", pk=copy.pk)
     except ValidationError as error:
         reason = error_text(error)
-    except KernelGone as error:
+    except (KernelGone, LimitReached) as error:
         reason = str(error)
     messages.error(request, f"It can’t be run again: {reason}")
     return redirect("analytics:calculation", pk=run.pk)

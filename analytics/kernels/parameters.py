@@ -110,6 +110,11 @@ class Parameter(ABC):
         return None if self.default is REQUIRED or callable(self.default) else self.default
 
     @property
+    def is_fixed(self) -> bool:
+        """It has one possible value: a form need not ask for it."""
+        return False
+
+    @property
     def described(self) -> str:
         return f"{self.label}{f' ({self.unit})' if self.unit else ''}. {self.help}".strip()
 
@@ -155,6 +160,10 @@ class WholeParameter(Parameter):
 class NumberParameter(Parameter):
     minimum: float
     maximum: float
+
+    @property
+    def is_fixed(self) -> bool:
+        return self.minimum == self.maximum and self.default is not REQUIRED
 
     def make_api_field(self, **options: Any) -> serializers.Field:
         return NumberField(min_value=self.minimum, max_value=self.maximum, **options)

@@ -6,6 +6,7 @@ from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
+from django.conf import settings
 
 from analytics.kernels.declaration import (
     MAX_ROWS,
@@ -22,7 +23,6 @@ from analytics.kernels.parameters import DayParameter, NumberParameter, WholePar
 LOWEST_LEVEL, HIGHEST_LEVEL = 5, 104
 # JSON parsers that read numbers as doubles change larger whole numbers.
 LONGEST_LAG = 2**53 - 1
-LONGEST_PAUSE_SECONDS = 1800
 # While pausing it reports progress this often, and so notices that the run is lost.
 STEP_SECONDS = 0.2
 
@@ -99,7 +99,7 @@ KERNEL = Kernel(
             unit="s",
             default=0.0,
             minimum=0,
-            maximum=LONGEST_PAUSE_SECONDS,
+            maximum=settings.PAUSE_SECONDS,
             help="Shortest duration of the run, for demonstrations.",
         ),
     ),

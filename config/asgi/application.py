@@ -29,6 +29,7 @@ from django.conf import settings  # noqa: E402
 from config.asgi.bodies import MAX_HELD_BYTES, Bodies, Refusal  # noqa: E402
 from config.asgi.protocol import PatientProtocol  # noqa: E402
 from config.asgi.static import StaticSender  # noqa: E402
+from config.asgi.statements import bound_statements  # noqa: E402
 from config.asgi.threads import OnThreads  # noqa: E402
 from config.middleware import HEADERS  # noqa: E402
 from config.problems import problem_body  # noqa: E402
@@ -79,6 +80,7 @@ class Answer:
         await self.send(message)
 
 
+bound_statements()
 # The views, which Django would load with the first request.
 import_module(settings.ROOT_URLCONF)
 # All objects loaded so far stay: collecting garbage among them took a third of the time of large batches.

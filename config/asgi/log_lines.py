@@ -40,7 +40,7 @@ class RefusalsInOneLine(logging.Filter):
 
 
 class LineFormatter(logging.Formatter):
-    """Makes one line of a message, indents lines of a traceback, and hides the secret part of paths in both."""
+    """Makes one line of a message, indents those of a traceback, and hides the secret part of paths."""
 
     def format(self, record: logging.LogRecord) -> str:
         return SECRET_PATH.sub(r"\1(hidden)", super().format(record))

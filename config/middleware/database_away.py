@@ -25,7 +25,7 @@ class DatabaseAway:
         if isinstance(error, RedisError):
             response = attempts_are_uncounted(request)
         elif isinstance(error, AWAY_ERRORS):
-            response = database_is_away(request)
+            response = database_is_away(request, error)
         else:
             return None
         cause = " ".join(str(error).split())

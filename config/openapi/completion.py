@@ -3,7 +3,7 @@
 from copy import deepcopy
 
 from config.openapi.components import COMPONENTS
-from config.openapi.operations import CONFLICTS, TAGS
+from config.openapi.operations import CONFLICTS, TAGS, TOO_MANY
 from config.problems import problem_body
 
 ERRORS = {
@@ -15,8 +15,9 @@ ERRORS = {
     "413": "The body is too large.",
     "415": "The body is not JSON.",
     "429": "Too many requests within a minute; see `Retry-After`.",
-    "503": "The database does not answer; see `Retry-After`.",
+    "503": "The database does not answer, or not in time; see `Retry-After`.",
 }
+TOO_MANY_READS = "Too many of your requests are being answered; see `Retry-After`."
 # A sensor that is unknown has no readings.
 NEVER_404 = ("/statistics/{sensor}",)
 UUID_EXAMPLE = "0b5f9c1e-6f53-4d3e-9d0e-1d1f6c2b7a10"
@@ -86,11 +87,11 @@ def complete(result: dict, **_: object) -> dict:
     result["tags"] = [{"name": name, "description": text} for name, text in TAGS.items()]
     result["paths"] |= {path: {"get": deepcopy(operation)} for path, operation in PROBES.items()}
     for path, item in result["paths"].items():
-        for operation in item.values():
+        for method, operation in item.items():
             for parameter in operation.get("parameters", ()):
                 if parameter["in"] == "path":
                     parameter["example"] = path_example(parameter)
-            add_errors(operation, has_id="{" in path and path not in NEVER_404)
+            add_errors(operation, is_read=method == "get", has_id="{" in path and path not in NEVER_404)
             add_headers(operation)
     return result
 
@@ -103,20 +104,22 @@ def path_example(parameter: dict) -> str | int:
     return "pump" if parameter["name"] == "name" else "pld_77c1e0ab"
 
 
-def add_errors(operation: dict, *, has_id: bool) -> None:
-    conflict = operation.pop(CONFLICTS, "")
+def add_errors(operation: dict, *, is_read: bool, has_id: bool) -> None:
+    conflict, too_many = operation.pop(CONFLICTS, ""), operation.pop(TOO_MANY, "")
+    if is_read and operation["security"]:
+        too_many = f"{too_many} {TOO_MANY_READS}".strip()
     absent = set() if has_id else {"404"}
     if "requestBody" not in operation:
         absent |= {"413", "415"}
     if not any("device" in scheme for scheme in operation["security"]):
-        absent |= {"429"} if conflict else {"409", "429"}
+        absent |= {status for status, text in (("409", conflict), ("429", too_many)) if not text}
     if not operation["security"]:
         absent |= {"401", "403"} if "parameters" in operation else {"400", "401", "403"}
         absent |= {"503"} if operation["operationId"] == "livez" else set()
     for status, description in ERRORS.items():
         if status not in absent:
-            described = conflict if conflict and status == "409" else description
-            operation["responses"].setdefault(status, problem_schema(int(status), described))
+            own = {"409": conflict, "429": too_many}.get(status)
+            operation["responses"].setdefault(status, problem_schema(int(status), own or description))
 
 
 def problem_schema(status: int, description: str) -> dict:

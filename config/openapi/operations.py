@@ -7,8 +7,8 @@ from drf_spectacular.openapi import AutoSchema
 from config.openapi import credentials  # noqa: F401  # registers the schemes
 from devices.authentication import PostsReadings
 
-# Carries a view's text from get_operation to add_errors, which removes it.
-CONFLICTS = "x-conflicts"
+# Carry a view's texts from get_operation to add_errors, which removes them.
+CONFLICTS, TOO_MANY = "x-conflicts", "x-too-many"
 TAGS = {
     "readings": "Post readings, one or many, and list what is stored.",
     "devices": "Senders of readings, and the keys by which they post.",
@@ -49,11 +49,12 @@ class PlumblineSchema(AutoSchema):
         return [scheme for scheme in schemes if "device" not in scheme]
 
     def get_operation(self, *arguments: Any) -> dict | None:
-        """Pass a view's `conflicts`, the description of its 409 by method, on to `add_errors`."""
+        """Pass on `conflicts` and `too_many` of a view, which describe 409 and 429 by method."""
         operation = super().get_operation(*arguments)
-        conflict = getattr(self.view, "conflicts", {}).get(self.method)
-        if operation is not None and conflict:
-            operation[CONFLICTS] = conflict
+        for name, texts in ((CONFLICTS, "conflicts"), (TOO_MANY, "too_many")):
+            text = getattr(self.view, texts, {}).get(self.method)
+            if operation is not None and text:
+                operation[name] = text
         return operation
 
     def _get_request_for_media_type(self, serializer: Any, direction: Any = "request") -> tuple[Any, bool]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from django.db import transaction
 
-from devices import storage
+from devices import limits, storage
 from devices.models import Device, Exclusion
 from devices.storage import change_log
 from devices.timeline.periods import Period
@@ -43,7 +43,8 @@ def of_reading(device: Device, time: datetime, values: list[float]) -> Extent:
 
 @transaction.atomic
 def make(device: Device, extent: Extent, *, reason: str, by: str, now: datetime) -> Exclusion:
-    """Exclude readings; `by` is the login of the person who does it."""
+    """Exclude readings; `by` is the login of the person who does it. Raises LimitReached."""
+    limits.require_room_for_exclusion(device)
     exclusion = Exclusion(device=device, **extent._asdict(), reason=reason, made_by=by, made_at=now)
     exclusion.save(force_insert=True)
     note(exclusion)

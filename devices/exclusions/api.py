@@ -24,6 +24,7 @@ class ExclusionList(generics.ListCreateAPIView):
     serializer_class = ExclusionSerializer
     filterset_class = ExclusionFilter
     query_parameters = ()
+    conflicts = {"POST": "The device has as many exclusions in force as possible: lift some."}
 
     @cached_property
     def device(self) -> Device:

@@ -9,6 +9,7 @@ from devices.files.formats import CannotImport
 from devices.files.progress import RESUME_HINT, ProgressBar, ReportProgress
 from devices.notation.numbers import count_text
 from devices.storage.interface import StorageUnavailable
+from users.limits import LimitReached
 
 
 class ImportCommand(BaseCommand):
@@ -30,7 +31,7 @@ class ImportCommand(BaseCommand):
         bar = ProgressBar(self.stderr)
         try:
             outcome = self.import_file(file, bar.show, **options)
-        except CannotImport as error:
+        except (CannotImport, LimitReached) as error:
             raise CommandError(f"{file}: {error}") from error
         except OSError as error:
             raise CommandError(str(error)) from error

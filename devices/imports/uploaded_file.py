@@ -6,10 +6,12 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 
-from devices.imports.models import Upload, UploadPart
+from devices.imports.models import OVER, Upload, UploadPart
 from devices.ingestion.checks import printable
+from users.limits import LimitReached
 from users.models import User
 
 PART_BYTES = 1024 * 1024
@@ -19,7 +21,8 @@ PARTS_HELD = 8
 
 @transaction.atomic
 def keep(pieces: Iterable[bytes], *, name: str, by: User) -> Upload:
-    """Store a file of some `pieces` as a draft."""
+    """Store a file of some `pieces` as a draft. Raises LimitReached."""
+    require_room(by)
     upload = Upload.objects.create(name=printable(name)[-255:].replace("\0", ""), size=0, by=by)
     digest = hashlib.sha256()
     for number, data in enumerate(in_parts(pieces)):
@@ -29,6 +32,18 @@ def keep(pieces: Iterable[bytes], *, name: str, by: User) -> Upload:
     upload.digest = digest.hexdigest()
     upload.save(update_fields=("size", "digest"))
     return upload
+
+
+def require_room(by: User) -> None:
+    """Require that the person may have one more import that is not over: its file is kept until then."""
+    most = settings.OPEN_IMPORTS
+    User.objects.select_for_update(no_key=True).filter(pk=by.pk).first()
+    present = Upload.objects.filter(by=by).exclude(status__in=OVER).count()
+    if most and present >= most:
+        raise LimitReached(
+            f"{present} of your imports are drafts or not over; at most {most} may be (OPEN_IMPORTS)."
+            " Discard some, or wait until they are over."
+        )
 
 
 def in_parts(pieces: Iterable[bytes]) -> Iterable[bytes]:

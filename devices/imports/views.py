@@ -28,6 +28,7 @@ from devices.imports.tables import workbook
 from devices.imports.tables.source_row import CannotRead
 from devices.imports.tasks import work_on_uploads
 from devices.notation.numbers import count_text
+from users.limits import LimitReached
 from users.permissions import signed_in
 
 PAGE_SIZE = 50
@@ -67,13 +68,14 @@ def import_list(request: HttpRequest) -> HttpResponseBase:
 def upload_page(request: HttpRequest) -> HttpResponse:
     form = UploadForm(request.POST, request.FILES) if request.method == "POST" else UploadForm()
     if form.is_valid():
-        file = form.cleaned_data["file"]
-        upload = uploaded_file.keep(file.chunks(), name=file.name, by=signed_in(request))
+        file, upload = form.cleaned_data["file"], None
         try:
+            upload = uploaded_file.keep(file.chunks(), name=file.name, by=signed_in(request))
             preview.guess_all(upload, request.user)
             return redirect("devices:import-detail", pk=upload.pk)
-        except CannotRead as error:
-            upload.delete()
+        except (CannotRead, LimitReached) as error:
+            if upload is not None:
+                upload.delete()
             form.add_error("file", str(error))
     uploads = Upload.objects.visible_to(request.user).select_related("by", "device")
     page = Paginator(uploads, PAGE_SIZE).get_page(request.GET.get("page"))

@@ -255,6 +255,10 @@ class DeviceBatch(IngestView):
 
 class SensorData(IngestView):
     query_parameters = ("partial", "precision")
+    conflicts = {
+        "POST": "The Idempotency-Key was used for another request, or the owner has as many devices as "
+        "possible and the batch has new sensors."
+    }
 
     @batch_schema(
         "sensor_data_create",

@@ -49,6 +49,7 @@ from devices.ingestion.intake import Intake, take_batch, take_one, take_sensors
 from devices.ingestion.post_head import AllowedHosts, KnownConnection, KnownHead, KnownHeads, PostHead
 from devices.ingestion.refusals import RefusalLog
 from devices.ingestion.sensors import OwnSensors
+from users.limits import LimitReached
 
 THREADS = 2
 # Larger bodies are decoded on a thread: on the event loop they would hold up the other requests.
@@ -173,7 +174,7 @@ class Gate:
             return await self.behind(scope, receive, send)
         try:
             receipt = await self.store(post, grant, body)
-        except (InvalidItems, BatchTooLong, IdempotencyConflict, DatabaseError, InterfaceError):
+        except (InvalidItems, BatchTooLong, IdempotencyConflict, LimitReached, DatabaseError, InterfaceError):
             # Nothing was stored; the view describes the error.
             send = self.refusals.watch(post.device, send)
             await self.behind(scope, receive, send)

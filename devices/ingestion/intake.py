@@ -46,6 +46,7 @@ from devices.storage.interface import Rows
 from devices.timeline.instants import UnixMicroseconds, UnixTimes, unix_microseconds
 from devices.timeline.periods import BadStamp
 from devices.timeline.unix_time import SECOND
+from users.limits import LimitReached
 
 # One faulty batch of very many sensors must not fill the log of refusals.
 MOST_REFUSED = 50
@@ -163,7 +164,8 @@ def take_sensors(
 ) -> Intake:
     """Take readings of sensors, `{"sensor", "timestamp", "value"}`. Raises InvalidItems, BatchTooLong.
 
-    New sensors are registered after all checks: a refused batch registers none.
+    New sensors are registered after all checks: a refused batch registers none. If the owner may have no more
+    devices: LimitReached, or with `skip_bad` a fault of each reading of a new sensor.
     """
     items = decode_batch(body, SENSOR_BATCH_DECODER)
     return take_sensor_items(directory, items, now, skip_bad=skip_bad, unit=unit).bounded()
@@ -187,9 +189,16 @@ def take_sensor_items(
         raise
     unknown = {item.sensor for item in good if item.target is NEW_SENSOR}
     if unknown:
-        known |= directory.register(unknown)
+        try:
+            known |= directory.register(unknown)
+        except LimitReached as error:
+            if not skip_bad:
+                raise
+            rejected = with_new_sensors_refused(good, rejected, str(error))
         good = [
-            item._replace(target=known[item.sensor]) if item.target is NEW_SENSOR else item for item in good
+            item._replace(target=known[item.sensor]) if item.target is NEW_SENSOR else item
+            for item in good
+            if item.target is not NEW_SENSOR or item.sensor in known
         ]
     return intake_of(good, rejected, 1)._replace(refused=refused_sensors(items, rejected, known))
 
@@ -202,6 +211,18 @@ def refused_sensors(items: Sequence[Any], rejected: list[Fault], known: dict[str
         if target and target.uuid and (target.uuid in found or len(found) < MOST_REFUSED):
             found.setdefault(target.uuid, []).append(fault)
     return list(found.items())
+
+
+def with_new_sensors_refused(good: list[CheckedReading], rejected: list[Fault], message: str) -> list[Fault]:
+    """The faults, and one for each good reading of a sensor that could not be registered, by index."""
+    bad = {fault["index"] for fault in rejected}
+    places = [place for place in range(len(good) + len(bad)) if place not in bad]
+    refused = [
+        {"index": place, "message": f"sensor: {message}"}
+        for place, item in zip(places, good, strict=True)
+        if item.target is NEW_SENSOR
+    ]
+    return sorted([*rejected, *refused], key=lambda fault: fault["index"])
 
 
 def sensor_name(item: Any) -> str:

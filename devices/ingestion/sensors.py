@@ -2,6 +2,9 @@ import math
 from typing import Protocol, cast
 from zoneinfo import ZoneInfo
 
+from django.db import transaction
+
+from devices import limits
 from devices.access.credential_cache import CacheEntry
 from devices.access.grants import Target, cache
 from devices.models import Device, DeviceProfile
@@ -28,14 +31,19 @@ class OwnSensors:
         return {sensor: target for sensor, target in found.items() if target is not None}
 
     def register(self, sensors: set[str]) -> dict[str, Target]:
+        self.create(sensors)
+        return self.find(sensors)
+
+    @transaction.atomic
+    def create(self, sensors: set[str]) -> None:
+        limits.require_room_for_devices(self.user_id, len(sensors))
         profile = DeviceProfile.objects.get(name="scalar")
         new = [
             Device(owner_id=self.user_id, profile=profile, external_id=sensor, name=sensor[:200])
             for sensor in sorted(sensors)
         ]
-        # Another request may register the same sensors at this moment: both then find the same devices.
+        # Another request may have registered the same sensors meanwhile: both then find the same devices.
         Device.objects.bulk_create(new, ignore_conflicts=True, batch_size=1000)
-        return self.find(sensors)
 
 
 class SensorDirectory(Protocol):
@@ -45,7 +53,7 @@ class SensorDirectory(Protocol):
         """Return the sensors that are known."""
 
     def register(self, sensors: set[str]) -> dict[str, Target]:
-        """Register the unknown sensors and return all."""
+        """Register the unknown sensors and return all. Raises LimitReached."""
 
 
 NEW_SENSOR = Target(0, ("value",), (-math.inf,), (math.inf,), ZoneInfo("UTC"))

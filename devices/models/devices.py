@@ -163,6 +163,11 @@ class DeviceKey(Credential):
 
     device = models.ForeignKey(Device, models.CASCADE, related_name="keys")
 
+    @classmethod
+    def require_room(cls, fields: dict[str, Any]) -> None:
+        holder = Device.everything.select_for_update(no_key=True).get(pk=fields["device"].pk)
+        cls.bound(cls.objects.filter(device=holder), settings.KEYS_PER_DEVICE, "KEYS_PER_DEVICE")
+
 
 class ErasureQuerySet(models.QuerySet):
     def visible_to(self, user: Any) -> Self:

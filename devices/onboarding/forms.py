@@ -14,7 +14,7 @@ from django.core.exceptions import ValidationError
 from django.http import QueryDict
 from rest_framework import serializers
 
-from devices import profiles
+from devices import limits, profiles
 from devices.models import Channel, Device, DeviceProfile, without_controls
 from devices.profiles.api import call_or_refuse, split
 from devices.profiles.serializers import MAX_CHANNELS, ProfileSerializer
@@ -62,8 +62,13 @@ class NewDeviceForm(forms.Form):
             raise ValidationError("There is no user with this login.") from error
 
     def add(self) -> tuple[Device, bool]:
-        """Add the device. False with one that an earlier sending added, which may be in the bin by now."""
+        """Add the device. False with one that an earlier sending added, which may be in the bin by now.
+
+        Raises LimitReached.
+        """
         fields = {"owner": self.user} | self.cleaned_data
+        if not Device.everything.filter(uuid=fields["uuid"]).exists():
+            limits.require_room_for_devices(fields["owner"].pk)
         return Device.everything.get_or_create(uuid=fields.pop("uuid"), defaults=fields)
 
 

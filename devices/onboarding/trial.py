@@ -4,7 +4,9 @@ import json
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from devices import exclusions
+from django.db import transaction
+
+from devices import exclusions, limits
 from devices.access.grants import Target
 from devices.ingestion import intake
 from devices.ingestion.group_commit import store_now
@@ -29,10 +31,14 @@ def send(device: Device, *, by: str, now: datetime, is_excluded: bool) -> Trial:
     """Store a reading of now as the device's posts are stored; `is_excluded` keeps it out of statistics.
 
     Only the reading made here is excluded, so an owner may do it, too.
-    Raises DeviceInactive, InvalidItems, NotStored.
+    Raises DeviceInactive, InvalidItems, NotStored, LimitReached.
     """
     if not device.is_active:
         raise DeviceInactive("This device is inactive: it may not post.")
+    if is_excluded:
+        # Before the reading is stored, which would count otherwise.
+        with transaction.atomic():
+            limits.require_room_for_exclusion(device)
     time, values = now.astimezone(UTC), example_values(device)
     body = json.dumps(values | {"timestamp": time.isoformat()}).encode()
     taken = intake.take_one(Target.of(device), body, now)

@@ -28,6 +28,7 @@ from devices.onboarding.forms import (
 )
 from devices.onboarding.snippets import NO_KEY, snippets
 from devices.views import require_staff
+from users.limits import LimitReached
 from users.models import SHOWN_ONCE, User
 from users.permissions import signed_in
 
@@ -42,9 +43,13 @@ def add_device(request: HttpRequest) -> HttpResponse:
     form = NewDeviceForm(request.POST or None, user=signed_in(request), initial=initial)
     if request.method != "POST" or not form.is_valid():
         return render(request, "devices/device_new.html", {"form": form})
-    with transaction.atomic():
-        device, is_new = form.add()
-        key = DeviceKey.issue(device=device)[1] if is_new else ""
+    try:
+        with transaction.atomic():
+            device, is_new = form.add()
+            key = DeviceKey.issue(device=device)[1] if is_new else ""
+    except LimitReached as error:
+        form.add_error(None, str(error))
+        return render(request, "devices/device_new.html", {"form": form})
     return connect_page(request, device, key) if is_new else show_earlier(request, device)
 
 
@@ -107,7 +112,7 @@ def send_trial(request: HttpRequest, uuid: UUID) -> HttpResponse:
     by, is_excluded = signed_in(request).login, "exclude" in request.POST
     try:
         trial.send(device, by=by, now=timezone.now(), is_excluded=is_excluded)
-    except (trial.DeviceInactive, NotStored) as error:
+    except (trial.DeviceInactive, NotStored, LimitReached) as error:
         messages.error(request, str(error))
     except InvalidItems as error:
         messages.error(request, f"The test reading was refused. {describe_faults(error.errors)}")

@@ -5,7 +5,9 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 
+from devices import limits
 from devices.models import Device, is_control
+from users.limits import LimitReached
 from users.models import User
 from users.zones import zone_names
 
@@ -48,9 +50,14 @@ class DeviceSettingsForm(forms.ModelForm):
 
     def clean_owner(self) -> User:
         try:
-            return User.objects.get_by_natural_key(self.cleaned_data["owner"])
+            owner = User.objects.get_by_natural_key(self.cleaned_data["owner"])
+            if owner != self.instance.owner:
+                limits.require_room_for_devices(owner.pk)
         except User.DoesNotExist as error:
             raise ValidationError("There is no user with this login.") from error
+        except LimitReached as error:
+            raise ValidationError(str(error)) from error
+        return owner
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}

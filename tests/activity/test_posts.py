@@ -247,3 +247,29 @@ class TestEventsInBulk:
                 path, "[]", "application/json", headers={"Authorization": f"Device {text}"}
             )
             assert response.status_code == 403
+
+
+class TestLists:
+    """A list of 200 long posts was 381 MB."""
+
+    LONG = "é" * 1_000_000
+
+    def test_of_a_long_text_a_list_has_the_beginning(self, ada):
+        blog = factories.blog(ada, description=self.LONG)
+        factories.post(ada, blog=blog, text=self.LONG)
+        factories.post(ada, blog=blog, text="short")
+        long, short = call(ada, "GET", "/api/posts/").json()
+        assert (long["text"], long["text_length"]) == (self.LONG[:1000], 1_000_000)
+        assert (short["text"], short["text_length"]) == ("short", 5)
+        assert call(ada, "GET", f"/api/posts/{long['id']}/").json()["text"] == self.LONG
+        [row] = call(ada, "GET", "/api/blogs/").json()
+        assert (row["description"], row["description_length"]) == (self.LONG[:1000], 1_000_000)
+
+    def test_a_page_of_long_texts_is_small(self, ada):
+        blog = factories.blog(ada)
+        Post.objects.bulk_create(
+            Post(blog=blog, author=ada, header="Frost", text=self.LONG[:100_000]) for _ in range(200)
+        )
+        answer = call(ada, "GET", "/api/posts/?limit=200")
+        assert len(answer.json()) == 200
+        assert len(answer.content) < 1_000_000

@@ -16,9 +16,9 @@ from django.utils import timezone
 from django_celery_results.models import TaskResult
 
 from analytics import runs
-from analytics.analyses.fleet_devices import MOST_WITHIN
 from analytics.analyses.question import Question
 from analytics.analyses.request import is_current, request_analysis
+from analytics.analyses.stored_result import MOST_WITHIN
 from analytics.analyses.task_api import deleted_is_404, visible_task
 from analytics.models import Analysis, Calculation, Status
 from analytics.tasks import expire_results

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from django.utils import timezone
 
-from analytics import runs
+from analytics import turns
 from analytics.calculations import stored_rows
 from analytics.calculations.request import new_calculation
 from analytics.kernels import forecast
@@ -159,7 +159,7 @@ def test_whose_asker_is_gone_gets_no_forecast():
     run = calculation(device_with_past(), None)
     again = new_calculation(forecast.KERNEL, parameters(Device.objects.get()), asked_by=None)
     again.save()
-    assert runs.positions(Calculation) == {again.pk: 1}
+    assert turns.positions(Calculation) == {again.pk: 1}
     work()
     again.refresh_from_db()
     assert (run.status, again.status) == (Status.FINISHED, Status.FAILED)

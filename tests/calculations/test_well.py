@@ -1,6 +1,7 @@
 """The kernel `well` against its definition in words: every point of it, for any dates, lags and seeds."""
 
 import math
+from dataclasses import replace
 from datetime import date, timedelta
 from itertools import pairwise
 from typing import Any
@@ -9,7 +10,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rest_framework.exceptions import ValidationError
 
+from analytics.calculations.forms import CalculationForm
 from analytics.kernels import well
 from analytics.kernels.declaration import MAX_ROWS, InvalidParameters
 
@@ -49,6 +52,18 @@ def check(**parameters: Any) -> None:
 
 
 @given(inputs())
+def test_without_pauses_a_form_does_not_ask_for_one() -> None:
+    """As in production, where PAUSE_SECONDS is 0."""
+    *others, pause = well.KERNEL.parameters
+    none = replace(pause, maximum=0)
+    kernel = replace(well.KERNEL, parameters=(*others, none))
+    assert "pause" not in CalculationForm(kernel=kernel, asker=None).fields
+    assert "pause" in CalculationForm(kernel=well.KERNEL, asker=None).fields
+    assert none.api_field().run_validation(0) == 0
+    with pytest.raises(ValidationError):
+        none.api_field().run_validation(1)
+
+
 def test_dates_go_from_the_first_day_every_lag_up_to_the_last(parameters):
     days = [date.fromisoformat(row["date"]) for row in table(parameters, 1)]
     start, end, lag = (parameters[name] for name in ("date_start", "date_fin", "lag"))

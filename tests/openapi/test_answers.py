@@ -8,7 +8,16 @@ import pytest
 import requests
 
 from tests.openapi.document import Operation, assert_documented, document, fill, operations
-from tests.openapi.world import CONFLICTS, GOOD, UNKNOWN, Call, World
+from tests.openapi.world import (
+    ASKING_FOR_A_RUN,
+    CONFLICTS,
+    GOOD,
+    UNKNOWN,
+    Call,
+    World,
+    busy_person,
+    tidy,
+)
 from tests.support.portal import Portal
 
 GOOD_OF = {operation_id: make for (operation_id, _, _), make in GOOD.items()}
@@ -19,8 +28,14 @@ ATTEMPTS = 60
 
 
 @pytest.fixture(scope="module")
-def world(portal: Portal) -> World:
-    return World(portal)
+def world(portal: Portal) -> Iterator[World]:
+    world = World(portal)
+    yield world
+    tidy(world)
+
+
+def takes_readings(operation: Operation) -> bool:
+    return {"device": []} in operation.body["security"]
 
 
 def having(status: str) -> list[Any]:
@@ -30,7 +45,8 @@ def having(status: str) -> list[Any]:
 
 def send(world: World, operation: Operation, call: Call, **options: Any) -> requests.Response:
     if not options.keys() & {"token", "device_key"}:
-        options |= {"device_key": call.device_key} if call.device_key else {"token": world.portal.admin_token}
+        token = call.token or world.portal.admin_token
+        options |= {"device_key": call.device_key} if call.device_key else {"token": token}
     options["headers"] = call.headers | options.get("headers", {})
     options.setdefault("params", call.query)
     options |= {"json": call.body} if call.body is not None and "data" not in options else {}
@@ -137,12 +153,25 @@ def test_415(world: World, operation: Operation) -> None:
     assert_answered(operation, send(world, operation, call, data=b"x", headers=headers), 415)
 
 
-@pytest.mark.parametrize("operation", having("429"))
-def test_429(world: World, operation: Operation) -> None:
+@pytest.mark.parametrize("operation", [each for each in having("429") if takes_readings(each.values[0])])
+def test_429_of_a_wrong_credential(world: World, operation: Operation) -> None:
     call, token = GOOD_OF[operation.id](world), f"plt_{secrets.token_hex(4)}.wrong"
     answers = (send(world, operation, call, token=token) for _ in range(ATTEMPTS))
     response = next(answer for answer in answers if answer.status_code != 401)
     assert_answered(operation, response, 429)
+
+
+@pytest.mark.parametrize("operation_id", ASKING_FOR_A_RUN)
+def test_429_of_too_many_open_runs(world: World, operation_id: str) -> None:
+    operation = operations()[operation_id]
+    assert_answered(operation, send(world, operation, busy_person(world, operation_id)), 429)
+
+
+def test_429_of_too_many_reads_is_documented() -> None:
+    """tests/limits/test_reads.py has a real one."""
+    reads = [each for each in operations().values() if each.method == "get" and each.body["security"]]
+    assert len(reads) > 20
+    assert all("being answered" in each.body["responses"]["429"]["description"] for each in reads)
 
 
 class TestWithoutDatabase:

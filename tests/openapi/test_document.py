@@ -156,8 +156,10 @@ class TestOperation:
         expected |= {"413", "415"} if "requestBody" in operation.body else set()
         takes_readings = {"device": []} in operation.body["security"]
         expected |= {"409", "429"} if takes_readings else set()
+        expected |= {"429"} if operation.method == "get" else set()
         view = api_views().get(unnamed(operation.path))
         expected |= {"409"} if operation.method.upper() in getattr(view.cls, "conflicts", {}) else set()
+        expected |= {"429"} if operation.method.upper() in getattr(view.cls, "too_many", {}) else set()
         assert {code for code in operation.body["responses"] if code >= "400"} == expected
 
     def test_the_values_offered_for_a_parameter_are_of_its_type(self, operation):

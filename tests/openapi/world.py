@@ -6,9 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from uuid import uuid4
 
+from django.conf import settings
+
 from tests.support.portal import Person, Portal, Sender, eventually
 
 READING = {"x": 1.0, "y": 2.0, "z": 3.0}
+EXCLUSION = {"start": "2026-11-20T07:00:00Z", "end": "2026-11-20T07:30:00Z", "reason": "Cleaning"}
 STAMPED = {"timestamp": "2026-11-20T08:00:00Z", **READING}
 WELL = {"date_start": "2026-01-01", "date_fin": "2026-01-09", "lag": 1, "seed": 7}
 # So slow that it is still queued or running when a test asks.
@@ -19,13 +22,17 @@ UNKNOWN = {"uuid": uuid4(), "id": 2**40, "name": "nothing", "prefix": "nothing",
 
 
 class Call(NamedTuple):
-    """What to send to an operation: values of its path, body and query; a device's key, else a token."""
+    """What to send to an operation: values of its path, body and query; a device's key, else a token.
+
+    Without `token` it is the admin's.
+    """
 
     ids: dict[str, Any] = {}
     body: Any = None
     query: dict[str, Any] = {}
     device_key: str | None = None
     headers: dict[str, str] = {}
+    token: str | None = None
 
 
 @dataclass
@@ -36,6 +43,7 @@ class World:
     analysis: str = field(init=False)
     fleet_analysis: str = field(init=False)
     calculation: str = field(init=False)
+    full_owner: int | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         portal = self.portal
@@ -49,8 +57,7 @@ class World:
         )
         for task_id in (self.analysis, self.fleet_analysis):
             assert portal.wait_for_task(task_id, self.owner.token)["status"] == "SUCCESS"
-        self.calculation = self.new_calculation(**WELL)
-        eventually(lambda: portal.get(f"/calculations/{self.calculation}/")["status"] == "finished")
+        self.calculation = self.finished_calculation()
         self.blog = self.made("/api/blogs/", {"name": "Notes", "description": "", "owner": self.owner.login})[
             "id"
         ]
@@ -63,8 +70,7 @@ class World:
         return self.portal.new_device(self.owner).id
 
     def new_exclusion(self) -> int:
-        body = {"start": "2026-11-20T07:00:00Z", "end": "2026-11-20T07:30:00Z", "reason": "Cleaning"}
-        return self.made(f"/devices/{self.device.id}/exclusions/", body)["id"]
+        return self.made(f"/devices/{self.device.id}/exclusions/", EXCLUSION)["id"]
 
     def new_profile(self) -> str:
         name = f"pump-{secrets.token_hex(4)}"
@@ -73,6 +79,11 @@ class World:
 
     def new_calculation(self, **body: Any) -> str:
         return self.made("/calculations/", body)["id"]
+
+    def finished_calculation(self) -> str:
+        run_id = self.new_calculation(**WELL)
+        eventually(lambda: self.portal.get(f"/calculations/{run_id}/")["status"] == "finished")
+        return run_id
 
     def new_post(self) -> int:
         return self.made("/api/posts/", self.post_body())["id"]
@@ -173,6 +184,7 @@ GOOD: dict[tuple[str, str, str], Make] = {
     ("calculation_read", "200", "text/csv"): lambda w: Call({"id": w.calculation}, query={"format": "csv"}),
     ("calculation_cancel", "202", ""): lambda w: Call({"id": w.new_calculation(**SLOW_WELL)}),
     ("calculation_rerun", "201", ""): lambda w: Call({"id": w.calculation}),
+    ("calculation_delete", "204", ""): lambda w: Call({"id": w.finished_calculation()}),
     ("sensor_data_create", "201", ""): plain(
         [{"sensor": "boiler/1", "timestamp": "2026-11-21T10:31:00", "value": 61.5}]
     ),
@@ -235,6 +247,17 @@ CONFLICTS: dict[str, Make] = {
     "calculation_read": lambda w: Call({"id": w.new_calculation(**SLOW_WELL)}, query={"format": "csv"}),
     "calculation_cancel": lambda w: Call({"id": w.calculation}),
     "calculation_rerun": lambda w: Call({"id": without_kernel(w)}),
+    "calculation_delete": lambda w: Call({"id": w.new_calculation(**SLOW_WELL)}),
+    "calculation_create": lambda w: run_of(w, "calculation_create", rich_person(w)),
+    "device_analysis_ask": lambda w: run_of(w, "device_analysis_ask", rich_person(w)),
+    "device_analysis_post": lambda w: run_of(w, "device_analysis_post", rich_person(w)),
+    "user_analysis_ask": lambda w: run_of(w, "user_analysis_ask", rich_person(w)),
+    "user_analysis_post": lambda w: run_of(w, "user_analysis_post", rich_person(w)),
+    "device_create": lambda w: Call({}, {"user_id": owner_of_all_devices(w)}),
+    "device_change": lambda w: Call({"uuid": w.new_device()}, {"user_id": owner_of_all_devices(w)}),
+    "key_rotate": lambda w: Call({"uuid": device_with_all_keys(w)}, {}),
+    "exclusion_create": lambda w: Call({"uuid": device_with_all_exclusions(w)}, EXCLUSION),
+    "token_create": lambda w: Call({"id": person_with_all_tokens(w)}, {}),
     "profile_change": lambda _: Call({"name": "xyz"}, {"channels": PUMP_CHANNELS}),
     "profile_delete": lambda _: Call({"name": "xyz"}),
     "task_delete": lambda w: Call({"id": w.waiting_task()}),
@@ -244,6 +267,109 @@ CONFLICTS: dict[str, Make] = {
     "reading_batch_create": lambda w: used_key(w, f"/devices/{w.device.id}/stats/batch", [STAMPED]),
     "sensor_data_create": lambda w: used_key(w, "/data", []),
 }
+
+
+ASKING_FOR_A_RUN = (
+    "calculation_create",
+    "calculation_rerun",
+    "device_analysis_ask",
+    "device_analysis_post",
+    "user_analysis_ask",
+    "user_analysis_post",
+)
+
+
+def run_of(world: World, operation_id: str, person: Person) -> Call:
+    """A request of this person for a run."""
+    if operation_id == "calculation_create":
+        return Call({}, WELL, token=person.token)
+    if operation_id == "calculation_rerun":
+        # Of one of theirs that is over.
+        [(pk,)] = world.portal.query(
+            "UPDATE analytics_calculation SET asked_by_id = %s WHERE id = %s RETURNING id::text",
+            *(person.id, world.finished_calculation()),
+        )
+        return Call({"id": pk}, token=person.token)
+    of_device = operation_id.startswith("device")
+    ids = {"uuid": world.portal.new_device(person).id} if of_device else {"id": person.id}
+    return Call(ids, {} if operation_id.endswith("post") else None, token=person.token)
+
+
+def busy_person(world: World, operation_id: str) -> Call:
+    """A request for a run by somebody who has as many open ones as possible, which no worker takes."""
+    person = world.portal.new_user()
+    world.portal.query(
+        "INSERT INTO analytics_calculation (id, status, attempts, progress, error, asked_by_id, asked_at,"
+        " heartbeat_at, claimed_by, name, kernel, kernel_version, parameters, seed, libraries, row_count,"
+        " broken)"
+        " SELECT gen_random_uuid(), 'running', 1, 0, '', %s, now(), now() + interval '1 day', 'nobody', '',"
+        " 'well', '1', '{}', 1, '{}', 0, '{}' FROM generate_series(1, %s)",
+        *(person.id, settings.OPEN_RUNS),
+    )
+    return run_of(world, operation_id, person)
+
+
+def rich_person(world: World) -> Person:
+    """Somebody whose results take as much as they may."""
+    person = world.portal.new_user()
+    run_of(world, "calculation_rerun", person)
+    world.portal.query(
+        "UPDATE analytics_calculation SET result_bytes = 10::bigint ^ 15 WHERE asked_by_id = %s", person.id
+    )
+    return person
+
+
+def owner_of_all_devices(world: World) -> int:
+    """An owner who has as many devices as one may have."""
+    if world.full_owner is None:
+        world.full_owner = world.portal.new_user().id
+        world.portal.query(
+            "INSERT INTO devices_device (uuid, name, time_zone, is_active, created_at, owner_id, profile_id)"
+            " SELECT gen_random_uuid(), '', 'UTC', true, now(), %s, min(p.id)"
+            " FROM devices_deviceprofile p, generate_series(1, %s) n GROUP BY n",
+            *(world.full_owner, settings.DEVICES_PER_OWNER),
+        )
+    return world.full_owner
+
+
+def tidy(world: World) -> None:
+    """So many rows would slow down the tests that come after."""
+    world.portal.query("DELETE FROM analytics_calculation WHERE claimed_by = 'nobody'")
+    if world.full_owner is not None:
+        world.portal.query("DELETE FROM devices_device WHERE owner_id = %s", world.full_owner)
+
+
+def device_with_all_keys(world: World) -> str:
+    device = world.new_device()
+    world.portal.query(
+        "INSERT INTO devices_devicekey (prefix, digest, created_at, device_id)"
+        " SELECT 'pld_' || left(md5(%s || n::text), 8), '', now(), d.id"
+        " FROM devices_device d, generate_series(2, %s) n WHERE d.uuid = %s",
+        *(device, settings.KEYS_PER_DEVICE, device),
+    )
+    return device
+
+
+def device_with_all_exclusions(world: World) -> str:
+    device = world.new_device()
+    world.portal.query(
+        "INSERT INTO devices_exclusion (device_id, start_time, end_time, reason, made_by, made_at, lifted_by)"
+        " SELECT d.id, '2026-01-01', '2026-01-02', '-', '-', now(), ''"
+        " FROM devices_device d, generate_series(1, %s) WHERE d.uuid = %s",
+        *(settings.EXCLUSIONS_PER_DEVICE, device),
+    )
+    return device
+
+
+def person_with_all_tokens(world: World) -> int:
+    person = world.portal.new_user()
+    world.portal.query(
+        "INSERT INTO users_token (prefix, digest, created_at, user_id, name, scopes)"
+        " SELECT 'plt_' || left(md5(%s || ' ' || n::text), 8), '', now(), %s, '', '{read}'"
+        " FROM generate_series(2, %s) n",
+        *(person.login, person.id, settings.TOKENS_PER_USER),
+    )
+    return person.id
 
 
 def without_kernel(world: World) -> str:

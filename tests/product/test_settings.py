@@ -3,11 +3,13 @@
 import ast
 import os
 import re
+import runpy
 import subprocess
 import sys
 
 import pytest
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 
 COMPLETE = {
     "SECRET_KEY": "s" * 32,
@@ -26,7 +28,7 @@ def read_by_settings() -> set[str]:
     """First arguments of `os.environ.get` and of the readers in config/environment.py."""
     functions = [node for node in tree("environment").body if isinstance(node, ast.FunctionDef)]
     readers = {node.name for node in functions if node.args.args[0].arg == "name"}
-    modules = (tree("settings"), tree("accounts/settings"))
+    modules = (tree("settings"), tree("accounts/settings"), tree("limits/settings"))
     nodes = (node for module in modules for node in ast.walk(module))
     calls = [node for node in nodes if isinstance(node, ast.Call) and node.args]
     return {
@@ -138,6 +140,29 @@ def test_missing_required_setting_is_refused_by_name(name):
 )
 def test_nonsense_is_refused_by_name(name, value):
     refused(name, value)
+
+
+LIMITS = str(settings.BASE_DIR / "config" / "limits" / "settings.py")
+
+
+def test_nonsense_in_a_limit_is_refused_by_name(monkeypatch):
+    monkeypatch.delenv("PAUSE_SECONDS")
+    monkeypatch.delenv("DEVICES_PER_OWNER")
+    names = [name for name in runpy.run_path(LIMITS) if name.isupper() and name != "MOST"]
+    assert len(names) > 10
+    for name in names:
+        for value in ("-1", "many", "", "1.5", "9" * 20):
+            monkeypatch.setenv(name, value)
+            with pytest.raises(ImproperlyConfigured, match=name):
+                runpy.run_path(LIMITS)
+        monkeypatch.delenv(name)
+
+
+def test_runs_can_be_slowed_down_in_the_demo_alone(monkeypatch):
+    monkeypatch.delenv("PAUSE_SECONDS")
+    assert runpy.run_path(LIMITS)["PAUSE_SECONDS"] == 0
+    monkeypatch.setenv("PLUMBLINE_DEMO", "1")
+    assert runpy.run_path(LIMITS)["PAUSE_SECONDS"] == 1800
 
 
 def test_refused_activity_url_names_both_kinds_of_database():

@@ -29,10 +29,10 @@ from analytics.runs import (
     fail,
     finish,
     heartbeat,
-    positions,
     send,
 )
 from analytics.tasks import reconcile_runs, run_analysis
+from analytics.turns import positions
 from devices.locks import AdvisoryLock
 from devices.timeline.periods import Period
 from tests.support import factories

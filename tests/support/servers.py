@@ -39,6 +39,10 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[None]
         TOKEN_PEPPER=secrets.token_urlsafe(32),
         ALLOWED_HOSTS="testserver,localhost,127.0.0.1",
         HTTPS="0",
+        # Slow runs show queues and cancellation.
+        PAUSE_SECONDS="1800",
+        # More than a batch of sensors makes, and quickly made.
+        DEVICES_PER_OWNER="12000",
     )
     for name in ("PLUMBLINE_DEMO", "ACTIVITY_URL", "READINGS_URL"):
         os.environ.pop(name, None)

@@ -198,6 +198,7 @@ ROUTES = [
     Route("GET", "/calculations/", LISTS),
     Route("POST", "/calculations/", writes(201, stranger=201), body=WEEK),
     Route("GET", "/calculations/{calculation}/", reads()),
+    Route("DELETE", "/calculations/{calculation}/", writes(204), spoils=True),
     Route("POST", "/calculations/{calculation}/rerun/", writes(201)),
     Route("POST", "/calculations/{calculation}/cancel/", writes(409)),
     Route("GET", "/api/comments/?login={login}", LISTS),

@@ -8,6 +8,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST
 
 from users.account.forms import NewTokenForm
+from users.limits import LimitReached
 from users.models import Token
 from users.permissions import signed_in
 
@@ -21,8 +22,11 @@ def tokens(request: HttpRequest) -> HttpResponse:
     user, now = signed_in(request), timezone.now()
     form, text = NewTokenForm(request.POST or None), ""
     if form.is_valid():
-        _token, text = Token.issue(user=user, **form.fields_of_token(now))
-        form = NewTokenForm()
+        try:
+            _token, text = Token.issue(user=user, **form.fields_of_token(now))
+            form = NewTokenForm()
+        except LimitReached as error:
+            form.add_error(None, str(error))
     usable = user.tokens.filter(revoked_at=None).order_by("-pk")
     page = Paginator(usable, PAGE_SIZE).get_page(request.GET.get("page"))
     values = {"form": form, "text": text, "page": page, "now": now}

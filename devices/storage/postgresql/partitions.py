@@ -6,15 +6,22 @@ and of the MONTHS_AHEAD next ones; `manage.py make_partitions` does it at once.
 On the first reading that needs one: PostgreSQL refuses a row that no partition takes (`lacks_partition`);
 `readings_table` then makes the partition and stores the rows again.
 
+Readings of PARTITION_MONTHS ahead and more lie in one partition, BEYOND: a batch with odd times would make
+hundreds for good. When the months come near, their readings move out of it (`move_beyond`).
+
 A partition is attached and not created in place: attaching takes a weaker lock on the readings table, so that
 readings keep coming in meanwhile.
 """
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
+from django.conf import settings
 from django.db import connection, transaction
 
 from devices.locks import AdvisoryLock
@@ -24,9 +31,11 @@ TABLE = "devices_reading"
 MONTHS_AHEAD = 3
 # Each partition makes each query about all devices a little slower, and anybody may post readings with old
 # times. Hence months from FIRST_MONTH on, years before it, and one partition at either end of time.
+BEYOND = f"{TABLE}_beyond"
 FIRST_YEAR = datetime(2000, 1, 1, tzinfo=UTC)
 FIRST_MONTH = datetime(2026, 1, 1, tzinfo=UTC)
 END_OF_MONTHS = datetime(2100, 1, 1, tzinfo=UTC)
+LOWER_BOUND = re.compile(r"FROM \('([^']+)'\)")
 
 
 def lacks_partition(error: Exception) -> bool:
@@ -38,10 +47,10 @@ def lacks_partition(error: Exception) -> bool:
 
 def make_coming_partitions(now: datetime) -> list[str]:
     """Make the partitions of this month and of the MONTHS_AHEAD next ones; returns the names of new ones."""
-    months = [now.replace(day=1)]
-    for _ in range(MONTHS_AHEAD):
-        months.append(month_after(months[-1]))
-    return make_partitions(months)
+    months = [months_later(now, number) for number in range(MONTHS_AHEAD + 1)]
+    start = start_of_beyond()
+    moved = move_beyond(now) if start is not None and start <= months[-1] else []
+    return moved + make_partitions(months)
 
 
 def make_partitions_apart(times: Iterable[UnixMicroseconds]) -> None:
@@ -66,8 +75,12 @@ def make_partitions_for(times: Iterable[UnixMicroseconds]) -> list[str]:
 def make_partitions(times: Iterable[datetime]) -> list[str]:
     """Make the partitions that readings of these times need; returns the names of new ones."""
     firsts = {first_of_partition(time.astimezone(UTC)) for time in times}
-    made = []
+    made, now = [], datetime.now(UTC)
     for first in sorted(first for first in firsts if FIRST_YEAR <= first < END_OF_MONTHS):
+        if first >= horizon(now) and make_beyond(now):
+            made.append(BEYOND)
+        if is_in_beyond(first):
+            continue
         is_month = first >= FIRST_MONTH
         name = f"{TABLE}_{first:%Y_%m}" if is_month else f"{TABLE}_{first:%Y}"
         end = month_after(first) if is_month else first.replace(year=first.year + 1)
@@ -78,24 +91,129 @@ def make_partitions(times: Iterable[datetime]) -> list[str]:
 
 def make_partition(name: str, start: datetime, end: datetime) -> bool:
     """Make a partition unless it exists; returns whether it is new."""
+    with changing_partitions() as cursor:
+        if exists(cursor, name):
+            return False
+        create(cursor, name)
+        attach(cursor, name, start, end)
+        return True
+
+
+@contextmanager
+def changing_partitions() -> Iterator[Any]:
+    """A cursor in a transaction that alone changes partitions, and waits 5 s at most for others."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL lock_timeout = '5s'")
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [AdvisoryLock.MAKE_PARTITION])
-        cursor.execute("SELECT to_regclass(%s) IS NULL", [name])
-        if not cursor.fetchone()[0]:
-            return False
-        # CREATE … PARTITION OF would lock out readers and writers.
-        cursor.execute(f"CREATE TABLE {name} (LIKE {TABLE} INCLUDING DEFAULTS INCLUDING CONSTRAINTS)")
+        yield cursor
+
+
+def exists(cursor: Any, name: str) -> bool:
+    cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [name])
+    return cursor.fetchone()[0]
+
+
+def create(cursor: Any, name: str) -> None:
+    # CREATE … PARTITION OF would lock out readers and writers.
+    cursor.execute(f"CREATE TABLE {name} (LIKE {TABLE} INCLUDING DEFAULTS INCLUDING CONSTRAINTS)")
+
+
+def attach(cursor: Any, name: str, start: datetime, end: datetime) -> None:
+    cursor.execute(f"ALTER TABLE {TABLE} ATTACH PARTITION {name} FOR VALUES FROM (%s) TO (%s)", [start, end])
+
+
+# --- The partition of what is far ahead
+
+
+def horizon(now: datetime) -> datetime:
+    """The first month whose readings need not have a partition of their own."""
+    return min(months_later(now, settings.PARTITION_MONTHS), END_OF_MONTHS)
+
+
+def start_of_beyond() -> datetime | None:
+    """The lower bound of the partition BEYOND; None without one."""
+    with connection.cursor() as cursor:
         cursor.execute(
-            f"ALTER TABLE {TABLE} ATTACH PARTITION {name} FOR VALUES FROM (%s) TO (%s)", [start, end]
+            "SELECT pg_get_expr(relpartbound, oid) FROM pg_class WHERE oid = to_regclass(%s)", [BEYOND]
         )
+        row = cursor.fetchone()
+    found = row and LOWER_BOUND.search(row[0] or "")
+    return datetime.fromisoformat(found[1]).astimezone(UTC) if found else None
+
+
+def is_in_beyond(first: datetime) -> bool:
+    start = start_of_beyond()
+    return start is not None and first >= start
+
+
+def make_beyond(now: datetime) -> bool:
+    """Make the partition BEYOND unless it exists; returns whether it is new.
+
+    It begins behind the last month that has a partition already: an earlier version made one for any month.
+    """
+    with changing_partitions() as cursor:
+        if exists(cursor, BEYOND):
+            return False
+        cursor.execute(
+            "SELECT max(relname::text) FROM pg_class WHERE relname ~ %s", [f"^{TABLE}_\\d{{4}}_\\d\\d$"]
+        )
+        last = cursor.fetchone()[0]
+        start = horizon(now)
+        if last is not None:
+            start = max(start, month_after(datetime.strptime(last[-7:], "%Y_%m").replace(tzinfo=UTC)))
+        if start >= END_OF_MONTHS:
+            return False
+        create(cursor, BEYOND)
+        attach(cursor, BEYOND, start, END_OF_MONTHS)
         return True
+
+
+def move_beyond(now: datetime) -> list[str]:
+    """Let BEYOND begin at the horizon of now; returns the partitions made of what lay before.
+
+    Readers and writers wait meanwhile. It is rare, once in PARTITION_MONTHS, and there is little to move.
+    """
+    made, end = [], horizon(now)
+    with changing_partitions() as cursor:
+        start = start_of_beyond()
+        if start is None or start >= end:
+            return []
+        cursor.execute(f"ALTER TABLE {TABLE} DETACH PARTITION {BEYOND}")
+        cursor.execute(
+            f"SELECT DISTINCT date_trunc('month', time, 'UTC') FROM {BEYOND} WHERE time < %s", [end]
+        )
+        for month in sorted(row[0].astimezone(UTC) for row in cursor.fetchall()):
+            name, after = f"{TABLE}_{month:%Y_%m}", month_after(month)
+            create(cursor, name)
+            cursor.execute(
+                f"WITH moved AS (DELETE FROM {BEYOND} WHERE time >= %s AND time < %s RETURNING *)"
+                f" INSERT INTO {name} SELECT * FROM moved",
+                [month, after],
+            )
+            attach(cursor, name, month, after)
+            made.append(name)
+        if end < END_OF_MONTHS:
+            attach(cursor, BEYOND, end, END_OF_MONTHS)
+        else:
+            cursor.execute(f"DROP TABLE {BEYOND}")
+    return made
+
+
+# --- Months
 
 
 def first_of_partition(time: datetime) -> datetime:
     """Return when the month of this time begins, or, before FIRST_MONTH, its year."""
     month = time.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     return month if month >= FIRST_MONTH else month.replace(month=1)
+
+
+def months_later(time: datetime, count: int) -> datetime:
+    """The beginning of the month that is `count` months after that of this time."""
+    month = time.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    for _ in range(count):
+        month = month_after(month)
+    return month
 
 
 def month_after(month: datetime) -> datetime:

@@ -2,6 +2,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from users.limits import LimitReached
 from users.models import Scope, Token, User
 
 
@@ -20,5 +21,8 @@ class Command(BaseCommand):
         user = User.objects.filter(login__iexact=login).first()
         if user is None:
             raise CommandError(f"There is no user {login!r}.")
-        _token, text = Token.issue(user=user, name=name, scopes=scope or list(Scope.values))
+        try:
+            _token, text = Token.issue(user=user, name=name, scopes=scope or list(Scope.values))
+        except LimitReached as error:
+            raise CommandError(str(error)) from error
         self.stdout.write(text)

@@ -1,0 +1,1 @@
+"""Bounds of what one person may have, ask for and hold; `config.settings` takes all names of `settings`."""
