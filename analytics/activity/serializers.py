@@ -13,8 +13,16 @@ NO_USER = "There is no such user."
 NO_BLOG = "There is no such blog."
 
 
+class PlainText(Text):
+    def to_internal_value(self, data: Any) -> str:
+        text = super().to_internal_value(data)
+        if not is_text(text):
+            raise serializers.ValidationError("Must not contain NUL or half a surrogate pair.")
+        return text
+
+
 @extend_schema_field(OpenApiTypes.STR)
-class Login(Text):
+class Login(PlainText):
     """The login of a user whom the caller may see; an owner can name only themselves."""
 
     def to_internal_value(self, data: Any) -> Any:
@@ -42,14 +50,6 @@ class BlogId(WholeNumber):
 
     def to_representation(self, blog: Any) -> int:
         return blog.pk
-
-
-class PlainText(Text):
-    def to_internal_value(self, data: Any) -> str:
-        text = super().to_internal_value(data)
-        if not is_text(text):
-            raise serializers.ValidationError("Must not contain NUL or half a surrogate pair.")
-        return text
 
 
 @extend_schema_serializer(
