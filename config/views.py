@@ -33,16 +33,7 @@ def error_view(explanation: Explanation, detail: str) -> Callable[..., HttpRespo
 
 def database_is_away(request: HttpRequest) -> HttpResponse:
     happened = "The database does not answer. What you sent last may not have been stored."
-    return unavailable(request, DATABASE_IS_AWAY, happened)
-
-
-def attempts_are_uncounted(request: HttpRequest) -> HttpResponse:
-    happened = "Attempts cannot be counted now, so none is accepted."
-    return unavailable(request, f"{happened} Try again.", happened)
-
-
-def unavailable(request: HttpRequest, detail: str, happened: str) -> HttpResponse:
-    response = error_response(request, error_pages.UNAVAILABLE, detail, happened)
+    response = error_response(request, error_pages.UNAVAILABLE, DATABASE_IS_AWAY, happened)
     response["Retry-After"] = "1"
     return response
 
@@ -50,10 +41,14 @@ def unavailable(request: HttpRequest, detail: str, happened: str) -> HttpRespons
 bad_request = error_view(error_pages.BAD_REQUEST, "The request is not valid.")
 forbidden = error_view(error_pages.NOT_ALLOWED, "You do not have permission to do this.")
 not_found = error_view(error_pages.NOT_FOUND, "This page does not exist, or you may not see it.")
-too_many_requests = error_view(
-    error_pages.TOO_MANY_ATTEMPTS, "You have tried too often. Wait a few minutes, then try again."
-)
 server_error = error_view(error_pages.SERVER_ERROR, "Something went wrong. The error was logged.")
+
+
+def too_many_requests(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    detail = "You have tried too often. Wait a few minutes, then try again."
+    response = error_response(request, error_pages.TOO_MANY_ATTEMPTS, detail)
+    response["Retry-After"] = "60"
+    return response
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:

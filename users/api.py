@@ -1,6 +1,7 @@
 from typing import Any, cast
 
 import psycopg2
+from allauth.core import ratelimit
 from django.db import IntegrityError, transaction
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
@@ -12,6 +13,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
+from users.account.adapters import MailFailed
+from users.account.email_change import ask_for_confirmation
+from users.api_errors import TooManyRequests, TryAgain
 from users.filters import UserFilter
 from users.models import Role, Token, User
 from users.permissions import signed_in
@@ -59,6 +63,8 @@ class UserDetail(generics.RetrieveUpdateDestroyAPIView):
     http_method_names = ("get", "patch", "delete", "head", "options")
     query_parameters = ()
     delete_parameters = ("purge",)
+    # Of somebody who must confirm it.
+    new_email = ""
 
     def get_queryset(self) -> Any:
         return User.objects.visible_to(self.request.user)
@@ -76,18 +82,26 @@ class UserDetail(generics.RetrieveUpdateDestroyAPIView):
         return self.retrieve(request)
 
     @extend_schema(operation_id="user_change")
-    @transaction.atomic
     def patch(self, request: Request, pk: int) -> Response:
         """Change a user.
 
-        Users may change their own name and email; an admin may change every field of every user.
+        Users may change their own name and email; an admin may change every field of every user. Who is no
+        admin gets a mail with a link to the new email, which counts once they have followed it: the answer
+        still has the old one.
         """
-        if pk != request.user.pk:
-            self.get_object()
-            require_admin(request)
-        return self.partial_update(request)
+        with transaction.atomic():
+            if pk != request.user.pk:
+                self.get_object()
+                require_admin(request)
+            response = self.partial_update(request)
+        # Without the locks: a mail server may be slow.
+        if self.new_email not in ("", response.data["email"]):
+            confirm_by_mail(request, self.new_email)
+        return response
 
     def perform_update(self, serializer: BaseSerializer) -> None:
+        if not signed_in(self.request).is_admin:
+            self.new_email = serializer.validated_data.pop("email", "")
         save_or_name_conflict(serializer)
 
     @extend_schema(
@@ -162,6 +176,16 @@ class TokenDetail(generics.GenericAPIView):
             require_admin(request)
         get_object_or_404(user.tokens, prefix=prefix).revoke(timezone.now())
         return Response(status=204)
+
+
+def confirm_by_mail(request: Request, new_email: str) -> None:
+    """Mail a link to one's own new email. Raises TooManyRequests, TryAgain."""
+    if not ratelimit.consume(request._request, action="manage_email", user=request.user):
+        raise TooManyRequests("The email was changed too often; wait as long as Retry-After says.", 60)
+    try:
+        ask_for_confirmation(request._request, signed_in(request), new_email)
+    except MailFailed as error:
+        raise TryAgain("The mail could not be sent.") from error
 
 
 def lock_admins() -> None:

@@ -22,6 +22,7 @@ from analytics.analyses.series import series_body
 from devices.authentication import visible_device
 from devices.models import Device
 from devices.timeline.periods import BadPeriod, parse_period
+from users.authentication import refuse_links
 from users.models import Scope, User
 from users.permissions import signed_in
 from users.serializers import component
@@ -88,6 +89,10 @@ class AskView(APIView):
     query_parameters = OPTIONS
     # A request changes nothing that its token could not read.
     scope = Scope.READ
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        refuse_links(request)
 
     def ask(self, request: Request, target: Device | User, zone: tzinfo) -> Response:
         try:

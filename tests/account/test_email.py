@@ -8,8 +8,9 @@ from django.core import signing
 from django.test import Client
 
 from tests.account.people import PASSWORD, later, logged_in, person, try_password
+from tests.support import factories
 from users.account import email_change
-from users.models import User
+from users.models import Role, User
 
 pytestmark = pytest.mark.django_db
 RESET, CHANGE = "/portal/account/password/reset/", "/portal/account/email/"
@@ -146,10 +147,23 @@ class TestChange:
         monkeypatch.setattr(email_change, "MAX_AGE_SECONDS", -1)
         assert Client().post(path).status_code == 410
 
-    def test_a_used_address_is_refused_whatever_its_case(self, mail):
-        other = person()
-        answer = logged_in(person()).post(CHANGE, {"email": other.email.upper()})
-        assert (answer.status_code, list(mail)) == (400, [])
+    def test_a_taken_address_looks_like_a_free_one_and_its_holder_is_told(self, mail):
+        other, user = person(), person()
+        client = logged_in(user)
+        pages = [
+            client.post(CHANGE, {"email": email}).content.decode().replace(email, "…")
+            for email in (other.email.upper(), "free@example.com")
+        ]
+        pages = [re.sub(r'value="\w{64}"', "", page) for page in pages]
+        assert pages[0] == pages[1]
+        assert [message.to for message in mail] == [[other.email.upper()], ["free@example.com"]]
+        assert "another account" in mail[0].subject
+        assert "/portal/account/email/" not in mail[0].body
+
+    def test_it_sends_no_mails_without_end(self, mail):
+        client = logged_in(person())
+        statuses = [client.post(CHANGE, {"email": "new@example.com"}).status_code for _ in range(12)]
+        assert (statuses[0], statuses[-1], len(mail)) == (200, 429, 10)
 
     def test_an_address_taken_meanwhile_is_refused(self, mail):
         user = person()
@@ -173,3 +187,33 @@ class TestChange:
         client = logged_in(user)
         assert "no mail server" in client.get(CHANGE).content.decode()
         assert "no mail server" in client.post(CHANGE, {"email": "new@example.com"}).content.decode()
+
+
+class TestChangeByTheAPI:
+    def patch(self, user: User, email: str, **fields: str):
+        headers = {"Authorization": f"Token {factories.token(user)[1]}"}
+        body = {"email": email, **fields}
+        return Client().patch(f"/users/{user.pk}/", body, "application/json", headers=headers)
+
+    def test_it_counts_once_it_is_confirmed(self, mail):
+        user = person()
+        answer = self.patch(user, "new@example.com", name="Ada")
+        assert (answer.status_code, answer.json()["email"], answer.json()["name"]) == (200, user.email, "Ada")
+        assert Client().post(link_in(mail[0])).status_code == 200
+        user.refresh_from_db()
+        assert user.email == "new@example.com"
+
+    def test_a_taken_address_looks_like_a_free_one(self, mail):
+        user, other = person(), person()
+        answers = [self.patch(user, email) for email in (other.email, "free@example.com")]
+        assert answers[0].status_code == 200
+        assert answers[0].json() == answers[1].json()
+        assert [len(message.body) > 0 for message in mail] == [True, True]
+
+    def test_without_mail_only_an_admin_changes_one(self):
+        user = person()
+        for email in (person().email, "free@example.com"):
+            answer = self.patch(user, email)
+            assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "email")
+        assert self.patch(user, user.email).status_code == 200
+        assert self.patch(person(Role.ADMIN), "x@example.com").json()["email"] == "x@example.com"

@@ -2,20 +2,27 @@
 
 Three bounds: few for one login from one address, so that a guesser elsewhere does not lock out the owner;
 more for one address, whatever the logins; and more for one login, whatever the addresses.
+
+A try counts before its password is hashed, and is taken back if the password was right: of many guesses at
+the same time no more than the bound are made.
 """
 
 import logging
 from datetime import datetime, timedelta
 from math import ceil
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from axes.handlers.database import AxesDatabaseHandler
 from axes.models import AccessAttempt
-from django.db.models import F, Max, Q, Sum
+from django.core.exceptions import PermissionDenied
+from django.db import connection
+from django.db.models import Aggregate, F, Max, Q, Sum
 from django.http import HttpRequest
 from django.utils import timezone
 
 from users.account.addresses import counted_address
+from users.account.hashing import TooManyHashes
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +31,19 @@ ADDRESS_FAILURES = 100
 LOGIN_FAILURES = 100
 LOCK_SECONDS = 300
 MAX_LOGIN = 255
+# One statement: another try may delete the row at any moment. A count that is over begins anew.
+COUNT = """
+    INSERT INTO axes_accessattempt AS tries (
+        username, ip_address, user_agent, http_accept, path_info, get_data, post_data,
+        attempt_time, failures_since_start
+    )
+    VALUES (%(username)s, %(ip_address)s, %(user_agent)s, '', '', '', '', %(now)s, 1)
+    ON CONFLICT (username, ip_address, user_agent) DO UPDATE SET
+        failures_since_start =
+            CASE WHEN tries.attempt_time < %(since)s THEN 1 ELSE tries.failures_since_start + 1 END,
+        attempt_time = excluded.attempt_time
+    RETURNING id
+"""
 
 
 class LockoutHandler(AxesDatabaseHandler):
@@ -33,19 +53,9 @@ class LockoutHandler(AxesDatabaseHandler):
         return seconds_locked(request, counted_login(request, credentials), timezone.now()) > 0
 
     def user_login_failed(self, sender: Any, credentials: dict, request: Any = None, **kwargs: Any) -> None:
-        # Tries during a lock do not count: they would prolong it for ever.
-        if request is None or request.axes_locked_out:
-            return
-        now = timezone.now()
-        AccessAttempt.objects.filter(attempt_time__lt=since(now)).delete()
-        key = {"username": counted_login(request, credentials), "ip_address": counted_address(request)}
-        attempt, _ = AccessAttempt.objects.get_or_create(
-            **key, user_agent="", defaults={"failures_since_start": 0}
-        )
-        AccessAttempt.objects.filter(pk=attempt.pk).update(
-            failures_since_start=F("failures_since_start") + 1, attempt_time=now
-        )
-        if self.is_locked(request, credentials):
+        """Say so in the log once the bound is reached; `CountedTry` has counted the try."""
+        if request is not None and not request.axes_locked_out and self.is_locked(request, credentials):
+            key = {"username": counted_login(request, credentials), "ip_address": counted_address(request)}
             logger.warning("Log-in locked for %d s after too many wrong passwords: %s.", LOCK_SECONDS, key)
 
     def user_logged_in(self, sender: Any, request: Any, user: Any, **kwargs: Any) -> None:
@@ -62,21 +72,75 @@ def counted_login(request: Any, credentials: dict | None = None) -> str:
     return text[:MAX_LOGIN]
 
 
+def forget_old(now: datetime) -> None:
+    AccessAttempt.objects.filter(attempt_time__lt=since(now)).delete()
+
+
 def since(now: datetime) -> datetime:
     return now - timedelta(seconds=LOCK_SECONDS)
 
 
-def seconds_locked(request: HttpRequest, login: str, now: datetime) -> int:
-    """Return for how long this login is locked at this address; 0 if it is not."""
+def seconds_locked(request: HttpRequest, login: str, now: datetime, *, own: int = 0) -> int:
+    """Return for how long this login is locked at this address; 0 if it is not.
+
+    `own` tries are the caller's and count for nothing.
+    """
     of_login, of_address = Q(username=login), Q(ip_address=counted_address(request))
-    recent = AccessAttempt.objects.filter(attempt_time__gte=since(now)).order_by()
-    seconds = 0
-    for rows, bound in (
+    bounds = (
         (of_login & of_address, PAIR_FAILURES),
         (of_address, ADDRESS_FAILURES),
         (of_login, LOGIN_FAILURES),
-    ):
-        found = recent.filter(rows).aggregate(failures=Sum("failures_since_start"), last=Max("attempt_time"))
-        if (found["failures"] or 0) >= bound:
-            seconds = max(seconds, ceil((found["last"] - since(now)).total_seconds()))
-    return seconds
+    )
+    recent = AccessAttempt.objects.filter(of_login | of_address, attempt_time__gte=since(now)).order_by()
+    figures: dict[str, Aggregate] = {}
+    for number, (rows, _) in enumerate(bounds):
+        figures[f"failures_{number}"] = Sum("failures_since_start", filter=rows, default=0)
+        figures[f"last_{number}"] = Max("attempt_time", filter=rows)
+    found = recent.aggregate(**figures)
+    reached = [
+        found[f"last_{number}"]
+        for number, (_, bound) in enumerate(bounds)
+        if found[f"failures_{number}"] - own >= bound
+    ]
+    return ceil((max(reached) - since(now)).total_seconds()) if reached else 0
+
+
+class CountedTry:
+    """Counts a try of a password; takes it back at the end if `is_right`, or if no password was tried.
+
+    Raises PermissionDenied if others at the same time have reached the bound.
+    """
+
+    def __init__(self, request: Any, login: str | None) -> None:
+        self.request = request
+        self.login = counted_login(request, {"username": login})
+        self.is_right = False
+
+    def __enter__(self) -> Self:
+        now = timezone.now()
+        key = {"username": self.login, "ip_address": counted_address(self.request), "user_agent": ""}
+        # A right password must not prolong what earlier wrong ones have begun.
+        self.before = AccessAttempt.objects.filter(**key).values_list("attempt_time", flat=True).first()
+        self.counted_at = now
+        with connection.cursor() as cursor:
+            cursor.execute(COUNT, key | {"now": now, "since": since(now)})
+            [self.pk] = cursor.fetchone()
+        if seconds_locked(self.request, self.login, now, own=1):
+            self.take_back()
+            self.request.axes_locked_out = True
+            raise PermissionDenied
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.is_right or isinstance(error, TooManyHashes):
+            self.take_back()
+
+    def take_back(self) -> None:
+        rows = AccessAttempt.objects.filter(pk=self.pk, failures_since_start__gt=0)
+        rows.update(failures_since_start=F("failures_since_start") - 1)
+        rows = AccessAttempt.objects.filter(pk=self.pk)
+        if self.before is not None:
+            rows.filter(attempt_time=self.counted_at).update(attempt_time=self.before)
+        rows.filter(failures_since_start__lte=0).delete()

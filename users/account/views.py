@@ -3,8 +3,8 @@
 import logging
 
 import requests
-from allauth.account.adapter import get_adapter
 from allauth.account.decorators import reauthentication_required
+from allauth.core import ratelimit
 from allauth.socialaccount.providers.openid_connect import views as openid_connect
 from allauth.usersessions.internal.flows.sessions import end_sessions
 from allauth.usersessions.models import UserSession
@@ -13,12 +13,11 @@ from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
 from users.account.adapters import MailFailed
 from users.account.browsers import browser_name
-from users.account.email_change import LinkRefused, confirm_change, sign_change
+from users.account.email_change import LinkRefused, ask_for_confirmation, confirm_change
 from users.account.forms import EmailChangeForm, ProfileForm
 from users.account.live_sessions import live_sessions
 from users.permissions import signed_in
@@ -42,11 +41,11 @@ def profile(request: HttpRequest) -> HttpResponse:
 def email(request: HttpRequest) -> HttpResponse:
     form = EmailChangeForm(request.POST or None)
     if form.is_valid():
+        if not ratelimit.consume(request, action="manage_email"):
+            return ratelimit.respond_429(request)
         new_email = form.cleaned_data["email"]
-        secret = sign_change(signed_in(request), new_email)
-        url = request.build_absolute_uri(reverse("account_confirm_email", args=[secret]))
         try:
-            sent = get_adapter(request).deliver_mail("users/email/email_change", new_email, {"url": url})
+            sent = ask_for_confirmation(request, signed_in(request), new_email)
         except MailFailed:
             form.add_error(None, "The mail could not be sent. Try again later, or ask an admin.")
         else:

@@ -1,10 +1,14 @@
+import logging
 from typing import Any
 
 import uvicorn
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
+from config.installation.checks import weak_settings
 from devices.access import credential_changes
+
+logger = logging.getLogger(__name__)
 
 
 class Command(BaseCommand):
@@ -17,6 +21,8 @@ class Command(BaseCommand):
         parser.add_argument("--processes", type=int, default=settings.WEB_PROCESSES)
 
     def handle(self, *, host: str, port: int, processes: int, **_: Any) -> None:
+        for weakness in weak_settings():
+            logger.warning("%s %s", weakness.id, weakness.msg)
         credential_changes.share()
         uvicorn.run(
             "config.asgi.application:application",
