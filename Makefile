@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 BENCH := .venv-bench
-COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url
 # One for each core of a small machine.
 TESTERS ?= 2

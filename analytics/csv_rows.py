@@ -5,8 +5,8 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-# A spreadsheet takes a cell that begins with one of these for a formula.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+from devices.notation.spreadsheet import harmless
+
 BATCH = 500
 
 
@@ -26,4 +26,4 @@ def lines(names: Sequence[str], rows: Iterable[dict[str, Any]]) -> Iterator[str]
 
 def cell(value: Any) -> Any:
     """The value; an apostrophe precedes text that a spreadsheet would compute."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+    return harmless(value) if isinstance(value, str) else value

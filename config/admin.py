@@ -1,3 +1,4 @@
+import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import update_wrapper
@@ -6,7 +7,7 @@ from typing import Any, TypeVar, cast
 from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.decorators import login_not_required
-from django.core.exceptions import BadRequest
+from django.core.exceptions import BadRequest, ValidationError
 from django.db import DataError
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
@@ -22,6 +23,9 @@ from devices import storage
 from devices.models import Device
 from users.models import User
 
+logger = logging.getLogger(__name__)
+# What Django's forms and lists raise for values that they do not expect.
+UNREADABLE = (AttributeError, DataError, LookupError, TypeError, ValidationError, ValueError)
 View = TypeVar("View", bound=Callable[..., HttpResponseBase])
 
 
@@ -32,16 +36,25 @@ class PlumblineAdminSite(admin.AdminSite):
     site_url = "/portal/"
 
     def admin_view(self, view: View, cacheable: bool = False) -> View:
-        """Answer 400 to a filter value in the URL that the database rejects; Django would answer 500."""
+        """Answer 400 to values that no page of Django admin would send; Django itself answers 500.
+
+        Such are filters that the database rejects, ids that are none, and counts of forms that lie. The log
+        has the traceback, in case the fault is ours.
+        """
         inner = super().admin_view(view, cacheable)
 
         def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             try:
-                return inner(request, *args, **kwargs)
-            except (ValueError, DataError) as error:
-                if request.method == "GET" and request.GET:
-                    raise BadRequest("Invalid filter.") from error
-                raise
+                response = inner(request, *args, **kwargs)
+                # Choices of a field are read when the page is made.
+                if isinstance(response, TemplateResponse):
+                    response.render()
+                return response
+            except UNREADABLE as error:
+                if request.method != "POST" and not request.GET:
+                    raise
+                logger.warning("Django admin could not read a request: %r", error, exc_info=True)
+                raise BadRequest("Invalid values.") from error
 
         return cast(View, update_wrapper(checked, inner))
 

@@ -1,3 +1,5 @@
+from importlib import import_module
+
 from django.apps import AppConfig
 from django.contrib.admin.apps import AdminConfig
 
@@ -5,6 +7,10 @@ from django.contrib.admin.apps import AdminConfig
 class ConfigConfig(AppConfig):
     name = "config"
     verbose_name = "Plumbline"
+
+    def ready(self) -> None:
+        # Registers the checks.
+        import_module("config.installation.checks")
 
 
 class PlumblineAdminConfig(AdminConfig):

@@ -79,6 +79,14 @@ def secret(name: str) -> str:
     return value
 
 
+def former_secrets(name: str) -> list[str]:
+    """Secrets that were replaced and still count, separated by commas."""
+    found = [value.strip() for value in confidential(name).split(",") if value.strip()]
+    if any(len(value) < 32 for value in found):
+        raise ImproperlyConfigured(f"{name} must have values of at least 32 characters, separated by commas.")
+    return found
+
+
 def zone_name(name: str, default: str) -> str:
     value = os.environ.get(name, default)
     try:
@@ -122,6 +130,34 @@ def is_clickhouse(url: str) -> bool:
     except ValueError:
         return False
     return is_complete and url.startswith("clickhouse://")
+
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+def is_loopback(url: str) -> bool:
+    """Tell whether the URL is of a server on this computer."""
+    return url.startswith("unix://") or urlsplit(url).hostname in LOOPBACK
+
+
+def redis_url(name: str) -> str:
+    """The URL of Redis. It must have a password, unless the server is on this computer or this is the demo.
+
+    Whoever can write to Redis hands work to the workers. The URL may hold a password: never show it.
+    """
+    url = required(name, "redis://localhost")
+    try:
+        parts = urlsplit(url)
+        is_guarded = is_loopback(url) or bool(parts.password) or "ssl_certfile" in parts.query
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} is not a URL.") from error
+    if parts.scheme not in ("redis", "rediss", "unix"):
+        raise ImproperlyConfigured(f"{name} must start with redis://, rediss:// or unix://.")
+    if not is_guarded and not flag("PLUMBLINE_DEMO", "0"):
+        raise ImproperlyConfigured(
+            f"{name} must have a password, as in redis://:password@host:6379: Redis is on another host."
+        )
+    return url
 
 
 def redis_database(url: str, number: int) -> str:

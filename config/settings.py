@@ -15,9 +15,11 @@ from config.environment import (
     confidential,
     database,
     flag,
+    former_secrets,
     is_clickhouse,
     kernel_sources,
     redis_database,
+    redis_url,
     required,
     secret,
     whole_number,
@@ -38,6 +40,9 @@ SECRETS = os.environ.get("SECRETS", "")
 SECRET_KEY = secret("SECRET_KEY")
 # Tokens and device keys are stored as hashes keyed with this: a copy of the database alone opens nothing.
 TOKEN_PEPPER = secret("TOKEN_PEPPER")
+# Those before the present ones, which still count while they are replaced.
+SECRET_KEY_FALLBACKS = former_secrets("SECRET_KEY_FALLBACKS")
+TOKEN_PEPPER_FALLBACKS = former_secrets("TOKEN_PEPPER_FALLBACKS")
 ALLOWED_HOSTS = [h for h in required("ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]").split(",") if h]
 if not ALLOWED_HOSTS:
     raise ImproperlyConfigured("ALLOWED_HOSTS must name at least one host.")
@@ -119,6 +124,7 @@ MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "config.middleware.idle_sessions.end_idle_sessions",
     "config.middleware.demo.demo_user",
     "config.middleware.login.PageLoginRequired",
     "config.middleware.second_factor.SecondFactorOfStaff",
@@ -128,6 +134,7 @@ MIDDLEWARE = [
     "config.middleware.query_parameters.RefuseUnknownQuery",
     "config.middleware.limits.Limits",
     "config.middleware.database_away.DatabaseAway",
+    "config.middleware.password_hashes.BoundPasswordHashes",
 ]
 ROOT_URLCONF = "config.urls"
 # A redirect would lose the reading of a client that posts without the slash.
@@ -172,14 +179,13 @@ if READINGS_URL not in ("", "postgresql") and not is_clickhouse(READINGS_URL):
         "READINGS_URL must be of the form clickhouse://user:password@host:port/database, or postgresql."
     )
 
-REDIS_URL = required("REDIS_URL", "redis://localhost")
-if not REDIS_URL.startswith(("redis://", "rediss://", "unix://")):
-    raise ImproperlyConfigured("REDIS_URL must start with redis://, rediss:// or unix://.")
-
+REDIS_URL = redis_url("REDIS_URL")
 # Database 0 is the broker's and 1 the cache's, whatever number REDIS_URL carries.
 CACHE_URL = redis_database(REDIS_URL, 1)
 CACHES = {
-    "default": {
+    # django-allauth counts attempts here. What the portal caches is in "redis".
+    "default": {"BACKEND": "users.account.attempt_cache.AttemptCache"},
+    "redis": {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
         "LOCATION": CACHE_URL,
         "OPTIONS": {
@@ -189,15 +195,11 @@ CACHES = {
             "socket_timeout": 1,
             "retry": Retry(NoBackoff(), 0),
         },
-    }
+    },
 }
 
 AUTH_USER_MODEL = "users.User"
 AUTHENTICATION_BACKENDS = ["users.backends.ThrottledBackend"]
-AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": f"django.contrib.auth.password_validation.{name}"}
-    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
-]
 LOGIN_URL = "activity:login"
 LOGIN_REDIRECT_URL = "devices:device-list"
 LOGOUT_REDIRECT_URL = "activity:login"
@@ -220,6 +222,11 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024 * 1024
 HTTPS = flag("HTTPS", "0" if DEMO else "1")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+# Of a cookie with this prefix a browser takes no other than this host's own, sent over TLS.
+SESSION_COOKIE_NAME = "__Host-sessionid" if HTTPS else "sessionid"
+CSRF_COOKIE_NAME = "__Host-csrftoken" if HTTPS else "csrftoken"
+# In the database: a cookie would carry what a page says of somebody.
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 # Passkeys need TLS, except on localhost.
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not HTTPS
@@ -279,6 +286,9 @@ CELERY_RESULT_BACKEND = "django-db"
 # A result lives as long as its analysis, see RESULT_DAYS. Celery's default would delete it after a day.
 CELERY_RESULT_EXPIRES = None
 CELERY_RESULT_EXTENDED = True
+# Nothing that is read from Redis or the results is unpickled: whoever writes there must not run code.
+CELERY_TASK_SERIALIZER = CELERY_RESULT_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = CELERY_RESULT_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_DEFAULT_QUEUE = "maintenance"
 CELERY_TASK_ROUTES = {
     "analytics.tasks.run_analysis": {"queue": "analyses"},
@@ -330,6 +340,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": timedelta(seconds=5),
         "options": {"expires": 5},
     },
+    "forget-sessions": {"task": "users.tasks.forget_sessions", "schedule": timedelta(hours=1)},
     "expire-results": {"task": "analytics.tasks.expire_results", "schedule": timedelta(hours=1)},
     "reconcile-runs": {
         "task": "analytics.tasks.reconcile_runs",

@@ -37,7 +37,10 @@ def error_view(explanation: Explanation, detail: str) -> Callable[..., HttpRespo
 
 def database_is_away(request: HttpRequest, error: BaseException) -> HttpResponse:
     happened = f"{away_in_words(error)} What you sent last may not have been stored."
-    return unavailable(request, f"{away_in_words(error)} Try again.", happened, retry_after(error))
+    detail = f"{away_in_words(error)} Try again."
+    response = error_response(request, error_pages.UNAVAILABLE, detail, happened)
+    response["Retry-After"] = str(retry_after(error))
+    return response
 
 
 def limit_reached(request: HttpRequest, error: LimitReached) -> HttpResponse:
@@ -51,24 +54,17 @@ def limit_reached(request: HttpRequest, error: LimitReached) -> HttpResponse:
     return response
 
 
-def attempts_are_uncounted(request: HttpRequest) -> HttpResponse:
-    happened = "Attempts cannot be counted now, so none is accepted."
-    return unavailable(request, f"{happened} Try again.", happened)
-
-
-def unavailable(request: HttpRequest, detail: str, happened: str, wait: int = 1) -> HttpResponse:
-    response = error_response(request, error_pages.UNAVAILABLE, detail, happened)
-    response["Retry-After"] = str(wait)
-    return response
-
-
 bad_request = error_view(error_pages.BAD_REQUEST, "The request is not valid.")
 forbidden = error_view(error_pages.NOT_ALLOWED, "You do not have permission to do this.")
 not_found = error_view(error_pages.NOT_FOUND, "This page does not exist, or you may not see it.")
-too_many_requests = error_view(
-    error_pages.TOO_MANY_ATTEMPTS, "You have tried too often. Wait a few minutes, then try again."
-)
 server_error = error_view(error_pages.SERVER_ERROR, "Something went wrong. The error was logged.")
+
+
+def too_many_requests(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    detail = "You have tried too often. Wait a few minutes, then try again."
+    response = error_response(request, error_pages.TOO_MANY_ATTEMPTS, detail)
+    response["Retry-After"] = "60"
+    return response
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:

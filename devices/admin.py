@@ -67,7 +67,7 @@ class DeviceAdmin(HolderAdmin):
     search_fields = ("name", "external_id", "uuid", "owner__login")
     autocomplete_fields = ("owner", "profile")
     readonly_fields = ("uuid", "created_at", "readings")
-    actions = ("rotate_keys",)
+    actions = ("rotate_keys", "revoke_keys")
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple:
         """Allow the deletion of exclusions along with their device; alone they can't be deleted."""
@@ -97,11 +97,19 @@ class DeviceAdmin(HolderAdmin):
             texts = [(str(device), device.rotate_key(overlap=OVERLAP)[1]) for device in devices]
         return show_once(request, self.admin_site, Device, texts)
 
+    @admin.action(description="End all keys (the devices can post no longer)")
+    def revoke_keys(self, request: HttpRequest, devices: QuerySet) -> None:
+        now = timezone.now()
+        messages.success(request, f"Ended: {sum(device.revoke_keys(now) for device in devices)}.")
+
     def save_model(self, request: HttpRequest, obj: Device, form: ModelForm, change: bool) -> None:
         """Save what was changed here: another person may have changed the rest meanwhile."""
         if not change or "owner" in form.changed_data:
             limits.require_room_for_devices(obj.owner_id)
         obj.save(update_fields=form.changed_data if change else None)
+        if change and "owner" in form.changed_data and obj.keys.filter(revoked_at=None).exists():
+            keys = "Its former owner may still have its keys; the list’s action “End all keys” ends them."
+            messages.warning(request, keys)
 
     def delete_model(self, request: HttpRequest, obj: Device) -> None:
         obj.erase()

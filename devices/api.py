@@ -25,7 +25,7 @@ from devices.serializers import (
     NewDeviceKeySerializer,
     RegisteredDeviceSerializer,
 )
-from users.models import SHOWN_ONCE, Scope
+from users.models import SHOWN_ONCE, Scope, Token
 from users.permissions import require_scope
 
 DONE_EXAMPLE = [OpenApiExample("Done", None, status_codes=["204"])]
@@ -63,14 +63,15 @@ class DeviceList(generics.ListCreateAPIView):
     def post(self, request: Request) -> Response:
         """Register a device.
 
-        The response contains the device's first `key`, which is not shown again.
+        The response contains the device's first `key`, which is not shown again. A token without the scope
+        `ingest` may not post readings, so it gets none.
         """
         context: dict[str, Any] = {"request": request, "latest": {}, "habits": {}}
         serializer = DeviceSerializer(data=request.data, context=context)
         serializer.is_valid(raise_exception=True)
         with transaction.atomic():
             save_or_conflict(serializer)
-            _key, text = DeviceKey.issue(device=serializer.instance)
+            text = DeviceKey.issue(device=serializer.instance)[1] if may_post(request) else None
         return Response(serializer.data | {"key": text}, status=201, headers=SHOWN_ONCE)
 
 
@@ -96,7 +97,8 @@ class DeviceDetail(APIView):
     def patch(self, request: Request, uuid: UUID) -> Response:
         """Change a device.
 
-        Every field may change except the profile, which gives the stored readings their meaning.
+        Every field may change except the profile, which gives the stored readings their meaning. With another
+        owner the keys stay valid unless `revoke_keys` is true.
         """
         device, context = self.find_with_context(uuid, lock=True)
         serializer = DeviceSerializer(device, data=request.data, partial=True, context=context)
@@ -156,6 +158,11 @@ class KeyDetail(APIView):
         """Revoke a key immediately."""
         get_object_or_404(visible_device(request, uuid).keys, prefix=prefix).revoke(timezone.now())
         return Response(status=204)
+
+
+def may_post(request: Request) -> bool:
+    """Tell whether whoever asks may post readings, and so may have a key that does."""
+    return not isinstance(request.auth, Token) or Scope.INGEST in request.auth.scopes
 
 
 def save_or_conflict(serializer: DeviceSerializer) -> None:

@@ -102,6 +102,11 @@ class DeviceSerializer(StrictFields, serializers.ModelSerializer):
         "Null: the profile's, else the median interval.",
     )
     active = TrueOrFalse(source="is_active", required=False)
+    revoke_keys = TrueOrFalse(
+        write_only=True,
+        required=False,
+        help_text="In a change: end all keys of the device, which a former owner may still have.",
+    )
     channels = ChannelSerializer(many=True, read_only=True)
     last_reading = serializers.SerializerMethodField()
     online = serializers.SerializerMethodField()
@@ -121,6 +126,7 @@ class DeviceSerializer(StrictFields, serializers.ModelSerializer):
             "time_zone",
             "expected_interval_seconds",
             "active",
+            "revoke_keys",
             "created_at",
             "channels",
             "last_reading",
@@ -161,18 +167,25 @@ class DeviceSerializer(StrictFields, serializers.ModelSerializer):
     def create(self, fields: dict) -> Device:
         limits.require_room_for_devices(fields["owner"].pk)
         fields.setdefault("profile", DeviceProfile.objects.filter(name="xyz").first())
+        fields.pop("revoke_keys", None)
         return Device.objects.create(**fields)
 
     def update(self, device: Device, fields: dict) -> Device:
         if fields.get("owner", device.owner) != device.owner:
             limits.require_room_for_devices(fields["owner"].pk)
+        if fields.pop("revoke_keys", False):
+            device.revoke_keys(timezone.now())
         return super().update(device, fields)
 
 
 class RegisteredDeviceSerializer(DeviceSerializer):
     """A new device, with its first key."""
 
-    key = serializers.CharField(read_only=True, help_text="Shown this once.")
+    key = serializers.CharField(
+        read_only=True,
+        allow_null=True,
+        help_text="Shown this once. Null for a token without the scope `ingest`: it may not use one.",
+    )
 
     class Meta(DeviceSerializer.Meta):
         fields = (*DeviceSerializer.Meta.fields, "key")

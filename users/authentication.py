@@ -1,16 +1,33 @@
 """Authentication by a token in the header, or by the session of the portal's own pages."""
 
+import copy
 from typing import Any
 
-from django.http import HttpRequest
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
-from rest_framework.authentication import BaseAuthentication, SessionAuthentication, get_authorization_header
+from rest_framework.authentication import (
+    BaseAuthentication,
+    CSRFCheck,
+    SessionAuthentication,
+    get_authorization_header,
+)
 from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 
 from users.models import Credential, Token, User
 from users.permissions import signed_in
+
+BY_LINK = "This starts work: use POST, or send a token, or the session's X-CSRFToken."
+# It may have been read on its way: whoever sent it should know.
+IN_CLEAR = "This credential came over plain HTTP. Replace it, and send the new one over HTTPS only."
+
+
+def refuse_in_clear(request: Request) -> None:
+    """Raises PermissionDenied if the setting HTTPS is on and the request's credential came without."""
+    if settings.HTTPS and not request.is_secure():
+        raise PermissionDenied(IN_CLEAR)
 
 
 def sends_credential(request: HttpRequest | Request) -> bool:
@@ -29,6 +46,7 @@ class CredentialAuthentication(BaseAuthentication):
         keyword, _, text = get_authorization_header(request).decode("latin-1").strip().partition(" ")
         if keyword.lower() != self.keyword.lower():
             return None
+        refuse_in_clear(request)
         now = timezone.now()
         credential = self.credential.find(text.strip(), now, self.related)
         if credential is None:
@@ -60,6 +78,31 @@ def refuse_foreign_page(request: Request) -> None:
     origin = request.META.get("HTTP_ORIGIN")
     if request.method not in SAFE_METHODS and origin and origin.partition("://")[2] != request.get_host():
         raise PermissionDenied("Pages of other sites may not change data here.")
+
+
+def no_answer(_: HttpRequest) -> HttpResponse:
+    """Stand behind the check, which is asked alone."""
+    return HttpResponse()
+
+
+def refuse_links(request: Request) -> None:
+    """Refuse a GET that starts work if a link on a foreign page could cause it. Raises PermissionDenied.
+
+    A token is in no link. Of a session the CSRF token is demanded, as for a change. An open demo has none, so
+    there the browser's own word counts.
+    """
+    if request.method not in ("GET", "HEAD") or request.auth is not None:
+        return
+    if getattr(request._request, "is_open_demo", False):
+        if request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site"):
+            raise PermissionDenied(BY_LINK)
+        return
+    as_change = copy.copy(request._request)
+    as_change.method = "PUT"
+    check = CSRFCheck(no_answer)
+    check.process_request(as_change)
+    if check.process_view(as_change, None, (), {}):
+        raise PermissionDenied(BY_LINK)
 
 
 class PageSessionAuthentication(SessionAuthentication):

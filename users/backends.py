@@ -1,4 +1,4 @@
-"""Log-in by password, for every page. `users.account.lockout` counts the wrong ones."""
+"""Log-in by password, for every page. `users.account.lockout` counts tries before they are made."""
 
 from typing import Any
 
@@ -6,6 +6,8 @@ from axes.backends import AxesStandaloneBackend
 from django.contrib.auth.backends import ModelBackend
 from django.http import HttpRequest
 
+from users.account import hashing
+from users.account.lockout import CountedTry
 from users.models import User
 
 
@@ -15,6 +17,12 @@ class ThrottledBackend(AxesStandaloneBackend, ModelBackend):
     def authenticate(
         self, request: HttpRequest | None, username: str | None = None, password: str | None = None, **_: Any
     ) -> User | None:
+        # In a flood the database is not asked either.
+        hashing.places.refuse_if_full()
         # Raises PermissionDenied, which ends the log-in.
         AxesStandaloneBackend.authenticate(self, request, username=username, password=password)
-        return ModelBackend.authenticate(self, request, username, password)
+        # Counted first: of many guesses at the same time none is free.
+        with CountedTry(request, username) as counted:
+            user = ModelBackend.authenticate(self, request, username, password)
+            counted.is_right = user is not None
+        return user

@@ -1,7 +1,5 @@
 """Users, their roles, and the credentials of users and devices."""
 
-import hashlib
-import hmac
 import re
 import secrets
 from collections.abc import Iterable
@@ -10,6 +8,7 @@ from typing import Any, ClassVar, Self
 
 from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
+from django.contrib.auth.password_validation import validate_password
 from django.contrib.auth.validators import UnicodeUsernameValidator
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
@@ -18,6 +17,7 @@ from django.db.models import Q, QuerySet, Value
 from django.db.models.functions import Lower
 from django.utils import timezone
 
+from users.hashes import is_hash_of, keyed_hash
 from users.limits import LimitReached
 
 MINUTE = timedelta(minutes=1)
@@ -77,6 +77,9 @@ class UserManager(BaseUserManager["User"]):
         return user
 
     def create_superuser(self, login: str, email: str, password: str | None = None, **fields: Any) -> "User":
+        """Raises ValidationError for a weak password, also where `createsuperuser` would take it."""
+        if password:
+            validate_password(password, self.model(login=login, email=email))
         return self.create_user(login, email, password, role=Role.ADMIN, **fields)
 
     def free_login(self, email: str) -> str:
@@ -246,11 +249,20 @@ class Credential(models.Model):
         stored = cls.objects.select_related(*related).filter(prefix__in=set(texts.values()))
         by_prefix = {credential.prefix: credential for credential in stored}
         found = {text: by_prefix[prefix] for text, prefix in texts.items() if prefix in by_prefix}
-        return {
+        usable = {
             text: credential
             for text, credential in found.items()
-            if hmac.compare_digest(credential.digest, keyed_hash(text)) and credential.is_usable(now)
+            if is_hash_of(credential.digest, text) and credential.is_usable(now)
         }
+        for text, credential in usable.items():
+            credential.renew_digest(text)
+        return usable
+
+    def renew_digest(self, text: str) -> None:
+        """Store the hash under the present pepper if it is still that of a former one."""
+        former, self.digest = self.digest, keyed_hash(text)
+        if self.digest != former:
+            type(self).objects.filter(pk=self.pk, digest=former).update(digest=self.digest)
 
     def is_usable(self, now: datetime) -> bool:
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
@@ -279,11 +291,6 @@ class Credential(models.Model):
 
     def revoke(self, now: datetime) -> None:
         type(self).objects.filter(pk=self.pk, revoked_at=None).update(revoked_at=now)
-
-
-def keyed_hash(text: str) -> str:
-    """HMAC-SHA-256 (RFC 2104) with the pepper as key. Secrets are random, so no slow hash is needed."""
-    return hmac.new(settings.TOKEN_PEPPER.encode(), text.encode(), hashlib.sha256).hexdigest()
 
 
 class Scope(models.TextChoices):

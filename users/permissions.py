@@ -35,6 +35,8 @@ def require_fresh_log_in(request: Request) -> None:
         return
     if is_reauthentication_required(page, app="users"):
         raise PermissionDenied(OLD_LOG_IN)
+
+
 def only_reads(request: Request) -> bool:
     """Tell whether the request's credential is a token that may change nothing."""
     return isinstance(request.auth, Token) and Scope.WRITE not in request.auth.scopes

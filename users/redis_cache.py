@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from django.core.cache import cache
+from django.core.cache import caches
 from django.core.exceptions import EmptyResultSet
 from django.db.models import QuerySet
 from redis.exceptions import RedisError
@@ -30,7 +30,11 @@ class JSONSerializer:
         return value if type(value) is int else json.dumps(value).encode()
 
     def loads(self, data: bytes) -> Any:
-        return json.loads(data)
+        """What is no JSON was written by somebody else, and counts as a miss."""
+        try:
+            return json.loads(data)
+        except ValueError:
+            return None
 
 
 def cached(key: str, seconds: int, make: Callable[[], Any]) -> Any:
@@ -59,21 +63,22 @@ def cached_count(rows: QuerySet) -> int:
 
 def recall(key: str) -> Any:
     """Return the cached value, or None."""
-    return unless_away(lambda: cache.get(key))
+    return unless_away(lambda: caches["redis"].get(key))
 
 
 def remember(key: str, value: Any, seconds: int) -> None:
-    unless_away(lambda: cache.set(key, value, seconds))
+    unless_away(lambda: caches["redis"].set(key, value, seconds))
 
 
 def recall_many(keys: Sequence[str]) -> dict[str, Any]:
     """Return the cached values among these keys, in one round trip."""
-    return (unless_away(lambda: cache.get_many(keys)) if keys else None) or {}
+    found = (unless_away(lambda: caches["redis"].get_many(keys)) if keys else None) or {}
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def remember_many(values: Mapping[str, Any], seconds: int) -> None:
     if values:
-        unless_away(lambda: cache.set_many(dict(values), seconds))
+        unless_away(lambda: caches["redis"].set_many(dict(values), seconds))
 
 
 def unless_away(use: Callable[[], Any]) -> Any:

@@ -15,8 +15,16 @@ NO_USER = "There is no such user."
 NO_BLOG = "There is no such blog."
 
 
+class PlainText(Text):
+    def to_internal_value(self, data: Any) -> str:
+        text = super().to_internal_value(data)
+        if not is_text(text):
+            raise serializers.ValidationError("Must not contain NUL or half a surrogate pair.")
+        return text
+
+
 @extend_schema_field(OpenApiTypes.STR)
-class Login(Text):
+class Login(PlainText):
     """The login of a user whom the caller may see; an owner can name only themselves."""
 
     def to_internal_value(self, data: Any) -> Any:
@@ -52,14 +60,6 @@ class Beginning(serializers.CharField):
     def __init__(self, **options: Any) -> None:
         help_text = f"Its first {BEGINNING} characters; the whole text is at the row itself."
         super().__init__(read_only=True, help_text=help_text, **options)
-
-
-class PlainText(Text):
-    def to_internal_value(self, data: Any) -> str:
-        text = super().to_internal_value(data)
-        if not is_text(text):
-            raise serializers.ValidationError("Must not contain NUL or half a surrogate pair.")
-        return text
 
 
 @extend_schema_serializer(

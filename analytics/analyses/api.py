@@ -26,6 +26,7 @@ from analytics.turns import RESULTS_TOO_LARGE, TOO_MANY_RUNS
 from devices.authentication import visible_device
 from devices.models import Device
 from devices.timeline.periods import BadPeriod, parse_period
+from users.authentication import refuse_links
 from users.models import Scope, User
 from users.permissions import only_reads, signed_in
 from users.serializers import component
@@ -94,6 +95,10 @@ class AskView(APIView):
     too_many = dict.fromkeys(("GET", "POST"), TOO_MANY_RUNS)
     # A request changes nothing that its token could not read, and is bounded for itself: `only_reads`.
     scope = Scope.READ
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        refuse_links(request)
 
     def ask(self, request: Request, target: Device | User, zone: tzinfo) -> HttpResponseBase:
         try:

@@ -14,6 +14,22 @@ TRUSTED_PROXIES = whole_number("TRUSTED_PROXIES", 0, at_least=0, at_most=10)
 # Staff and admins without a second factor see nothing but the pages where they set one up.
 STAFF_NEED_SECOND_FACTOR = flag("STAFF_NEED_SECOND_FACTOR", "0")
 
+# A session ends once nothing came from its browser for so long; with 0, two weeks after the log-in.
+SESSION_IDLE_MINUTES = whole_number("SESSION_IDLE_MINUTES", 1440, at_least=0, at_most=14 * 1440)
+# Each takes half a second of CPU and, while it waits, a thread of the web server.
+PASSWORD_HASHES = whole_number("PASSWORD_HASHES", 2, at_least=1, at_most=64)
+PASSWORD_HASHERS = ["users.account.hashing.BoundedHasher"]
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}", "OPTIONS": options}
+    for name, options in (
+        ("MinimumLengthValidator", {"min_length": 10}),
+        ("UserAttributeSimilarityValidator", {"user_attributes": ("login", "name", "email")}),
+        ("CommonPasswordValidator", {}),
+        ("NumericPasswordValidator", {}),
+    )
+]
+
 ACCOUNT_ADAPTER = "analytics.activity.sessions.RecordingAdapter"
 ACCOUNT_USER_MODEL_USERNAME_FIELD = "login"
 ACCOUNT_LOGIN_METHODS = {"username"}
@@ -25,6 +41,11 @@ ACCOUNT_EMAIL_SUBJECT_PREFIX = "[Plumbline] "
 # People are told of a changed password and of a new second factor.
 ACCOUNT_EMAIL_NOTIFICATIONS = True
 PASSWORD_RESET_TIMEOUT = 24 * 3600
+ACCOUNT_FORMS = {
+    "change_password": "users.account.forms.ChangePasswordForm",
+    "set_password": "users.account.forms.SetPasswordForm",
+    "reset_password_from_key": "users.account.forms.ResetPasswordKeyForm",
+}
 
 MFA_ADAPTER = "users.account.adapters.SecondFactorAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]

@@ -28,8 +28,8 @@ from django.conf import settings  # noqa: E402
 
 from config.asgi.bodies import MAX_HELD_BYTES, Bodies, Refusal  # noqa: E402
 from config.asgi.protocol import PatientProtocol  # noqa: E402
-from config.asgi.static import StaticSender  # noqa: E402
 from config.asgi.statements import bound_statements  # noqa: E402
+from config.asgi.static import StaticSender  # noqa: E402
 from config.asgi.threads import OnThreads  # noqa: E402
 from config.middleware import HEADERS  # noqa: E402
 from config.problems import problem_body  # noqa: E402

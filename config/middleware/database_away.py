@@ -2,14 +2,13 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 from django.utils.log import log_response
-from redis.exceptions import RedisError
 
 from config.problems import AWAY_ERRORS
-from config.views import attempts_are_uncounted, database_is_away
+from config.views import database_is_away
 
 
 class DatabaseAway:
-    """Answer 503 when a page's database is away, or Redis where it is needed.
+    """Answer 503 when a page's database is away.
 
     The log says so in one line: a traceback would add nothing.
     """
@@ -21,13 +20,9 @@ class DatabaseAway:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        # Pages that count attempts in Redis, such as that of the second factor, stay closed without it.
-        if isinstance(error, RedisError):
-            response = attempts_are_uncounted(request)
-        elif isinstance(error, AWAY_ERRORS):
-            response = database_is_away(request, error)
-        else:
+        if not isinstance(error, AWAY_ERRORS):
             return None
+        response = database_is_away(request, error)
         cause = " ".join(str(error).split())
         log_response("%s: %s", request.path, cause, response=response, request=request)
         return response

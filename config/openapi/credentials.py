@@ -1,5 +1,6 @@
 """The credentials of the API as the OpenAPI document explains them."""
 
+from django.conf import settings
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 
 OF_USERS = """`Token` followed by a user's API token, as in `Authorization: Token plt_1f9c04ab.…`.
@@ -43,7 +44,8 @@ class PageSessionScheme(OpenApiAuthenticationExtension):
     name = "session"
 
     def get_security_definition(self, _: object) -> dict:
-        return {"type": "apiKey", "in": "cookie", "name": "sessionid", "description": OF_PAGES}
+        name = settings.SESSION_COOKIE_NAME
+        return {"type": "apiKey", "in": "cookie", "name": name, "description": OF_PAGES}
 
 
 def header_scheme(description: str) -> dict:

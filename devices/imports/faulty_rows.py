@@ -12,9 +12,8 @@ from devices.imports.checking import WHOLE_ROW
 from devices.imports.models import ImportBlock, Upload
 from devices.imports.options import TEXT, Options
 from devices.imports.work import unpack_cells
+from devices.notation.spreadsheet import harmless
 
-# A spreadsheet takes a cell that begins with one of these for a formula.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 SHOWN_CELLS = 12
 BLOCKS_AT_ONCE = 10
 
@@ -81,17 +80,18 @@ def as_file(upload: Upload) -> Iterator[str]:
     writer = csv.writer(buffer, delimiter=options.separator if options.kind == TEXT else ";")
     # The mark tells a spreadsheet that it is UTF-8.
     buffer.write("\ufeff")
-    writer.writerow([*map(harmless, upload.headings), REASON])
+    writer.writerow([*map(written, upload.headings), REASON])
     for row in faulty_rows(upload):
         width = len(upload.headings)
         # A row that is too long shows so in its reason; its rest stays behind it.
         cells = [*row.cells[:width], *[""] * (width - len(row.cells))]
-        writer.writerow([*map(harmless, cells), harmless(row.in_words), *map(harmless, row.cells[width:])])
+        writer.writerow([*map(written, cells), harmless(row.in_words), *map(written, row.cells[width:])])
         yield buffer.getvalue()
         buffer.seek(0)
         buffer.truncate()
     yield buffer.getvalue()
 
 
-def harmless(cell: str) -> str:
-    return f"'{cell}" if cell.startswith(FORMULA) and not is_number(cell) else cell
+def written(cell: str) -> str:
+    """Return the cell as the file has it: a negative number stays one."""
+    return cell if is_number(cell) else harmless(cell)

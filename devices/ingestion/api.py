@@ -34,6 +34,7 @@ from devices.ingestion.sensors import OwnSensors
 from devices.models import Device, DeviceKey
 from devices.timeline.unix_time import PRECISIONS
 from users.api_errors import Conflict, TooLarge, TooManyRequests, TryAgain, UnsupportedMediaCoding
+from users.authentication import refuse_in_clear
 from users.serializers import component, component_list
 
 RECEIPT = OpenApiExample("Receipt", {"accepted": 1, "rejected": []}, response_only=True, status_codes=["201"])
@@ -116,6 +117,8 @@ class IngestView(APIView):
         grant = self.state.grant
         if grant is None:
             grant_key = get_authorization_header(request), self.kwargs.get("uuid")
+            if grant_key[0]:
+                refuse_in_clear(request)
             grant = grants.find_grant(grant_key) if grant_key[0] else None
         if grant is None:
             super().perform_authentication(request)

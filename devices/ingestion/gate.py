@@ -24,7 +24,7 @@ from typing import Any, cast
 import msgspec
 from django.db import DatabaseError, InterfaceError, close_old_connections
 
-from devices.access.failed_attempts import FailedAttempts
+from devices.access.failed_attempts import FailedAttempts, sender_address
 from devices.access.grant_lookup import GrantLookup
 from devices.access.grants import Grant, Target
 from devices.access.rate_limit import RateExceeded, RateLimiter
@@ -145,14 +145,15 @@ class Gate:
         grant_key = post.authorization, post.device
         grant = self.grants.find(grant_key)
         if grant is None:
-            seconds = self.failed_attempts.wait_seconds(post.authorization)
+            seconds = self.failed_attempts.wait_seconds(post.authorization, sender_address(scope))
             if seconds:
                 send = self.refusals.watch(post.device, send)
                 return await self.refuse(429, FailedAttempts.REFUSAL, seconds, [], send)
             grant = await self.grants.fetch(grant_key)
         if grant is None:
             send = self.refusals.watch(post.device, send)
-            return await self.behind(scope, receive, self.failed_attempts.watch(post.authorization, send))
+            send = self.failed_attempts.watch(post.authorization, sender_address(scope), send)
+            return await self.behind(scope, receive, send)
         return await self.accept(post, grant, scope, receive, send)
 
     async def accept(self, post: PostHead, grant: Grant, scope: dict, receive: Receive, send: Send) -> None:

@@ -25,12 +25,16 @@ QUERIES = {
     for one, other in product(PARTIAL, UNITS)
     for parts in ((one, other), (other, one))
 }
-READ_HEADERS = (b"host", b"authorization", b"content-type", b"content-length", b"idempotency-key")
+PROTO = b"x-forwarded-proto"
+READ_HEADERS = (
+    *(b"host", b"authorization", b"content-type", b"content-length", b"idempotency-key"),
+    PROTO,
+)
 # Django answers an unknown cookie by deleting it, so a request with a cookie is not ordinary.
 UNUSUAL_HEADERS = (b"content-encoding", b"transfer-encoding", b"cookie")
 # The headers that tell whether a view can answer without waiting. With either of CODED_HEADERS it cannot.
 CODED_HEADERS = (b"transfer-encoding", b"content-encoding")
-GRANT_HEADERS = (b"authorization", b"content-length", *CODED_HEADERS)
+GRANT_HEADERS = (b"authorization", b"content-length", PROTO, *CODED_HEADERS)
 MAX_KNOWN_HOSTS = 1000
 MAX_HEADS = 50_000
 MAX_HEAD_BYTES = 1024
@@ -78,6 +82,7 @@ class PostHead(NamedTuple):
         length, key = headers.get(b"content-length", b""), headers.get(b"idempotency-key")
         if not (
             b"authorization" in headers
+            and not came_in_clear(headers)
             and headers.get(b"content-type", b"").lower() in MEDIA_TYPES
             and length.isdigit()
             and int(length) <= MAX_BYTES
@@ -112,6 +117,11 @@ def ordinary_headers(headers: list[tuple[bytes, bytes]]) -> dict[bytes, bytes] |
     return found
 
 
+def came_in_clear(headers: dict[bytes, bytes]) -> bool:
+    """Tell whether a credential came over plain HTTP where HTTPS is demanded: the view refuses it."""
+    return settings.HTTPS and headers.get(PROTO, b"").partition(b",")[0].strip() != b"https"
+
+
 def small_post_sender(scope: dict, max_bytes: int) -> tuple[bytes, UUID] | None:
     """Authorization header and device of a POST of at most `max_bytes` that is neither chunked nor coded.
 
@@ -126,6 +136,8 @@ def small_post_sender(scope: dict, max_bytes: int) -> tuple[bytes, UUID] | None:
     if len(headers) < len(found) or not length.isdigit() or int(length) > max_bytes:
         return None
     if b"authorization" not in headers or not headers.keys().isdisjoint(CODED_HEADERS):
+        return None
+    if came_in_clear(headers):
         return None
     return headers[b"authorization"], UUID(match[1])
 

@@ -127,6 +127,10 @@ class Device(models.Model):
         older.update(expires_at=ending)
         return DeviceKey.issue(device=self)
 
+    def revoke_keys(self, now: datetime) -> int:
+        """End all keys at once; return how many there were."""
+        return self.keys.filter(revoked_at=None).update(revoked_at=now)
+
     def newest_readings(
         self, limit: int, *, period: Period | None = None, after: interface.Position | None = None
     ) -> list[interface.StoredReading]:

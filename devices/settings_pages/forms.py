@@ -4,6 +4,7 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.utils import timezone
 
 from devices import limits
 from devices.models import Device, is_control
@@ -17,6 +18,7 @@ class DeviceSettingsForm(forms.ModelForm):
 
     name = forms.CharField(max_length=200)
     owner = forms.CharField(max_length=150)
+    revoke_keys = forms.BooleanField(label="End its keys: a former owner may have them", required=False)
 
     class Meta:
         model = Device
@@ -38,7 +40,7 @@ class DeviceSettingsForm(forms.ModelForm):
         super().__init__(*args, **kwargs)
         self.initial["owner"] = self.instance.owner.login
         if not user.is_staff:
-            del self.fields["owner"]
+            del self.fields["owner"], self.fields["revoke_keys"]
 
     @property
     def zones(self) -> list[str]:
@@ -47,6 +49,11 @@ class DeviceSettingsForm(forms.ModelForm):
     def clean_external_id(self) -> str | None:
         # No id at all: two empty texts would collide.
         return self.cleaned_data["external_id"] or None
+
+    def save(self, commit: bool = True) -> Any:
+        if self.cleaned_data.get("revoke_keys"):
+            self.instance.revoke_keys(timezone.now())
+        return super().save(commit)
 
     def clean_owner(self) -> User:
         try:

@@ -88,6 +88,16 @@ def test_processes_together_never_pass_more() -> None:
     assert 950 <= sum(each) <= 1000, each
 
 
+def test_a_full_redis_lets_requests_pass() -> None:
+    """Readings come in whatever state Redis is in."""
+    with redis.Redis.from_url(settings.CACHE_URL) as server:
+        server.config_set("maxmemory", 1)
+        try:
+            assert with_limiter(lambda limiter: passed(limiter, somebody(), 20), per_minute=10) == 20
+        finally:
+            server.config_set("maxmemory", 0)
+
+
 def test_a_new_window_begins_when_the_old_one_is_over() -> None:
     holder = somebody()
 

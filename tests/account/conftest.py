@@ -1,11 +1,9 @@
 import pytest
-from django.core.cache import cache
 
 
 @pytest.fixture(autouse=True)
-def uncounted(settings) -> None:
-    """Forget attempts of earlier tests; hash passwords quickly, as these tests try hundreds."""
-    cache.clear()
+def quick_hashes(settings) -> None:
+    """These tests try hundreds of passwords."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 

@@ -222,10 +222,23 @@ class TestChange:
         monkeypatch.setattr(email_change, "MAX_AGE_SECONDS", -1)
         assert Client().post(path).status_code == 410
 
-    def test_a_used_address_is_refused_whatever_its_case(self, mail):
-        other = person()
-        answer = logged_in(person()).post(CHANGE, {"email": other.email.upper()})
-        assert (answer.status_code, list(mail)) == (400, [])
+    def test_a_taken_address_looks_like_a_free_one_and_its_holder_is_told(self, mail):
+        other, user = person(), person()
+        client = logged_in(user)
+        pages = [
+            client.post(CHANGE, {"email": email}).content.decode().replace(email, "…")
+            for email in (other.email.upper(), "free@example.com")
+        ]
+        pages = [re.sub(r'value="\w{64}"', "", page) for page in pages]
+        assert pages[0] == pages[1]
+        assert [message.to for message in mail] == [[other.email.upper()], ["free@example.com"]]
+        assert "another account" in mail[0].subject
+        assert "/portal/account/email/" not in mail[0].body
+
+    def test_it_sends_no_mails_without_end(self, mail):
+        client = logged_in(person())
+        statuses = [client.post(CHANGE, {"email": "new@example.com"}).status_code for _ in range(12)]
+        assert (statuses[0], statuses[-1], len(mail)) == (200, 429, 10)
 
     def test_an_address_taken_meanwhile_is_refused(self, mail):
         user = person()

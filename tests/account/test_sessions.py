@@ -1,17 +1,26 @@
 """Sessions: listed, ended one by one or everywhere, each with its event."""
 
+import time
+from datetime import timedelta
+
 import pytest
 from allauth.usersessions.models import UserSession
+from axes.models import AccessAttempt
+from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
+from django.core.cache import caches
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from analytics.activity.models import PendingEvent
+from config.middleware.idle_sessions import SEEN_AT
 from tests.account.people import PASSWORD, logged_in, person
+from tests.support import factories
 from users.account.browsers import browser_name
-from users.models import Role
+from users.models import Role, Token
+from users.tasks import forget_sessions
 
 pytestmark = pytest.mark.django_db
 PAGE = "/portal/account/sessions/"
@@ -133,6 +142,77 @@ def test_a_new_password_ends_the_other_sessions():
     assert [is_in(other), is_in(this)] == [False, True]
     user.refresh_from_db()
     assert user.check_password("nine-lines-down")
+
+
+@pytest.mark.parametrize("is_wished", [True, False])
+def test_a_new_password_revokes_tokens_if_wished(is_wished):
+    user, other = person(), person()
+    (_, text), (_, others) = factories.token(user), factories.token(other)
+    client = logged_in(user)
+    fields = {"oldpassword": PASSWORD, "password1": "nine-lines-down", "password2": "nine-lines-down"}
+    assert "Revoke all my API tokens" in client.get("/portal/account/password/change/").content.decode()
+    client.post("/portal/account/password/change/", fields | ({"revoke_tokens": "on"} if is_wished else {}))
+    assert (Token.find(text, timezone.now()) is None) == is_wished
+    assert Token.find(others, timezone.now()) is not None
+
+
+class TestIdle:
+    def test_a_session_ends_after_silence(self, settings):
+        settings.SESSION_IDLE_MINUTES = 30
+        client = logged_in(person())
+        assert client.cookies["sessionid"]["max-age"] == 1800
+        self.pass_minutes(29)
+        assert is_in(client)
+        # Each use begins the half hour anew.
+        self.pass_minutes(29)
+        assert is_in(client)
+        self.pass_minutes(31)
+        assert not is_in(client)
+
+    def test_it_is_written_once_a_minute(self, settings):
+        settings.SESSION_IDLE_MINUTES = 30
+        client = logged_in(person())
+        with CaptureQueriesContext(connection) as queries:
+            client.get(PAGE)
+        assert not [query for query in queries if "UPDATE" in query["sql"]]
+
+    def test_it_can_be_switched_off(self, settings):
+        settings.SESSION_IDLE_MINUTES = 0
+        client = logged_in(person())
+        assert client.cookies["sessionid"]["max-age"] == settings.SESSION_COOKIE_AGE
+
+    def pass_minutes(self, minutes: int) -> None:
+        for row in Session.objects.all():
+            session = SessionStore(row.session_key)
+            session[SEEN_AT] = session.get(SEEN_AT, int(time.time())) - 60 * minutes
+            values = session.encode(dict(session.items()))
+            ends = row.expire_date - timedelta(minutes=minutes)
+            Session.objects.filter(pk=row.pk).update(session_data=values, expire_date=ends)
+
+
+def test_what_is_over_is_deleted_by_beat(settings):
+    over, alive = person(), person()
+    clients = [logged_in(over), logged_in(alive)]
+    Session.objects.filter(pk=clients[0].session.session_key).update(expire_date=timezone.now())
+    UserSession.objects.update(created_at=timezone.now() - timedelta(days=2))
+    caches["default"].set("old", 1, -1)
+    AccessAttempt.objects.create(username="x", ip_address="1.1.1.1", failures_since_start=1)
+    AccessAttempt.objects.update(attempt_time=timezone.now() - timedelta(days=1))
+    assert "users.tasks.forget_sessions" in [job["task"] for job in settings.CELERY_BEAT_SCHEDULE.values()]
+    forget_sessions()
+    assert [row.user for row in UserSession.objects.all()] == [alive]
+    assert Session.objects.count() == 1
+    assert not AccessAttempt.objects.exists()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM users_attempt_cache WHERE key LIKE '%old'")
+        assert cursor.fetchone() == (0,)
+
+
+def test_messages_are_in_no_cookie():
+    client = logged_in(person())
+    answer = client.post("/portal/account/", {"name": "Ada", "language": "en", "theme": "dark"})
+    assert (answer.status_code, set(answer.cookies) & {"messages"}) == (302, set())
+    assert "Saved." in client.get("/portal/account/").content.decode()
 
 
 @pytest.mark.parametrize("old", ["wrong", ""])

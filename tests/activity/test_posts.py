@@ -111,7 +111,11 @@ class TestPosts:
         good = {"blog": factories.blog(ada).pk, "author": "ada", "header": "Frost", "text": ""}
         for blog in (0, -1, 2**70, 987_654, "1", True, None):
             refused(call(ada, "POST", "/api/posts/", good | {"blog": blog}), "blog")
-        refused(call(ada, "POST", "/api/posts/", good | {"author": "nobody"}), "author")
+        for author in ("nobody", "a\0"):
+            refused(call(ada, "POST", "/api/posts/", good | {"author": author}), "author")
+            refused(
+                call(ada, "POST", "/api/blogs/", {"name": "x", "description": "", "owner": author}), "owner"
+            )
         assert not PendingEvent.objects.exists()
 
     def test_blog_and_author_are_fixed(self, ada):

@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import median
 
 from tests.bench.load import Figures
+from tests.support.lock_files import locked
 
 LOCK = Path(__file__).with_name("requirements.lock")
 INTRODUCTION = """\
@@ -106,7 +107,7 @@ def write_part(path: Path, text: str, *, is_first: bool) -> None:
 def circumstances(postgres: str, load_before: float) -> dict[str, str]:
     """Date, machine and versions of a run."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    peer = dict(line.split("==") for line in LOCK.read_text().split() if "==" in line)
+    peer = {package.name: package.version for package in locked(LOCK)}
     return {
         "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "machine": f"{processor()}, {os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()}",

@@ -444,7 +444,10 @@ class TestKernels:
 @pytest.mark.parametrize(
     ("value", "shown"),
     [
-        *((text, f"'{text}") for text in ("=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx")),
+        *(
+            (text, f"'{text}")
+            for text in ("=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx", "\nx", "＝1+1", "＠A1")
+        ),
         *((value, value) for value in ("2026-01-01", "a-b", "", -1.5, 7, 1e-7)),
     ],
 )

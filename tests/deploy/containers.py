@@ -52,11 +52,13 @@ def dockerfile_stages() -> list[list[tuple[str, str]]]:
     ]
 
 
-BUILDER, FINAL = dockerfile_stages()
+BUILDER, LEAN, BASE, PRODUCTION, DEMO = dockerfile_stages()
+# What a build without a target makes.
+FINAL = [*BASE, *DEMO]
 
 
 def in_image(word: str) -> str:
-    """The arguments of the final stage's only instruction of that name."""
+    """The arguments of the default image's only instruction of that name."""
     [arguments] = [arguments for found, arguments in FINAL if found == word]
     return arguments
 

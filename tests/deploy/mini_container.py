@@ -20,6 +20,7 @@ from pathlib import Path
 import psutil
 
 from tests.deploy.containers import IMAGE_ENVIRONMENT, ROOT, in_image, is_sent
+from tests.support.lock_files import locked
 from tests.support.portal import eventually
 
 UID, GID = map(int, in_image("USER").split(":"))
@@ -171,12 +172,11 @@ def install_packages(venv: Path) -> None:
     (venv / "bin").mkdir()
     (venv / "bin/python").symlink_to(Path(sys.executable).resolve())
     (venv / "pyvenv.cfg").write_text(f"home = {Path(sys.executable).resolve().parent}\n")
-    for line in (ROOT / "requirements.lock").read_text().splitlines():
-        name, _, marker = line.partition(";")
+    for package in locked(ROOT / "requirements.lock"):
         try:
-            files = distribution(name.split("==")[0]).files
+            files = distribution(package.name).files
         except PackageNotFoundError:
-            assert marker, f"{line} is not installed"
+            assert package.marker, f"{package.name} is not installed"
             continue
         for top in {file.parts[0] for file in files} - {".."}:
             link = packages / top

@@ -27,6 +27,7 @@ from tests.deploy.containers import (
     settings_under,
     with_secrets,
 )
+from tests.support.lock_files import locked
 
 FOUR = ("SECRET_KEY", "TOKEN_PEPPER", "POSTGRES_PASSWORD", "REDIS_PASSWORD")
 
@@ -139,8 +140,7 @@ def test_locust_loads_the_web_server_from_the_projects_file() -> None:
 
 
 def test_locust_has_the_version_that_the_tests_run() -> None:
-    locked = (ROOT / "requirements-dev.lock").read_text()
-    version = re.search(r"^locust==(\S+)$", locked, re.MULTILINE)[1]
+    [version] = [each.version for each in locked(ROOT / "requirements-dev.lock") if each.name == "locust"]
     assert SERVICES["locust"]["image"] == f"locustio/locust:{version}"
 
 

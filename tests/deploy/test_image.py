@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 import threading
@@ -11,12 +12,15 @@ from typing import Any
 import pytest
 
 from tests.deploy.containers import (
+    BASE,
     BUILDER,
     CONTAINERS,
     FINAL,
     FOREIGN,
     IMAGE_ENVIRONMENT,
+    LEAN,
     OURS,
+    PRODUCTION,
     PROJECT,
     ROOT,
     SECRETS,
@@ -25,6 +29,7 @@ from tests.deploy.containers import (
     is_sent,
     settings_under,
 )
+from tests.support.lock_files import locked
 
 pytestmark = pytest.mark.e2e
 
@@ -43,11 +48,36 @@ def test_the_image_runs_the_demo_as_an_ordinary_user() -> None:
 
 
 def test_files_copied_by_the_dockerfile_exist() -> None:
-    for word, arguments in [*BUILDER, *FINAL]:
-        if word == "COPY" and not arguments.startswith("--from=builder"):
+    for word, arguments in [*BUILDER, *PRODUCTION, *FINAL]:
+        if word == "COPY" and not arguments.startswith("--from="):
             source = arguments.split()[0]
             assert (ROOT / source).exists(), arguments
             assert source == "." or is_sent(source), arguments
+
+
+def test_the_stage_for_production_has_no_servers_of_the_demo() -> None:
+    """They come from wheels that lag behind in security releases."""
+    [removal] = [arguments for word, arguments in LEAN if word == "RUN"]
+    extra = {
+        re.split(r"[;<>=~ ]", requirement)[0] for requirement in PROJECT["optional-dependencies"]["demo"]
+    }
+    assert set(shlex.split(removal)) - {"/venv/bin/pip", "uninstall", "--yes"} == extra
+    assert ("COPY", "--from=lean /venv /venv") in PRODUCTION
+    assert not [arguments for _, arguments in PRODUCTION if "builder" in arguments]
+    assert ("CMD", '["web"]') in PRODUCTION
+    built = {name for name, service in SERVICES.items() if "build" in service}
+    assert {SERVICES[name]["build"]["target"] for name in built} == {"production"}
+
+
+def test_packages_are_locked_by_hash_and_by_no_address() -> None:
+    for path in (*ROOT.glob("requirements*.lock"), ROOT / "tests/bench/requirements.lock"):
+        assert "://" not in path.read_text()
+        assert [package.name for package in locked(path) if not package.hashes] == []
+        assert all(
+            re.fullmatch("sha256:[0-9a-f]{64}", each) for package in locked(path) for each in package.hashes
+        )
+    # pip then demands a hash of each package.
+    assert "--generate-hashes" in (ROOT / "Makefile").read_text()
 
 
 def test_build_gets_only_the_program() -> None:
@@ -104,10 +134,9 @@ for name, package in get_commands().items():
 
 def test_the_program_loads_with_the_packages_of_its_lock_alone() -> None:
     """Packages for development, which are installed here, would hide an undeclared requirement."""
-    lines = (ROOT / "requirements.lock").read_text().splitlines()
-    locked = [line.split("==")[0] for line in lines]
+    names = [package.name for package in locked(ROOT / "requirements.lock")]
     environment = {"PLUMBLINE_DEMO": "1", "DJANGO_SETTINGS_MODULE": "config.settings"}
-    command = [sys.executable, "-c", LOAD_EVERYTHING, *locked]
+    command = [sys.executable, "-c", LOAD_EVERYTHING, *names]
     run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
 
@@ -117,9 +146,7 @@ def test_images_are_pinned_and_the_same_everywhere() -> None:
     for name, (workload, container) in CONTAINERS.items():
         assert container["image"] == SERVICES[workload]["image"], name
         assert (container["image"] == ours) == (workload in (*OURS, SECRETS)), name
-    bases = [
-        arguments.split()[0] for stage in (BUILDER, FINAL) for word, arguments in stage if word == "FROM"
-    ]
+    bases = [arguments.split()[0] for stage in (BUILDER, BASE) for word, arguments in stage if word == "FROM"]
     for image in [*bases, *(service["image"] for service in SERVICES.values())]:
         assert re.fullmatch(r"(locustio/)?[a-z]+:\d+[\w.-]*", image), image
     # The virtual environment is copied between the stages.

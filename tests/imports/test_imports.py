@@ -118,11 +118,11 @@ class TestStoring:
 
     def test_faulty_rows_come_as_a_file_that_is_corrected_and_imported(self):
         pump = device()
-        done = imported(f"time;x;y;z;note\n{NOON.isoformat()};1,5;?;3;=1+1\n", device=pump)
+        done = imported(f"time;x;y;z;note\n{NOON.isoformat()};1,5;?;3;＝1+1\n", device=pump)
         text = "".join(faulty_rows.as_file(done))
         assert text.startswith("\ufefftime;x;y;z;note;Reason\r\n")
         [row] = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")), delimiter=";")
-        assert (row["y"], row["note"]) == ("?", "'=1+1")
+        assert (row["y"], row["note"]) == ("?", "'＝1+1")
         assert row["Reason"].startswith("y: Is not a number")
         assert counts(imported(text.replace(";?;", ";2,5;"), device=pump)) == ("finished", 1, 0, 0)
         assert values(pump) == [[1.5, 2.5, 3]]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from django.core.cache import cache
+from django.core.cache import caches
 from django.test import Client
 
 from analytics.analyses.serializers import TASK
@@ -16,6 +16,7 @@ from tests.support.portal import Person, Portal, Sender
 from users import redis_cache
 
 pytestmark = pytest.mark.django_db
+cache = caches["redis"]
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +30,8 @@ def _empty() -> Iterator[None]:
 @pytest.fixture
 def away(settings) -> None:
     """A Redis that refuses connections."""
-    settings.CACHES = {"default": settings.CACHES["default"] | {"LOCATION": "unix:///nowhere/redis.sock"}}
+    redis = settings.CACHES["redis"] | {"LOCATION": "unix:///nowhere/redis.sock"}
+    settings.CACHES = settings.CACHES | {"redis": redis}
 
 
 def listed() -> tuple[int, int]:
@@ -67,7 +69,7 @@ class TestCached:
 
     def test_it_is_stored_as_json(self) -> None:
         redis_cache.remember("a", ["é", 1], 60)
-        stored = cache._cache.get_client(None).get(cache.make_key("a"))  # type: ignore[attr-defined]
+        stored = cache._cache.get_client(None).get(cache.make_key("a"))
         assert json.loads(stored) == ["é", 1]
 
 

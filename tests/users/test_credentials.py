@@ -3,8 +3,10 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
+from allauth.mfa.models import Authenticator
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection, transaction
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from rest_framework.test import APIClient
@@ -12,7 +14,8 @@ from rest_framework.test import APIClient
 from devices.models import Device, DeviceKey, Erasure
 from tests.support import factories
 from tests.support.concurrency import own_connection, wait_until_blocked
-from users.models import Role, Token, User, keyed_hash
+from users.hashes import cipher, keyed_hash
+from users.models import Role, Token, User
 
 pytestmark = pytest.mark.django_db
 MINUTE = timedelta(minutes=1)
@@ -50,6 +53,38 @@ class TestStorage:
         assert Token.find(text, NOW) is not None
         settings.TOKEN_PEPPER += "!"
         assert Token.find(text, NOW) is None
+
+    def test_a_former_pepper_counts_while_it_is_a_fallback(self, settings):
+        token, text = factories.token()
+        settings.TOKEN_PEPPER_FALLBACKS = [settings.TOKEN_PEPPER]
+        settings.TOKEN_PEPPER = "n" + settings.TOKEN_PEPPER[1:]
+        assert status(text) == 200
+        # Its use stored the hash anew, so that the former pepper can go.
+        settings.TOKEN_PEPPER_FALLBACKS = []
+        assert status(text) == 200
+        token.refresh_from_db()
+        assert token.digest == keyed_hash(text)
+
+    def test_a_fallback_lets_no_other_text_in(self, settings):
+        token, text = factories.token()
+        settings.TOKEN_PEPPER_FALLBACKS = ["f" * 32]
+        assert Token.find(text[:-1] + ("a" if text[-1] != "a" else "b"), NOW) is None
+        assert Token.find(text, NOW) == token
+
+    def test_second_factors_are_encrypted_anew_by_a_command(self, settings, capsys):
+        secret = cipher().encrypt(b"JBSWY3DP").decode()
+        row = Authenticator.objects.create(
+            user=factories.owner(), type="totp", data={"secret": secret, "other": 1}
+        )
+        settings.TOKEN_PEPPER_FALLBACKS = [settings.TOKEN_PEPPER]
+        settings.TOKEN_PEPPER = "n" + settings.TOKEN_PEPPER[1:]
+        assert cipher().decrypt(secret) == b"JBSWY3DP"
+        call_command("reencrypt")
+        assert capsys.readouterr().out.startswith("1 second factors")
+        settings.TOKEN_PEPPER_FALLBACKS = []
+        row.refresh_from_db()
+        assert cipher().decrypt(row.data["secret"]) == b"JBSWY3DP"
+        assert row.data["other"] == 1
 
     def test_prefix_with_the_secret_of_another_is_refused(self):
         (first, _), (_second, text) = factories.token(), factories.token()
@@ -313,3 +348,28 @@ class TestCreateToken:
     def test_command_names_an_unknown_login(self):
         with pytest.raises(CommandError, match="'nobody'"):
             call_command("create_token", "nobody")
+
+
+class TestSecretKey:
+    def test_a_session_outlives_its_replacement_while_the_former_is_a_fallback(self, settings):
+        page = Client()
+        page.force_login(factories.owner())
+        settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
+        settings.SECRET_KEY = "n" * 40
+        assert page.get("/portal/devices/").status_code == 200
+        settings.SECRET_KEY_FALLBACKS = []
+        assert page.get("/portal/devices/").status_code == 200
+        other = Client()
+        other.force_login(factories.owner())
+        settings.SECRET_KEY = "m" * 40
+        assert other.get("/portal/devices/").status_code == 302
+
+
+class TestWeakPasswords:
+    @pytest.mark.parametrize("password", ["short-7", "password1234", "1357924680", "plumbline-ada"])
+    def test_the_first_admin_gets_none(self, monkeypatch, password):
+        monkeypatch.setenv("DJANGO_SUPERUSER_PASSWORD", password)
+        account = {"login": "plumbline-ada", "email": "ada@example.com", "name": "Ada"}
+        with pytest.raises(CommandError):
+            call_command("createsuperuser", interactive=False, **account)
+        assert not User.objects.exists()

@@ -1,7 +1,5 @@
 """What django-allauth does otherwise here: nobody signs up, mail may be missing, secrets are encrypted."""
 
-import base64
-import hashlib
 import logging
 import time
 from smtplib import SMTPException
@@ -13,12 +11,12 @@ from allauth.core import context
 from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
-from cryptography.fernet import Fernet
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from users.account.addresses import client_address
+from users.hashes import cipher
 from users.models import User
 
 logger = logging.getLogger(__name__)
@@ -92,11 +90,6 @@ class SecondFactorAdapter(DefaultMFAAdapter):
 
     def _get_user_identifier(self, user: Any) -> str:
         return user.login
-
-
-def cipher() -> Fernet:
-    key = hashlib.sha256(b"second factor " + settings.TOKEN_PEPPER.encode()).digest()
-    return Fernet(base64.urlsafe_b64encode(key))
 
 
 class OpenIDAdapter(DefaultSocialAccountAdapter):

@@ -15,10 +15,20 @@ def client_address(request: HttpRequest) -> str:
     Each proxy appends the address of its peer to X-Forwarded-For. What stands further left is the client's
     own claim and is never believed.
     """
+    return address_behind_proxies(
+        request.META.get("REMOTE_ADDR", ""), request.META.get("HTTP_X_FORWARDED_FOR", "")
+    )
+
+
+def address_behind_proxies(peer: str, forwarded: str) -> str:
+    """Return the client's address from that of the connection and the X-Forwarded-For header.
+
+    This is the only place that reads the header: pages, limits and the gate of readings ask here.
+    """
     hops = settings.TRUSTED_PROXIES
-    forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "").split(",") if hops else []
-    seen = forwarded[-hops:][0] if forwarded else ""
-    return valid_address(seen) or valid_address(request.META.get("REMOTE_ADDR", "")) or "0.0.0.0"  # noqa: S104
+    entries = forwarded.split(",") if hops else []
+    seen = entries[-hops:][0] if entries else ""
+    return valid_address(seen) or valid_address(peer) or "0.0.0.0"  # noqa: S104
 
 
 def valid_address(text: str) -> str:
@@ -41,5 +51,8 @@ def valid_address(text: str) -> str:
 
 def counted_address(request: HttpRequest) -> str:
     """Return the address under which wrong passwords are counted: of IPv6 the customer's network."""
-    address = client_address(request)
+    return network_of(client_address(request))
+
+
+def network_of(address: str) -> str:
     return str(ip_network(f"{address}/{IPV6_PREFIX}", strict=False)[0]) if ":" in address else address

@@ -1,7 +1,13 @@
-"""A change of email: the new address counts once its owner has followed the link sent to it."""
+"""A change of email: the new address counts once its owner has followed the link sent to it.
 
+Whoever asks is not told whether somebody else has the address: that person is, by mail.
+"""
+
+from allauth.account.adapter import get_adapter
 from django.core import signing
 from django.db import IntegrityError, transaction
+from django.http import HttpRequest
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare, salted_hmac
 
@@ -23,6 +29,18 @@ def sign_change(user: User, new_email: str) -> str:
 def mark_of(user: User) -> str:
     """Digest of what a link hangs on. The time of the last change counts, as an old email may return."""
     return salted_hmac(SALT, f"{user.password} {user.email} {user.email_changed_at}").hexdigest()
+
+
+def ask_for_confirmation(request: HttpRequest, user: User, new_email: str) -> bool:
+    """Mail the link, or a notice to its holder where the address is taken; False without a mail server.
+
+    Raises `users.account.adapters.MailFailed`.
+    """
+    if User.objects.with_email(new_email).exclude(pk=user.pk).exists():
+        return get_adapter(request).deliver_mail("users/email/email_taken", new_email, {})
+    path = reverse("account_confirm_email", args=[sign_change(user, new_email)])
+    values = {"url": request.build_absolute_uri(path)}
+    return get_adapter(request).deliver_mail("users/email/email_change", new_email, values)
 
 
 @transaction.atomic

@@ -1,9 +1,11 @@
 from datetime import datetime, timedelta
 from typing import Any
 
+from allauth.account import forms as allauth_forms
 from django import forms
 from django.contrib.auth import password_validation
 from django.core.exceptions import ValidationError
+from django.utils import timezone
 
 from users.models import Invitation, Language, Role, Scope, Theme, User
 from users.zones import known_zone, zone_names
@@ -31,9 +33,6 @@ class EmailChangeForm(forms.Form):
         label="New email", max_length=254, widget=forms.EmailInput(attrs={"autocomplete": "email"})
     )
 
-    def clean_email(self) -> str:
-        return unused_email(self.cleaned_data["email"])
-
 
 class NewTokenForm(forms.Form):
     name = forms.CharField(max_length=100, help_text="What uses it, so that you can tell them apart.")
@@ -46,6 +45,44 @@ class NewTokenForm(forms.Form):
         days = self.cleaned_data["days"]
         ends = now + timedelta(days=int(days)) if days else None
         return {"name": self.cleaned_data["name"], "scopes": self.cleaned_data["scopes"], "expires_at": ends}
+
+
+def revoke_tokens_field() -> forms.BooleanField:
+    """Offers what a new password does not do by itself; other sessions end anyway."""
+    return forms.BooleanField(
+        label="Revoke all my API tokens as well",
+        required=False,
+        help_text="Choose it if somebody may have known the old password.",
+    )
+
+
+def revoke_if_wished(user: User, fields: dict[str, Any]) -> None:
+    if fields["revoke_tokens"]:
+        user.tokens.filter(revoked_at=None).update(revoked_at=timezone.now())
+
+
+class ChangePasswordForm(allauth_forms.ChangePasswordForm):
+    revoke_tokens = revoke_tokens_field()
+
+    def save(self) -> None:
+        super().save()
+        revoke_if_wished(self.user, self.cleaned_data)
+
+
+class SetPasswordForm(allauth_forms.SetPasswordForm):
+    revoke_tokens = revoke_tokens_field()
+
+    def save(self) -> None:
+        super().save()
+        revoke_if_wished(self.user, self.cleaned_data)
+
+
+class ResetPasswordKeyForm(allauth_forms.ResetPasswordKeyForm):
+    revoke_tokens = revoke_tokens_field()
+
+    def save(self) -> None:
+        super().save()
+        revoke_if_wished(self.user, self.cleaned_data)
 
 
 class InviteForm(forms.Form):

@@ -7,7 +7,7 @@ import requests
 from allauth.account.adapter import get_adapter
 from allauth.account.decorators import reauthentication_required
 from allauth.account.views import PasswordResetFromKeyView
-from allauth.core.ratelimit import respond_429
+from allauth.core.ratelimit import consume, respond_429
 from allauth.socialaccount.providers.openid_connect import views as openid_connect
 from allauth.usersessions.internal.flows.sessions import end_sessions
 from allauth.usersessions.models import UserSession
@@ -22,7 +22,7 @@ from django.views.decorators.http import require_http_methods
 
 from users.account.adapters import MailFailed
 from users.account.browsers import browser_name
-from users.account.email_change import LinkRefused, confirm_change, sign_change
+from users.account.email_change import LinkRefused, ask_for_confirmation, confirm_change
 from users.account.forms import EmailChangeForm, ProfileForm
 from users.account.live_sessions import live_sessions
 from users.account.lockout import count_wrong_key, seconds_without_links
@@ -47,11 +47,11 @@ def profile(request: HttpRequest) -> HttpResponse:
 def email(request: HttpRequest) -> HttpResponse:
     form = EmailChangeForm(request.POST or None)
     if form.is_valid():
+        if not consume(request, action="manage_email"):
+            return respond_429(request)
         user, new_email = signed_in(request), form.cleaned_data["email"]
-        secret = sign_change(user, new_email)
-        url = request.build_absolute_uri(reverse("account_confirm_email", args=[secret]))
         try:
-            sent = get_adapter(request).deliver_mail("users/email/email_change", new_email, {"url": url})
+            sent = ask_for_confirmation(request, user, new_email)
         except MailFailed:
             form.add_error(None, "The mail could not be sent. Try again later, or ask an admin.")
         else:

@@ -1,3 +1,4 @@
+import logging
 import os
 from typing import Any
 
@@ -5,7 +6,10 @@ import uvicorn
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
+from config.installation.checks import weak_settings
 from devices.access import credential_changes
+
+logger = logging.getLogger(__name__)
 
 
 class Command(BaseCommand):
@@ -18,6 +22,8 @@ class Command(BaseCommand):
         parser.add_argument("--processes", type=int, default=settings.WEB_PROCESSES)
 
     def handle(self, *, host: str, port: int, processes: int, **_: Any) -> None:
+        for weakness in weak_settings():
+            logger.warning("%s %s", weakness.id, weakness.msg)
         credential_changes.share()
         # Each process has a share of what all of them may hold.
         os.environ["WEB_PROCESSES"] = str(processes)
