@@ -20,6 +20,7 @@ from devices.storage import interface
 from devices.storage.tables import Change, Reading, Rollup, Segment
 from devices.timeline.periods import Period
 from users.models import Credential
+from users.trail.notes import note
 
 __all__ = ["Change", "Reading", "Rollup", "Segment"]  # Django looks for models here
 
@@ -223,6 +224,7 @@ class Device(models.Model):
     def clear(self) -> None:
         """Delete all readings immediately: no later query sees any of them."""
         storage.current().clear(self.pk)
+        note("cleared", "device", f"device:{self.pk}", str(self), parent=f"user:{self.owner_id}")
 
     def put_into_bin(self, now: datetime) -> None:
         """Take the device away from everything but the bin; its keys no longer work."""

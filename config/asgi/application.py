@@ -26,6 +26,7 @@ from django.conf import settings  # noqa: E402
 from config.asgi.bodies import Bodies  # noqa: E402
 from config.asgi.protocol import PatientProtocol  # noqa: E402
 from config.asgi.threads import OnThreads  # noqa: E402
+from config.demo import clients  # noqa: E402
 from config.middleware import HEADERS  # noqa: E402
 from config.problems import problem_body  # noqa: E402
 from config.processes import die_with_parent  # noqa: E402
@@ -83,13 +84,19 @@ class Application:
             own_id = request_id(scope["headers"])
             current_request_id.set(own_id.decode())
             send = named(own_id, send)
+            if not self.is_near(scope):
+                # Django refuses it; the gate would not.
+                await self.gate.behind(scope, receive, send)
             # Django would answer the same, but on a thread, and all of these may wait for a database.
-            if (scope["method"], scope["path"], scope["query_string"]) in LIVENESS:
+            elif (scope["method"], scope["path"], scope["query_string"]) in LIVENESS:
                 await answer_alive(send)
             else:
                 await self.gate(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self.lifespan(receive, send)
+
+    def is_near(self, scope: dict) -> bool:
+        return not settings.DEMO or clients.is_near(scope["client"][0] if scope["client"] else "")
 
     async def lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -99,6 +106,7 @@ class Application:
         bodies = Bodies(OnThreads(handler, THREADS), standing_headers, problem)
         self.gate = Gate(bodies, group_commit.current, rate_limit.current, standing_headers, problem)
         PatientProtocol.gate = self.gate
+        PatientProtocol.lets_in = clients.is_near if settings.DEMO else None
         await send({"type": "lifespan.startup.complete"})
         await receive()
         # uvicorn has let all requests end by now; rows of clients that left may still wait.
