@@ -10,14 +10,13 @@ from drf_spectacular.utils import OpenApiExample, extend_schema_field, extend_sc
 from rest_framework import serializers
 
 from devices.models import (
-    LONGEST_INTERVAL_SECONDS,
-    SHORTEST_INTERVAL_SECONDS,
     Channel,
     Device,
     DeviceKey,
     DeviceProfile,
     known_zone,
 )
+from devices.models.profiles import LONGEST_INTERVAL_SECONDS, SHORTEST_INTERVAL_SECONDS
 from devices.rhythm.habits import state_of
 from devices.rhythm.state import State
 from devices.storage.interface import StoredReading

@@ -6,7 +6,7 @@ from typing import Any
 from analytics.analyses.beside import figure_rows
 from analytics.analyses.compute import coverage_result
 from analytics.analyses.presentation import quality_note
-from analytics.device_pages.time_bar import Comparison, TimeBar
+from analytics.device_pages.time_bar import ComparedStretch, TimeBar
 from devices import statistics
 from devices.models import Device, Exclusion
 from devices.rhythm.habits import Habits
@@ -41,7 +41,7 @@ def stretch(device: Device, habits: Habits, bar: TimeBar) -> dict[str, Any]:
     }
 
 
-def other_answer(comparison: Comparison | None) -> Statistics | None:
+def other_answer(comparison: ComparedStretch | None) -> Statistics | None:
     return statistics.of_device(comparison.device, comparison.period) if comparison else None
 
 

@@ -37,7 +37,7 @@ COMPARISONS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class ComparedStretch:
     """Another device, or another period, beside what is shown; `shift` leads from it to what is shown."""
 
     device: Device
@@ -55,7 +55,7 @@ class TimeBar:
     zone: tzinfo
     now: datetime
     errors: Mapping[str, str]
-    comparison: Comparison | None
+    comparison: ComparedStretch | None
 
     def address(self, **changes: str) -> str:
         """The query of this page with some changes; empty parameters are left out."""
@@ -143,12 +143,12 @@ class BadComparison(ValueError):
 
 def read_comparison(
     query: Mapping[str, str], device: Device, viewer: User, start: datetime, end: datetime
-) -> Comparison:
+) -> ComparedStretch:
     """What `compare` and `with` name, for the period shown. Raises BadComparison."""
     kind = query["compare"]
     if kind == "device":
         other = other_device(query.get("with", ""), viewer)
-        return Comparison(other, Period(start, end), timedelta(), str(other))
+        return ComparedStretch(other, Period(start, end), timedelta(), str(other))
     if kind not in ("before", "week"):
         raise BadComparison("Must be before, week or device.")
     shift = end - start if kind == "before" else WEEK
@@ -157,7 +157,7 @@ def read_comparison(
     if start - FIRST < shift:
         raise BadComparison("There is no time before this period.")
     label = "the period before" if kind == "before" else "a week earlier"
-    return Comparison(device, Period(start - shift, end - shift), shift, label)
+    return ComparedStretch(device, Period(start - shift, end - shift), shift, label)
 
 
 def other_device(text: str, viewer: User) -> Device:

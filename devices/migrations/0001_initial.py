@@ -134,7 +134,7 @@ class Migration(migrations.Migration):
                         max_length=50,
                         validators=[
                             django.core.validators.RegexValidator("\\A[A-Za-z][A-Za-z0-9_]*\\Z"),
-                            devices.models.not_reserved,
+                            devices.models.profiles.not_reserved,
                         ],
                     ),
                 ),

@@ -6,11 +6,13 @@ from rest_framework import serializers
 
 from devices import profiles
 from devices.models import (
+    Channel,
+    DeviceProfile,
+)
+from devices.models.profiles import (
     LONGEST_INTERVAL_SECONDS,
     MOST_DECIMALS,
     SHORTEST_INTERVAL_SECONDS,
-    Channel,
-    DeviceProfile,
     not_reserved,
 )
 from users.serializers import Number, StrictFields, Text, TrueOrFalse, WholeNumber

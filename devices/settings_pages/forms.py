@@ -45,6 +45,14 @@ class DeviceSettingsForm(forms.ModelForm):
         except User.DoesNotExist as error:
             raise ValidationError("There is no user with this login.") from error
 
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        owner, external_id = cleaned.get("owner", self.instance.owner), cleaned.get("external_id")
+        others = Device.objects.filter(owner=owner, external_id=external_id).exclude(pk=self.instance.pk)
+        if external_id and others.exists():
+            self.add_error("external_id", "The owner has a device with this external id.")
+        return cleaned
+
 
 class DeletionForm(forms.Form):
     """The name of the device, typed, so that nobody deletes another than they mean."""

@@ -104,4 +104,4 @@ def test_first_tab_leads_past_the_navigation(visit: Visit, owner_account: Accoun
     expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
-    expect(page.get_by_role("link", name="Add device")).to_be_focused()
+    expect(page.get_by_role("link", name="Bin")).to_be_focused()

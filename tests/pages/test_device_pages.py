@@ -123,9 +123,10 @@ def test_following_pauses_and_resumes(
     page.goto(device_path(device))
     pause = page.get_by_role("button", name="Pause")
     expect(page.locator("[data-readings] tr")).to_have_count(3)
+    expect(page.get_by_label("Statistics of what is shown")).to_have_attribute("aria-busy", "false")
     asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
     pause.click()
+    page.on("request", lambda request: asked.append(request.url))
     page.clock.run_for(60_000)
     assert asked == []
     hide(page, True)

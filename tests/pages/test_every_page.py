@@ -5,7 +5,7 @@ from collections import deque
 from urllib.parse import urljoin, urlsplit
 
 import pytest
-from playwright.sync_api import Page, Response, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.pages.browser import Account, Visit, device_path
 from tests.support.portal import Person, Portal, Sender, eventually
@@ -103,14 +103,14 @@ def test_redoc_searches_without_another_host(visit: Visit) -> None:
 def test_device_page_is_light(visit: Visit, owner_account: Account, device: Sender) -> None:
     """Script and style together, before compression."""
     page = visit(owner_account)
-    answers: list[Response] = []
-    # Playwright refuses built-in methods.
-    page.on("response", lambda answer: answers.append(answer))  # noqa: PLW0108
-    page.goto(device_path(device), wait_until="networkidle")
-    sizes = {
-        answer.url: len(answer.body())
-        for answer in answers
-        if answer.request.resource_type in ("script", "stylesheet")
-    }
+    sizes: dict[str, int] = {}
+
+    def weigh(route: Route) -> None:
+        answer = route.fetch()
+        sizes[route.request.url] = len(answer.body())
+        route.fulfill(response=answer)
+
+    page.route(re.compile(r"\.(css|js)$"), weigh)
+    page.goto(device_path(device), wait_until="load")
     assert len(sizes) > 5
     assert sum(sizes.values()) <= DEVICE_PAGE_BYTES, sizes

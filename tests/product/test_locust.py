@@ -18,7 +18,7 @@ from tests.support.portal import Portal, eventually, free_port
 FOLDER = settings.BASE_DIR / "locust"
 LOCUST = [str(Path(sys.executable).with_name("locust")), "-f", "locustfile.py"]
 # Ten users are some of each kind.
-USERS, SECONDS = 10, 5
+USERS, SECONDS = 10, 8
 PAGE_SECONDS = 60
 CHECKS = {
     *("every reading counted", "every row calculated", "every event accepted", "every comment counted"),

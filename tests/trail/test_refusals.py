@@ -68,7 +68,7 @@ def test_a_text_that_is_no_credential_is_not_named():
 
 
 def test_a_thousand_refusals_of_one_credential_are_two_entries(monkeypatch):
-    refusal = notes.Refusal("refused", "token", label="plt_00000000", address="203.0.113.7")
+    refusal = notes.Refused("refused", "token", label="plt_00000000", address="203.0.113.7")
     for _ in range(1000):
         notes.note_refusal(refusal)
     assert len(entries("refused")) == 1
@@ -84,7 +84,7 @@ def test_a_thousand_refusals_of_one_credential_are_two_entries(monkeypatch):
 
 def test_a_thousand_different_ones_are_few_entries(monkeypatch):
     for number in range(1000):
-        notes.note_refusal(notes.Refusal("refused", "token", label=f"plt_{number:08}"))
+        notes.note_refusal(notes.Refused("refused", "token", label=f"plt_{number:08}"))
     assert len(entries("refused")) == tally.MOST_KEYS
     let_the_window_end(monkeypatch)
     notes.write_counts()

@@ -11,7 +11,7 @@ OF_USER = ("owner_id", "user_id", "invited_by_id", "accepted_by_id")
 MOST_CHARACTERS = 200
 
 
-class Change(NamedTuple):
+class ValueChange(NamedTuple):
     name: str
     before: str
     after: str
@@ -23,14 +23,14 @@ def user_ids(entries: Iterable[Entry]) -> set[int]:
     return {side[name] for side in sides for name in OF_USER if isinstance(side.get(name), int)}
 
 
-def changes_of(entry: Entry, logins: Mapping[int, str]) -> list[Change]:
+def changes_of(entry: Entry, logins: Mapping[int, str]) -> list[ValueChange]:
     """The entry's values by name; of what was created or deleted, those that are not empty."""
     before, after = entry.before or {}, entry.after or {}
     found = []
     for name in sorted({*before, *after} - {"id"}):
         old, new = (value_text(name, side.get(name), logins) for side in (before, after))
         if entry.action == "changed" or old or new:
-            found.append(Change(name.removesuffix("_id").replace("_", " "), old, new))
+            found.append(ValueChange(name.removesuffix("_id").replace("_", " "), old, new))
     return found
 
 

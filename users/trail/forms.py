@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from users.account.addresses import valid_address
 from users.trail.kinds import ACTIONS, FOR_ADMINS, KINDS
-from users.trail.models import EntryQuerySet, Position
+from users.trail.models import EntryPlace, EntryQuerySet
 
 THING = re.compile(r"(\w+):(\d{1,18})")
 POSITION = re.compile(r"(\d{1,16})-(\d{1,18})")
@@ -83,17 +83,17 @@ def midnight(day: Any) -> datetime:
     return timezone.make_aware(datetime.combine(day, datetime.min.time()))
 
 
-def position_text(position: Position) -> str:
+def position_text(position: EntryPlace) -> str:
     at, pk = position
     since = at - datetime.fromtimestamp(0, UTC)
     return f"{(since.days * 86400 + since.seconds) * MICROSECONDS + since.microseconds}-{pk}"
 
 
-def parse_position(text: str) -> Position | None:
+def parse_position(text: str) -> EntryPlace | None:
     """Read what `position_text` wrote; None for anything else."""
     found = POSITION.fullmatch(text)
     if found is None:
         return None
     seconds, microseconds = divmod(int(found[1]), MICROSECONDS)
     at = datetime.fromtimestamp(seconds, UTC).replace(microsecond=microseconds)
-    return Position(at, int(found[2]))
+    return EntryPlace(at, int(found[2]))

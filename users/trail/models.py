@@ -7,7 +7,7 @@ from django.db.models import Q
 from users.trail.kinds import ACTIONS, FOR_ADMINS, KINDS
 
 
-class Position(NamedTuple):
+class EntryPlace(NamedTuple):
     """Where a page of the trail ends."""
 
     at: datetime
@@ -25,7 +25,7 @@ class EntryQuerySet(models.QuerySet["Entry"]):
         """Entries of a thing, such as `device:12`, and of its parts, such as its keys."""
         return self.filter(Q(thing=thing) | Q(parent=thing))
 
-    def after(self, position: Position) -> Self:
+    def after(self, position: EntryPlace) -> Self:
         """Entries behind this one, newest first."""
         at, pk = position
         return self.filter(Q(at__lt=at) | Q(at=at, pk__lt=pk), at__lte=at)
@@ -76,8 +76,8 @@ class Entry(models.Model):
         return KINDS[self.kind].label if self.kind in KINDS else self.kind
 
     @property
-    def position(self) -> Position:
-        return Position(self.at, self.pk)
+    def position(self) -> EntryPlace:
+        return EntryPlace(self.at, self.pk)
 
 
 def forget(days: int) -> int:

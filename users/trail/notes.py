@@ -20,7 +20,7 @@ PREFIX = re.compile(r"(pl[td]_[0-9a-f]{8})\.")
 UNKNOWN = "unknown"
 
 
-class Refusal(NamedTuple):
+class Refused(NamedTuple):
     """What counts as the same, refused again. No text that somebody typed: it may be a password."""
 
     action: str
@@ -31,7 +31,7 @@ class Refusal(NamedTuple):
 
 
 # In each process.
-tally = Tally(Refusal("refused", "token", label="many others"))
+tally = Tally(Refused("refused", "token", label="many others"))
 
 
 def note(action: str, kind: str, thing: str, label: str, *, parent: str = "") -> None:
@@ -61,7 +61,7 @@ def on_failed_log_in(credentials: dict[str, Any], request: HttpRequest | None = 
     user = known_user(str(credentials.get("username", "")))
     thing, label = (f"user:{user.pk}", user.get_username()) if user else ("", UNKNOWN)
     address = client_address(request) if request else None
-    note_refusal(Refusal("log_in_failed", "user", thing, label, address))
+    note_refusal(Refused("log_in_failed", "user", thing, label, address))
 
 
 def known_user(login: str) -> Any:
@@ -76,10 +76,10 @@ def note_refused_credential(request: HttpRequest, kind: str, text: str) -> None:
     """Note a token or key that was not accepted, by its prefix, which is no secret."""
     prefix = PREFIX.match(text)
     label = prefix[1] if prefix else UNKNOWN
-    note_refusal(Refusal("refused", kind, label=label, address=client_address(request)))
+    note_refusal(Refused("refused", kind, label=label, address=client_address(request)))
 
 
-def note_refusal(refusal: Refusal) -> None:
+def note_refusal(refusal: Refused) -> None:
     now = timezone.now()
     if tally.is_first(refusal, now):
         # Nobody acts: the credential was not accepted.

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_GET
 
 from users import csv_rows
 from users.permissions import signed_in
-from users.trail.changes import Change, changes_of, text_of, user_ids
+from users.trail.changes import ValueChange, changes_of, text_of, user_ids
 from users.trail.forms import TrailForm, parse_position, position_text
 from users.trail.models import Entry, EntryQuerySet
 
@@ -66,7 +66,7 @@ def asked(request: HttpRequest) -> tuple[TrailForm, EntryQuerySet]:
     return form, form.narrow(entries) if form.is_valid() else entries.none()
 
 
-def rows_of(entries: list[Entry]) -> Iterator[tuple[Entry, list[Change]]]:
+def rows_of(entries: list[Entry]) -> Iterator[tuple[Entry, list[ValueChange]]]:
     """Each entry with its changes, in which users are named; one query for the users of all."""
     users = get_user_model().objects.in_bulk(user_ids(entries))
     logins = {pk: user.get_username() for pk, user in users.items()}

@@ -1,4 +1,4 @@
-"""Profiles, devices and the tables around readings. `DeviceQuerySet.visible_to`: who may see a device."""
+"""Devices and the tables around readings. `DeviceQuerySet.visible_to`: who may see a device."""
 
 import uuid
 from contextlib import suppress
@@ -10,35 +10,21 @@ from zoneinfo import ZoneInfo, available_timezones
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
-from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 
 from devices import storage
+from devices.models.profiles import (
+    Channel,
+    DeviceProfile,
+    expected_interval_field,
+    expected_interval_in_range,
+)
 from devices.storage import interface
-from devices.storage.tables import Change, Reading, Rollup, Segment
 from devices.timeline.periods import Period
 from users.models import Credential
 from users.trail.notes import note
-
-__all__ = ["Change", "Reading", "Rollup", "Segment"]  # Django looks for models here
-
-MOST_DECIMALS = 15
-SHORTEST_INTERVAL_SECONDS, LONGEST_INTERVAL_SECONDS = 0.000_001, 366 * 86400
-# Keys beside the channels in a reading or a result; a channel may not have such a name.
-RESERVED_NAMES = frozenset(
-    (
-        *("timestamp", "device", "sensor", "device_id", "user_id", "start", "end", "aggregate", "devices"),
-        *("first", "last", "coverage", "percentiles", "excluded", "rows_read", "segments_used", "stale"),
-        *("bucket", "buckets", "time_zone", "seconds"),
-    )
-)
-
-
-def not_reserved(name: str) -> None:
-    if name in RESERVED_NAMES:
-        raise ValidationError(f"“{name}” is reserved for a key of readings or results; choose another name.")
 
 
 @cache
@@ -49,85 +35,6 @@ def zone_names() -> frozenset[str]:
 def known_zone(name: str) -> None:
     if name not in zone_names():
         raise ValidationError(f"“{name}” is not an IANA time zone, such as Europe/Berlin.")
-
-
-def expected_interval_field(help_text: str) -> models.FloatField:
-    bounds = [MinValueValidator(SHORTEST_INTERVAL_SECONDS), MaxValueValidator(LONGEST_INTERVAL_SECONDS)]
-    return models.FloatField(null=True, blank=True, validators=bounds, help_text=help_text)
-
-
-def expected_interval_in_range(name: str) -> models.CheckConstraint:
-    bounds = {"gte": SHORTEST_INTERVAL_SECONDS, "lte": LONGEST_INTERVAL_SECONDS}
-    within = {f"expected_interval_seconds__{lookup}": bound for lookup, bound in bounds.items()}
-    return models.CheckConstraint(
-        condition=Q(expected_interval_seconds=None) | Q(**within),
-        name=name,
-        violation_error_message="The expected interval must be from a microsecond to a year.",
-    )
-
-
-class DeviceProfile(models.Model):
-    """A kind of device. Its channels give the stored values of a reading their order and meaning."""
-
-    name = models.SlugField(max_length=50, unique=True)
-    description = models.CharField(max_length=200, blank=True)
-    allows_future = models.BooleanField(
-        default=False, help_text="Accept timestamps over 5 minutes ahead, as of forecasts."
-    )
-    expected_interval_seconds = expected_interval_field(
-        "Interval of readings, for coverage. Empty: each device's median interval."
-    )
-
-    class Meta:
-        ordering = ("name",)
-        constraints = (expected_interval_in_range("profile_expected_interval_in_range"),)
-
-    def __str__(self) -> str:
-        return self.name
-
-
-class Channel(models.Model):
-    """One value of a reading. A gauge rises and falls; a counter only rises, until it is reset."""
-
-    class Kind(models.TextChoices):
-        GAUGE = "gauge"
-        COUNTER = "counter"
-
-    profile = models.ForeignKey(DeviceProfile, models.CASCADE, related_name="channels")
-    position = models.PositiveSmallIntegerField(help_text="Position among the stored values, from 0.")
-    name = models.CharField(
-        max_length=50, validators=[RegexValidator(r"\A[A-Za-z][A-Za-z0-9_]*\Z"), not_reserved]
-    )
-    unit = models.CharField(max_length=20, blank=True)
-    kind = models.CharField(max_length=10, choices=Kind, default=Kind.GAUGE)
-    minimum = models.FloatField(null=True, blank=True, help_text="Smaller values are refused.")
-    maximum = models.FloatField(null=True, blank=True, help_text="Larger values are refused.")
-    decimals = models.PositiveSmallIntegerField(
-        null=True,
-        blank=True,
-        validators=[MaxValueValidator(MOST_DECIMALS)],
-        help_text="Digits after the point that pages show. Empty: as many as the newest readings have.",
-    )
-
-    class Meta:
-        ordering = ("profile", "position")
-        constraints = (
-            models.UniqueConstraint(fields=("profile", "position"), name="channel_position_unique"),
-            models.UniqueConstraint(fields=("profile", "name"), name="channel_name_unique"),
-            models.CheckConstraint(
-                condition=Q(minimum=None) | Q(maximum=None) | Q(minimum__lte=F("maximum")),
-                name="channel_range_ordered",
-                violation_error_message="The minimum must not exceed the maximum.",
-            ),
-            models.CheckConstraint(
-                condition=Q(decimals=None) | Q(decimals__lte=MOST_DECIMALS),
-                name="channel_decimals_in_range",
-                violation_error_message=f"A channel has 0 to {MOST_DECIMALS} decimals.",
-            ),
-        )
-
-    def __str__(self) -> str:
-        return f"{self.name} ({self.unit})" if self.unit else self.name
 
 
 class DeviceQuerySet(models.QuerySet):
@@ -148,11 +55,14 @@ class DeviceQuerySet(models.QuerySet):
         return self.filter(found)
 
 
-class DeviceManager(models.Manager.from_queryset(DeviceQuerySet)):  # type: ignore[misc]
+ManagerOfAll = models.Manager.from_queryset(DeviceQuerySet)
+
+
+class DeviceManager(ManagerOfAll):
     """The devices that are not in the bin."""
 
     def get_queryset(self) -> DeviceQuerySet:
-        return super().get_queryset().filter(binned_at=None)
+        return DeviceQuerySet(self.model, using=self._db).filter(binned_at=None)
 
 
 class Device(models.Model):
@@ -178,7 +88,7 @@ class Device(models.Model):
     binned_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     objects = DeviceManager()
-    everything = DeviceQuerySet.as_manager()
+    everything = ManagerOfAll()
 
     class Meta:
         ordering = ("id",)
@@ -272,6 +182,11 @@ class Erasure(models.Model):
 
     def __str__(self) -> str:
         return f"erasure of device {self.device_id}"
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the readings that were there are deleted; late ones may follow."""
+        return 0 < self.readings <= self.erased
 
 
 class ExclusionQuerySet(models.QuerySet):
