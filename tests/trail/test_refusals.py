@@ -1,6 +1,9 @@
 """Log-ins, failed ones, and refused credentials in the trail: few rows, however many there are."""
 
+from collections.abc import Callable
+
 import pytest
+from django.db.models import Max
 from django.test import Client
 
 from tests.account.people import logged_in, person, try_password
@@ -16,8 +19,11 @@ def refuse(authorization: str, **meta: str) -> None:
     assert answer.status_code == 401
 
 
-def entries(action: str) -> list[Entry]:
-    return list(Entry.objects.filter(action=action).order_by("at", "id"))
+@pytest.fixture
+def entries(db) -> Callable[[str], list[Entry]]:
+    """The entries of an action since the test began: nothing empties the trail between tests."""
+    newest = Entry.objects.aggregate(newest=Max("id"))["newest"] or 0
+    return lambda action: list(Entry.objects.filter(action=action, pk__gt=newest).order_by("id"))
 
 
 def let_the_window_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,7 +39,7 @@ def test_log_in_and_log_out_are_noted_with_the_address():
         assert (entry.actor, entry.address) == (user.login, "203.0.113.7")
 
 
-def test_a_wrong_password_is_noted_and_what_was_typed_is_not():
+def test_a_wrong_password_is_noted_and_what_was_typed_is_not(entries):
     user = person()
     try_password(user.login.upper(), "wrong-password", REMOTE_ADDR="203.0.113.7")
     try_password("my-password-in-the-wrong-field", "wrong-password")
@@ -45,7 +51,7 @@ def test_a_wrong_password_is_noted_and_what_was_typed_is_not():
 
 
 @pytest.mark.parametrize("state", ["unknown", "revoked", "deactivated"])
-def test_a_refused_token_is_noted_by_its_prefix(state):
+def test_a_refused_token_is_noted_by_its_prefix(state, entries):
     user = factories.owner(is_active=state != "deactivated")
     token, text = factories.token(user)
     if state == "revoked":
@@ -58,7 +64,7 @@ def test_a_refused_token_is_noted_by_its_prefix(state):
     assert text.partition(".")[2] not in str(list(Entry.objects.values()))
 
 
-def test_a_text_that_is_no_credential_is_not_named():
+def test_a_text_that_is_no_credential_is_not_named(entries):
     refuse("Token my-password")
     refuse("Device my-password")
     assert [(entry.kind, entry.label) for entry in entries("refused")] == [
@@ -67,7 +73,7 @@ def test_a_text_that_is_no_credential_is_not_named():
     ]
 
 
-def test_a_thousand_refusals_of_one_credential_are_two_entries(monkeypatch):
+def test_a_thousand_refusals_of_one_credential_are_two_entries(monkeypatch, entries):
     refusal = notes.Refused("refused", "token", label="plt_00000000", address="203.0.113.7")
     for _ in range(1000):
         notes.note_refusal(refusal)
@@ -82,7 +88,7 @@ def test_a_thousand_refusals_of_one_credential_are_two_entries(monkeypatch):
     assert not notes.tally.is_due()
 
 
-def test_a_thousand_different_ones_are_few_entries(monkeypatch):
+def test_a_thousand_different_ones_are_few_entries(monkeypatch, entries):
     for number in range(1000):
         notes.note_refusal(notes.Refused("refused", "token", label=f"plt_{number:08}"))
     assert len(entries("refused")) == tally.MOST_KEYS

@@ -60,7 +60,9 @@ def watch_connection(connection: Any, **_: Any) -> None:
 
 def name_actor(execute: Callable, sql: Any, params: Any, many: bool, context: Any) -> Any:
     """Run a statement of Django's; one that writes is preceded by who acts, in the same round trip."""
-    if current.get() is None or not isinstance(sql, str) or not WRITES.match(sql):
+    # A named cursor reads, and would put its DECLARE in front of all.
+    is_named = getattr(context["cursor"], "name", None)
+    if current.get() is None or is_named or not isinstance(sql, str) or not WRITES.match(sql):
         return execute(sql, params, many, context)
     # ASCII, in which quotes are the only characters that mean something to PostgreSQL.
     literal = json.dumps(facts()).replace("\\u0000", "").replace("'", "''")
