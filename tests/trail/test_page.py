@@ -67,14 +67,9 @@ def test_each_filter_narrows_the_list(admin):
     now = timezone.now()
     made = {"actor": "Trail-Ada", "address": "203.0.113.77", "credential": "plt_0000000a"}
     entry(label="Yoke", at=now - timedelta(days=9), **made)
+    device = "device:800000000"
     entry(label="b", action="deleted", thing=device, at=now - timedelta(days=5))
-    entry(
-        label="c",
-        kind="device_key",
-        thing="device_key:9",
-        parent="device:800000000",
-        at=now - timedelta(days=3),
-    )
+    entry(label="c", kind="device_key", thing="device_key:9", parent=device, at=now - timedelta(days=3))
     days = {name: f"{now - timedelta(days=ago):%Y-%m-%d}" for name, ago in (("start", 7), ("end", 4))}
     assert labels(admin, who="trail-ada") == labels(admin, who="203.0.113.77") == ["Yoke"]
     assert labels(admin, who="plt_0000000a") == labels(admin, thing="yok") == ["Yoke"]
