@@ -84,8 +84,9 @@ def make_partition(name: str, start: datetime, end: datetime) -> bool:
         cursor.execute("SELECT to_regclass(%s) IS NULL", [name])
         if not cursor.fetchone()[0]:
             return False
-        # It runs as the table's owner, who alone may.
-        cursor.execute("SELECT devices_make_partition(%s, %s, %s)", [name, start, end])
+        # CREATE … PARTITION OF would lock out readers and writers. The functions run as the table's owner.
+        cursor.execute("SELECT devices_create_partition(%s)", [name])
+        cursor.execute("SELECT devices_attach_partition(%s, %s, %s)", [name, start, end])
         return True
 
 
