@@ -19,7 +19,7 @@ urlpatterns = [
     path("portal/", views.start),
     path("admin/", admin.site.urls),
     path("", include("users.urls")),
-    path("", include("users.trail.urls")),
+    path("", include("analytics.trail_pages.urls")),
     path("", include("analytics.urls")),
     path("", include("analytics.activity.urls")),
     # The names that django-allauth looks up.

@@ -12,6 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from analytics import csv_rows
 from analytics.activity import datasets, storage
 from analytics.activity.events import intake
 from analytics.activity.events.intake import is_text
@@ -23,7 +24,6 @@ from devices.ingestion.api import AlwaysJSON, RawJSON
 from devices.ingestion.decoding import MAX_ITEMS, BatchTooLong
 from devices.readings_api import asked_period
 from devices.timeline.periods import Period
-from users import csv_rows
 from users.api_errors import TooLarge
 from users.models import User
 from users.permissions import signed_in

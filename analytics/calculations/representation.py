@@ -9,13 +9,12 @@ from django.http.response import HttpResponseBase
 from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
-from analytics import runs
+from analytics import csv_rows, runs
 from analytics.calculations import stored_rows
 from analytics.calculations.columns import columns_of
 from analytics.kernels import KERNELS
 from analytics.kernels.declaration import Column, Kernel
 from analytics.models import Calculation, Status
-from users import csv_rows
 from users.serializers import Stamp
 
 COLUMN_SCHEMAS = {

@@ -10,13 +10,13 @@ from uuid import uuid4
 import msgspec
 import pytest
 
+from analytics import csv_rows
 from analytics.activity import views
 from analytics.activity.events import intake
 from analytics.activity.events.event import EVENT_KINDS, event_id
 from analytics.activity.events.intake import EventIntake, PostedEvent
 from devices.ingestion.checks import InvalidItems
 from devices.ingestion.decoding import BatchTooLong, decode_loosely
-from users import csv_rows
 
 pytestmark = pytest.mark.unit
 EVENT = {"login": "ada", "event": "login", "at": "2026-11-21T09:31:00Z"}

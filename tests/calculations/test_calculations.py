@@ -19,6 +19,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from analytics import csv_rows
 from analytics.calculations import compute, stored_rows, thinning
 from analytics.calculations.request import new_calculation
 from analytics.calculations.serializers import LARGEST_SEED, serializer_of
@@ -31,7 +32,6 @@ from analytics.runs import claim
 from analytics.tasks import run_calculation
 from tests.support import factories
 from tests.support.queues import emptied_queue
-from users import csv_rows
 from users.models import User
 
 pytestmark = pytest.mark.django_db

@@ -6,9 +6,7 @@ from django.db import DatabaseError, connection, transaction
 pytestmark = pytest.mark.django_db
 
 
-@pytest.mark.parametrize(
-    "name", ["users_user", "devices_reading", "devices_reading_2026; DROP TABLE x", None]
-)
+@pytest.mark.parametrize("name", ["users_user", "devices_reading", "devices_reading_2026; --", None])
 @pytest.mark.parametrize(
     "call",
     [

@@ -12,12 +12,12 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from analytics.trail_pages.views import PAGE_SIZE
 from tests.account.people import logged_in, person
 from tests.support import factories
 from users.models import Role
 from users.trail.kinds import FOR_ADMINS
 from users.trail.models import Entry
-from users.trail.views import PAGE_SIZE
 
 pytestmark = pytest.mark.django_db
 PAGE, FILE = "/portal/trail/", "/portal/trail.csv"
@@ -148,7 +148,7 @@ def test_the_file_has_what_the_page_shows_safe_for_spreadsheets(admin):
 
 
 def test_the_file_is_read_in_batches(admin, monkeypatch):
-    monkeypatch.setattr("users.trail.views.FILE_BATCH", 2)
+    monkeypatch.setattr("analytics.trail_pages.views.FILE_BATCH", 2)
     for number in range(5):
         entry(label=str(number), actor="trail-ada")
     rows = rows_in(admin.get(FILE, {"who": "trail-ada"}))

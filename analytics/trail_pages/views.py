@@ -10,10 +10,10 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
-from users import csv_rows
+from analytics import csv_rows
+from analytics.trail_pages.changes import ValueChange, changes_of, text_of, user_ids
+from analytics.trail_pages.forms import TrailForm, parse_position, position_text
 from users.permissions import signed_in
-from users.trail.changes import ValueChange, changes_of, text_of, user_ids
-from users.trail.forms import TrailForm, parse_position, position_text
 from users.trail.models import Entry, EntryQuerySet
 
 PAGE_SIZE = 50

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from users.trail import views
+from analytics.trail_pages import views
 
 app_name = "trail"
 urlpatterns = [
