@@ -13,6 +13,7 @@ from users.account.addresses import valid_address
 from users.trail.kinds import ACTIONS, FOR_ADMINS, KINDS
 from users.trail.models import EntryPlace, EntryQuerySet
 
+PREFIX = re.compile(r"pl[a-z]_[0-9a-f]{8}")
 THING = re.compile(r"(\w+):(\d{1,18})")
 POSITION = re.compile(r"(\d{1,16})-(\d{1,18})")
 FIRST_YEAR, END_YEAR = 2000, 2200
@@ -74,9 +75,12 @@ class TrailForm(forms.Form):
 
 
 def by(who: str) -> Q:
-    """Select by login, by the prefix of a credential, or by address."""
-    address = valid_address(who)
-    return Q(address=address) if address else Q(actor__iexact=who) | Q(credential=who)
+    """Select by address, by the prefix of a credential (what it did, and what became of it), or by login."""
+    if address := valid_address(who):
+        return Q(address=address)
+    if PREFIX.fullmatch(who):
+        return Q(credential=who) | Q(label__iexact=who)
+    return Q(actor__iexact=who)
 
 
 def midnight(day: Any) -> datetime:

@@ -28,6 +28,7 @@ CREATE INDEX trail_of_thing ON trail_entry (thing, at, id);
 CREATE INDEX trail_of_parent ON trail_entry (parent, at, id) WHERE parent <> '';
 CREATE INDEX trail_of_kind ON trail_entry (kind, at, id);
 CREATE INDEX trail_of_actor ON trail_entry (upper(actor), at, id) WHERE actor <> '';
+CREATE INDEX trail_of_credential ON trail_entry (credential, at, id) WHERE credential <> '';
 CREATE INDEX trail_by_label ON trail_entry (upper(label) text_pattern_ops);
 CREATE INDEX trail_from_address ON trail_entry (address, at, id) WHERE address IS NOT NULL;
 """
