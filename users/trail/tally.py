@@ -8,8 +8,8 @@ from threading import Lock
 from typing import Generic, TypeVar
 
 WINDOW_SECONDS = 60
-# Rows that a process writes at once within a window. What comes then is counted under one key.
-MOST_KEYS = 60
+# Keys that a process tells apart in a window; what comes then is counted under one key. Each may make two rows.
+MOST_KEYS = 30
 
 Key = TypeVar("Key", bound=Hashable)
 
