@@ -8,7 +8,7 @@ from threading import Lock
 from typing import Generic, TypeVar
 
 WINDOW_SECONDS = 60
-# Keys that a process tells apart in a window; what comes then is counted under one key. Each may make two rows.
+# Keys that a process tells apart in a window; what comes then counts under one. Each may make two rows.
 MOST_KEYS = 30
 
 Key = TypeVar("Key", bound=Hashable)
