@@ -1,6 +1,7 @@
 # Set-up happens by itself: `make demo` starts the product, `make test` tests it, `make dev` starts it again with
 # each change of a file, `make archive` packs it. Variables: PYTHON, PORT, DATA, HOST, CHROMIUM;
-# of `make test`: TESTERS; of `make archive`: DIST; of `make bench`: ROUNDS, SECONDS, GROWTH, MODE, SIZES; of `make long`: STEPS.
+# of `make test`: TESTERS; of `make archive`: DIST; of `make bench`: ROUNDS, SECONDS, GROWTH, MODE, SIZES; of `make long`: STEPS;
+# of `make screenshots`: SCENES.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,12 +12,14 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 TESTERS ?= 2
 # Named for the version, which only pyproject.toml holds.
 DIST ?= dist
+# Else each process that a test or the demo starts would compile all sources again.
+unexport PYTHONDONTWRITEBYTECODE
 RELEASE = plumbline-$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 # What the demo and the image have.
 EXTRAS := --extra demo --extra clickhouse --extra forecast
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement
 
-.PHONY: demo dev archive test faults long bench lint lock clean browser wrk
+.PHONY: demo dev archive test screenshots faults long bench lint lock clean browser wrk
 
 # exec: signals reach the supervisor itself. --parent: it also stops when make is killed.
 demo: $(VENV)/demo.stamp
@@ -38,13 +41,17 @@ archive:
 	@rm "$(DIST)/INSTALL.md"
 	@echo "$(DIST)/$(RELEASE).tar.gz"
 
-# TESTERS processes share the test files, each with servers of its own. Their branch coverage, and that of the
-# processes that they start, is measured together.
+# TESTERS processes share the test files, long ones first, each with servers of its own. Their branch coverage is
+# measured together with that of the web servers and commands that they start.
 test: $(VENV)/dev.stamp browser
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest --numprocesses=$(TESTERS) --dist=loadfile
+	$(BIN)/coverage run -m pytest --numprocesses=$(TESTERS) --dist=loadfile --no-loadscope-reorder
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+# Every page of a new demo, wide and narrow, light and dark, to docs/screenshots/; SCENES names some of them.
+screenshots: $(VENV)/dev.stamp browser
+	@DJANGO_SETTINGS_MODULE=config.settings PLUMBLINE_DEMO=1 $(BIN)/python -m tests.pages.gallery.take $(SCENES)
 
 # 20 rounds of kill -9 under load, and 20 of calculations; a lost or doubled reading or run fails it.
 faults: $(VENV)/dev.stamp

@@ -4,6 +4,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.db import transaction
 from django.db.models import QuerySet
+from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
@@ -94,6 +95,10 @@ class DeviceAdmin(HolderAdmin):
     def rotate_keys(self, request: HttpRequest, devices: QuerySet) -> HttpResponse:
         texts = [(str(device), device.rotate_key(overlap=OVERLAP)[1]) for device in devices]
         return show_once(request, self.admin_site, Device, texts)
+
+    def save_model(self, request: HttpRequest, obj: Device, form: ModelForm, change: bool) -> None:
+        """Save what was changed here: another person may have changed the rest meanwhile."""
+        obj.save(update_fields=form.changed_data if change else None)
 
     def delete_model(self, request: HttpRequest, obj: Device) -> None:
         obj.erase()

@@ -9,7 +9,7 @@ from drf_spectacular.utils import extend_schema_field
 
 from devices import storage
 from devices.models import Device, DeviceProfile, DeviceQuerySet, Exclusion, ExclusionQuerySet
-from devices.rhythm.habits import devices_in_state
+from devices.rhythm.fleet import devices_in_state
 from devices.rhythm.state import State
 from users.filters import TrueOrFalseFilter
 

@@ -16,7 +16,7 @@ from rest_framework.exceptions import ValidationError
 from analytics.analyses.forms import QuestionForm
 from analytics.analyses.views import request_and_redirect
 from analytics.device_pages.stretch import stretch
-from analytics.device_pages.time_bar import COMPARISONS, ZONES, TimeBar, read_time_bar
+from analytics.device_pages.time_bar import COMPARISONS, ZONES, TimeBar, chosen_zone, read_time_bar
 from analytics.models import Calculation
 from devices.models import Device, Exclusion
 from devices.readings_api import decode_cursor, encode_cursor
@@ -42,10 +42,9 @@ def device(request: HttpRequest, uuid: UUID) -> HttpResponse:
     device = visible_device(request, uuid)
     bar = time_bar(request, device)
     context = latest(device, bar.now)
-    context |= {"bar": bar, "zones": ZONES, "comparisons": COMPARISONS, "tab": "chart"}
-    return render(
-        request, "analytics/device.html", context | {"chart": chart(device, context["habits"], bar)}
-    )
+    context |= {"bar": bar, "zones": ZONES, "zone": bar.zone, "comparisons": COMPARISONS, "tab": "chart"}
+    context["chart"] = chart(device, context["habits"], bar)
+    return render(request, "analytics/device.html", context)
 
 
 def device_stretch(request: HttpRequest, uuid: UUID) -> HttpResponse:
@@ -59,9 +58,9 @@ def device_stretch(request: HttpRequest, uuid: UUID) -> HttpResponse:
 
 def device_latest(request: HttpRequest, uuid: UUID) -> HttpResponse:
     """The parts of the page that change with each reading; devices/latest_readings.js puts them in."""
-    return render(
-        request, "analytics/device_latest.html", latest(visible_device(request, uuid), timezone.now())
-    )
+    device = visible_device(request, uuid)
+    context = latest(device, timezone.now()) | {"zone": chosen_zone(request.GET.get("zone", ""), device)}
+    return render(request, "analytics/device_latest.html", context)
 
 
 def device_readings(request: HttpRequest, uuid: UUID) -> HttpResponse:

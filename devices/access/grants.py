@@ -32,6 +32,7 @@ class Target(NamedTuple):
     zone: ZoneInfo
     is_active: bool = True
     allows_future: bool = False
+    uuid: UUID | None = None
 
     @classmethod
     def of(cls, device: Device) -> "Target":
@@ -45,6 +46,7 @@ class Target(NamedTuple):
             device.zone,
             device.is_active,
             device.profile.allows_future,
+            device.uuid,
         )
 
 

@@ -7,11 +7,14 @@ from django.db import InterfaceError, OperationalError
 from devices.files.chunks import Outcome
 from devices.files.formats import CannotImport
 from devices.files.progress import RESUME_HINT, ProgressBar, ReportProgress
+from devices.notation.numbers import count_text
 from devices.storage.interface import StorageUnavailable
 
 
 class ImportCommand(BaseCommand):
     """A command that imports a file, shows its progress and names bad lines."""
+
+    requires_system_checks = ()
 
     def add_arguments(self, parser: Any) -> None:
         parser.add_argument("file", type=Path)
@@ -41,4 +44,4 @@ class ImportCommand(BaseCommand):
             self.stderr.write(f"Line {fault.line}: {fault.message}")
         self.stdout.write(outcome.in_words())
         if outcome.refused:
-            raise CommandError(f"Bad lines: {outcome.refused:,}. Shown: {len(outcome.faults)}.")
+            raise CommandError(f"Bad lines: {count_text(outcome.refused)}. Shown: {len(outcome.faults)}.")

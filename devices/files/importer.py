@@ -27,6 +27,7 @@ from devices.ingestion import checks, decoding, intake, stored
 from devices.ingestion.intake import Intake
 from devices.ingestion.sensors import OwnSensors, SensorDirectory
 from devices.models import Device, DeviceProfile, Import
+from devices.notation.numbers import count_text
 from devices.storage.interface import Rows
 from devices.timeline.instants import UnixTimes
 from devices.timeline.unix_time import PRECISIONS
@@ -78,15 +79,14 @@ class ImportOutcome(Outcome):
     done_before: datetime | None = None
 
     def in_words(self) -> str:
+        stored = count_text(self.stored)
         if self.done_before is not None:
             at = f"{self.done_before:%Y-%m-%d %H:%M:%S} UTC"
-            return (
-                f"This file was imported before, at {at}: {self.stored:,} readings. Nothing was stored now."
-            )
+            return f"This file was imported before, at {at}: {stored} readings. Nothing was stored now."
         if self.is_complete:
-            return self.with_zones(f"Stored: {self.stored:,} readings.")
-        stored = f"Stored so far: {self.stored:,}" if self.stored else "Nothing was stored"
-        return self.with_zones(f"Good: {self.good:,} readings. {stored}.")
+            return self.with_zones(f"Stored: {stored} readings.")
+        so_far = f"Stored so far: {stored}" if self.stored else "Nothing was stored"
+        return self.with_zones(f"Good: {count_text(self.good)} readings. {so_far}.")
 
 
 def guess_format(name: str) -> str:

@@ -109,7 +109,7 @@ class Upload(models.Model):
 
     @property
     def label(self) -> str:
-        return LABELS.get((Job(self.job), UploadStatus(self.status)), self.status)
+        return LABELS.get((Job(self.job), UploadStatus(self.status)), self.status).capitalize()
 
     @property
     def progress(self) -> int:

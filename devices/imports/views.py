@@ -25,6 +25,7 @@ from devices.imports.options import EXCEL, Options
 from devices.imports.tables import workbook
 from devices.imports.tables.source_row import CannotRead
 from devices.imports.tasks import work_on_uploads
+from devices.notation.numbers import count_text
 from users.permissions import signed_in
 
 PAGE_SIZE = 50
@@ -74,7 +75,6 @@ def upload_page(request: HttpRequest) -> HttpResponse:
     uploads = Upload.objects.visible_to(request.user).select_related("by", "device")
     page = Paginator(uploads, PAGE_SIZE).get_page(request.GET.get("page"))
     context = {"form": form, "page": page, "most": settings.IMPORT_MEBIBYTES, "days": settings.IMPORT_DAYS}
-    context |= {"zone": timezone.get_default_timezone()}
     return render(request, "devices/import_list.html", context)
 
 
@@ -97,7 +97,6 @@ def import_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
         "upload": upload,
         "faults": faulty_rows.first(upload, SHOWN_FAULTS),
         "state": state_of(upload),
-        "zone": timezone.get_default_timezone(),
     }
     return render(request, "devices/import_run.html", context)
 
@@ -135,7 +134,7 @@ def show_draft(request: HttpRequest, upload: Upload, form: OptionsForm | None = 
     try:
         context["form"] = form or options_form(upload, request.user)
         context["preview"] = preview.of(upload, request.user, timezone.now())
-        context["zone"] = timezone.get_default_timezone()
+        context["zone"] = timezone.get_current_timezone()
         context["columns"] = list(zip(upload.headings, context["form"].role_fields, strict=False))
     except CannotRead as error:
         context["cannot_read"] = str(error)
@@ -221,11 +220,12 @@ def import_states(request: HttpRequest) -> JsonResponse:
 def state_of(upload: Upload) -> dict[str, Any]:
     """What changes while an import is open, as calculations/calculation_runs.js shows it."""
     if upload.job == Job.UNDO:
-        note = f"Taken back: {upload.undone:,} of {upload.stored:,} readings."
+        note = f"Taken back: {count_text(upload.undone)} of {count_text(upload.stored)} readings."
     elif not upload.is_split:
-        note = f"Reading the file: {upload.rows:,} rows so far." if upload.rows else ""
+        note = f"Reading the file: {count_text(upload.rows)} rows so far." if upload.rows else ""
     else:
-        note = f"{upload.rows_done:,} of {upload.rows:,} rows. Stored: {upload.stored:,} readings."
+        done = f"{count_text(upload.rows_done)} of {count_text(upload.rows)} rows."
+        note = f"{done} Stored: {count_text(upload.stored)} readings."
     return {"status": upload.status, "label": upload.label, "progress": upload.progress, "note": note}
 
 

@@ -25,6 +25,7 @@ from devices.access.grants import Grant, Target
 from devices.authentication import PostsReadings, visible_device
 from devices.ingestion import decoding, decompression, intake
 from devices.ingestion.asgi import RequestState, request_state
+from devices.ingestion.checks import InvalidItems
 from devices.ingestion.flusher import NotStored
 from devices.ingestion.group_commit import store_now
 from devices.ingestion.idempotency import IdempotencyClaim, IdempotencyConflict, is_valid_key
@@ -146,7 +147,7 @@ class IngestView(APIView):
         body = cast(bytes, request.data or b"")  # from RawJSON
         deferred = self.state.deferred
         try:
-            taken, claim = take(body, timezone.now()), self.claim(request, body)
+            taken, claim = self.take(take, body), self.claim(request, body)
             if deferred is not None:
                 deferred.intake, deferred.claim = taken, claim
                 return Response(taken.receipt, status=201)
@@ -157,6 +158,16 @@ class IngestView(APIView):
             raise Conflict(str(error)) from error
         except NotStored as error:
             raise TryAgain(str(error)) from error
+
+    def take(self, take: Callable[[bytes, datetime], Intake], body: bytes) -> Intake:
+        """Take the body, and leave what is refused of it to the gate, which notes it."""
+        try:
+            taken = take(body, timezone.now())
+        except InvalidItems as error:
+            self.state.refused = 400, error.refused
+            raise
+        self.state.refused = 201, taken.refused
+        return taken
 
     def claim(self, request: Request, body: bytes) -> IdempotencyClaim | None:
         key = request.headers.get("Idempotency-Key")

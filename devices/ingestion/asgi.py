@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from devices.access.grants import Grant
+    from devices.ingestion.checks import Refused
     from devices.ingestion.idempotency import IdempotencyClaim
     from devices.ingestion.intake import Intake
 
@@ -52,6 +53,8 @@ class RequestState:
     grant: "Grant | None" = None
     # From the gate: the view runs on the event loop, must not wait, and leaves its rows here.
     deferred: DeferredStore | None = None
+    # From the view: the answer's status, and faults of readings that it refused one by one.
+    refused: "tuple[int, Refused]" = (0, ())
 
 
 def request_state(scope: dict) -> RequestState:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import numpy as np
@@ -21,10 +22,17 @@ NOT_FINITE = "Must be a finite number."
 NOT_SENSOR = f"Must be a text of 1 to {MAX_SENSOR} characters, without NUL and halves of surrogate pairs."
 
 Fault = dict[str, Any]
+# Devices with the faults of their readings.
+Refused = Sequence[tuple[UUID, list[Fault]]]
 
 
 class InvalidItems(ValueError):
-    """Nothing may be stored. `errors` is a list of {field, message} or, for a batch, {index, message}."""
+    """Nothing may be stored. `errors` is a list of {field, message} or, for a batch, {index, message}.
+
+    `refused` has the faults of each known device of a batch of sensors.
+    """
+
+    refused: Refused = ()
 
     def __init__(self, errors: list[Fault]) -> None:
         super().__init__(errors[0]["message"])

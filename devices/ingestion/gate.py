@@ -94,7 +94,8 @@ class Gate:
         post = PostHead.parse(scope, self.hosts)
         if post is None:
             device = post_head.posted_device(scope["path"])
-            return await self.pass_to_view(scope, receive, self.refusals.watch(device, send))
+            await self.pass_to_view(scope, receive, self.refusals.watch(device, send))
+            return self.refusals.note_readings(*request_state(scope).refused)
         return await self.take_ordinary(post, scope, receive, send)
 
     # --- 1. A known head
@@ -115,6 +116,7 @@ class Gate:
             if rate is None or not intake.rows.payload:
                 return False
             self.writer.submit(intake, None, partial(self.settle_known, connection, rate))
+            self.refusals.note_readings(201, intake.refused)
         except (InvalidItems, BatchTooLong, RateExceeded, NotStored):
             return False
         return True
@@ -169,7 +171,8 @@ class Gate:
         except (InvalidItems, BatchTooLong, IdempotencyConflict, DatabaseError, InterfaceError):
             # Nothing was stored; the view describes the error.
             send = self.refusals.watch(post.device, send)
-            return await self.behind(scope, replay_body(body, receive), send)
+            await self.behind(scope, replay_body(body, receive), send)
+            return self.refusals.note_readings(*request_state(scope).refused)
         except NotStored as error:
             return await self.refuse(503, str(error), 1, rate, send)
         if len(body) <= SMALL_BYTES:
@@ -190,7 +193,9 @@ class Gate:
         claim = None
         if post.key:
             claim = IdempotencyClaim.of(grant.holder, post.key, post.path, body, post.unit)
-        return await self.writer.store(intake, claim)
+        receipt = await self.writer.store(intake, claim)
+        self.refusals.note_readings(201, intake.refused)
+        return receipt
 
     # --- 3. Everything else
 

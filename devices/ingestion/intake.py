@@ -10,6 +10,7 @@ from datetime import datetime
 from functools import partial
 from operator import attrgetter
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import msgspec
 import numpy as np
@@ -19,6 +20,7 @@ from devices.ingestion.batch_stamps import parse_batch_stamps
 from devices.ingestion.checks import (
     Fault,
     InvalidItems,
+    Refused,
     accepted_times,
     describe_faults,
     out_of_range,
@@ -45,12 +47,19 @@ from devices.timeline.instants import UnixMicroseconds, UnixTimes, unix_microsec
 from devices.timeline.periods import BadStamp
 from devices.timeline.unix_time import SECOND
 
+# One faulty batch of very many sensors must not fill the log of refusals.
+MOST_REFUSED = 50
+
 
 class Intake(NamedTuple):
-    """Checked rows, and the receipt that is sent once they are stored."""
+    """Checked rows, and the receipt that is sent once they are stored.
+
+    `refused` has the faults of each known device of which readings were left out.
+    """
 
     rows: Rows
     receipt: dict[str, Any]
+    refused: Refused = ()
 
 
 class CheckedReading(NamedTuple):
@@ -100,7 +109,8 @@ def take_items(
     if intake is not None:
         return intake
     good, rejected = check_items(items, partial(check_batch_item, target, now, unit), skip_bad=skip_bad)
-    return intake_of(good, rejected, len(target.names))
+    refused = [(target.uuid, rejected)] if rejected and target.uuid else ()
+    return intake_of(good, rejected, len(target.names))._replace(refused=refused)
 
 
 def take_uniform_batch(target: Target, items: Sequence[Any], now: datetime, unit: int) -> Intake | None:
@@ -157,14 +167,28 @@ def take_sensor_items(
     """Take decoded readings of sensors: `SensorReading`s or other JSON values. Raises InvalidItems."""
     names = {sensor_name(item) for item in items}
     known = directory.find({name for name in names if not sensor_fault(name)})
-    good, rejected = check_items(items, partial(check_sensor_item, known, now, unit), skip_bad=skip_bad)
+    try:
+        good, rejected = check_items(items, partial(check_sensor_item, known, now, unit), skip_bad=skip_bad)
+    except InvalidItems as error:
+        error.refused = refused_sensors(items, error.errors, known)
+        raise
     unknown = {item.sensor for item in good if item.target is NEW_SENSOR}
     if unknown:
         known |= directory.register(unknown)
         good = [
             item._replace(target=known[item.sensor]) if item.target is NEW_SENSOR else item for item in good
         ]
-    return intake_of(good, rejected, 1)
+    return intake_of(good, rejected, 1)._replace(refused=refused_sensors(items, rejected, known))
+
+
+def refused_sensors(items: Sequence[Any], rejected: list[Fault], known: dict[str, Target]) -> Refused:
+    """The faults of each known sensor, of MOST_REFUSED at most."""
+    found: dict[UUID, list[Fault]] = {}
+    for fault in rejected:
+        target = known.get(sensor_name(items[fault["index"]]))
+        if target and target.uuid and (target.uuid in found or len(found) < MOST_REFUSED):
+            found.setdefault(target.uuid, []).append(fault)
+    return list(found.items())
 
 
 def sensor_name(item: Any) -> str:

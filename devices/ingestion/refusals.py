@@ -5,6 +5,9 @@ memory, and a thread writes what was noted, every WRITE_SECONDS. So an attacker 
 others nor write without bounds: a process holds MOST_WAITING devices in each of two boxes, writes each device
 once a second at most, and writes nothing for ids that no device has.
 
+Readings that are refused one by one, of a batch with `?partial=true` or of sensors, are noted, too. Their
+status is that of the answer, 201 if the others were stored.
+
 There are two boxes, as anybody can be refused for a bad credential: a flood of these must not push out what
 is wrong with the readings of a device with a good key.
 
@@ -27,7 +30,7 @@ from django.utils import timezone
 
 from devices.ingestion import decompression
 from devices.ingestion.asgi import Headers, Send
-from devices.ingestion.checks import printable
+from devices.ingestion.checks import Fault, Refused, printable
 
 logger = logging.getLogger(__name__)
 
@@ -127,6 +130,12 @@ class RefusalLog:
             self.is_writing = True
         self.executor.submit(self.write_later)
 
+    def note_readings(self, status: int, refused: Refused) -> None:
+        """Note readings that were refused one by one; `status` is that of the answer to the whole post."""
+        for device, faults in refused:
+            found = [describe_fault(fault) for fault in faults[: MOST_FAULTS + 1]]
+            self.note(device, status, shortened(found))
+
     def write_later(self) -> None:
         self.closing.wait(WRITE_SECONDS)
         with self.lock:
@@ -194,12 +203,18 @@ def reason_in(problem: str) -> str:
     """The first faults in the beginning of a problem document, or its `detail`; empty if it has neither."""
     faults = [describe(*found.groups()) for found in FAULT.finditer(problem)]
     detail = DETAIL.search(problem)
-    if faults:
-        reason = " ".join(faults[:MOST_FAULTS]) + (" …" if len(faults) > MOST_FAULTS else "")
-    else:
-        reason = json.loads(detail[1]) if detail else ""
+    return shortened(faults or [json.loads(detail[1]) if detail else ""])
+
+
+def shortened(faults: list[str]) -> str:
+    """The first faults as one text that holds no credential."""
+    reason = " ".join(faults[:MOST_FAULTS]) + (" …" if len(faults) > MOST_FAULTS else "")
     reason = CREDENTIAL.sub("(a credential)", printable(reason.replace("\0", "")))
     return reason if len(reason) <= MAX_REASON else f"{reason[: MAX_REASON - 1]}…"
+
+
+def describe_fault(fault: Fault) -> str:
+    return f"item {fault['index']}: {fault['message']}"
 
 
 def describe(kind: str, place: str, message: str) -> str:

@@ -31,6 +31,10 @@ def number_text(value: float, decimals: int | None) -> str:
     return grouped(fixed_text(value, decimals))
 
 
+def count_text(number: int) -> str:
+    return grouped(str(number))
+
+
 def derived_text(value: float, decimals: int | None) -> str:
     """Write a figure computed of readings: with at least two decimals, as far as they are not zero."""
     if decimals is None or decimals >= LEAST_DERIVED_DECIMALS or abs(value) >= SMALLEST_SCIENTIFIC:

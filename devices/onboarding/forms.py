@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import zip_longest
 from typing import Any
 
 from django import forms
@@ -89,11 +90,12 @@ class ChannelRow:
     kind: str = Channel.Kind.GAUGE
     minimum: str = ""
     maximum: str = ""
+    decimals: str = ""
     errors: dict[str, Sequence[str]] = field(default_factory=dict, repr=False)
 
     @property
     def is_empty(self) -> bool:
-        return not (self.name or self.unit or self.minimum or self.maximum)
+        return not (self.name or self.unit or self.minimum or self.maximum or self.decimals)
 
     @property
     def as_channel(self) -> dict[str, Any]:
@@ -105,7 +107,7 @@ class ChannelRow:
 WHOLE = re.compile(r"-?[0-9]{1,15}")
 # A new column of the table is a field of ChannelRow and a cell of _channel_row.html.
 COLUMNS = [name for name in ChannelRow.__dataclass_fields__ if name != "errors"]
-NUMBERS = ("minimum", "maximum")
+NUMBERS = ("minimum", "maximum", "decimals")
 NO_CHANNEL = "Name at least one channel."
 
 
@@ -122,7 +124,7 @@ def number_of(text: str) -> float | str | None:
 def rows_of(sent: QueryDict) -> list[ChannelRow]:
     """The rows in the order in which the page had them: a moved row needs no number of its own."""
     columns = [sent.getlist(f"channel_{name}") for name in COLUMNS]
-    cells = [[text.strip() for text in row] for row in zip(*columns, strict=False)]
+    cells: list[list[Any]] = [[text.strip() for text in row] for row in zip_longest(*columns, fillvalue="")]
     return [ChannelRow(*row) for row in cells[:MAX_CHANNELS]]
 
 

@@ -85,7 +85,7 @@ def connection(request: HttpRequest, uuid: UUID) -> HttpResponse:
 def connection_context(device: Device) -> dict:
     found = connection_of(device, timezone.now())
     values = zip(device.channels, found.reading.values, strict=True) if found.reading else ()
-    return {"device": device, "connection": found, "values": list(values), "zone": device.zone}
+    return {"device": device, "connection": found, "values": list(values)}
 
 
 @require_POST

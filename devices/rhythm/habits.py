@@ -12,10 +12,11 @@ from typing import NamedTuple
 from django.conf import settings
 
 from devices import storage
-from devices.models import Device, DeviceQuerySet
+from devices.models import Device
 from devices.notation.numbers import learnt_decimals
 from devices.rhythm.state import State, device_state
 from devices.storage.interface import StoredReading
+from devices.timeline.instants import MICROSECOND, MICROSECONDS_PER_SECOND
 from users.redis_cache import recall_many, remember_many
 
 READINGS = 20
@@ -36,13 +37,13 @@ class Learnt(NamedTuple):
     decimals: list[int | None]
 
 
-def habits_of(devices: Iterable[Device], most_read: int = MOST_READ) -> dict[int, Habits]:
+def habits_of(devices: Iterable[Device]) -> dict[int, Habits]:
     """Habits by the devices' primary keys: what is declared, else what the readings teach.
 
-    Readings of at most `most_read` devices are read; of the others only what is declared or cached is known.
+    Readings of at most MOST_READ devices are read; of the others only what is declared or cached is known.
     """
     listed = list(devices)
-    learnt = recalled_or_learnt([device.pk for device in listed if has_undeclared_habits(device)], most_read)
+    learnt = recalled_or_learnt([device.pk for device in listed if has_undeclared_habits(device)])
     return {device.pk: known_habits(device, learnt.get(device.pk)) for device in listed}
 
 
@@ -57,18 +58,6 @@ def state_of(
         interval_seconds=habits.interval_seconds if habits else UNKNOWN_INTERVAL_SECONDS,
         now=now,
     )
-
-
-def devices_in_state(devices: DeviceQuerySet, state: State, now: datetime) -> DeviceQuerySet:
-    """Those of the devices that are in this state. Looks at the newest readings of all of them."""
-    if state == State.DISABLED:
-        return devices.filter(is_active=False)
-    active = list(devices.filter(is_active=True).with_channels())
-    latest = storage.current().latest([device.pk for device in active])
-    sent = [device for device in active if device.pk in latest]
-    habits = {} if state == State.NEW else habits_of(sent, most_read=len(sent))
-    found = [device.pk for device in active if state_of(device, latest.get(device.pk), habits, now) == state]
-    return devices.filter(pk__in=found)
 
 
 def has_undeclared_habits(device: Device) -> bool:
@@ -92,20 +81,18 @@ def known_habits(device: Device, learnt: Learnt | None) -> Habits:
     )
 
 
-def recalled_or_learnt(device_ids: Sequence[int], most_read: int) -> dict[int, Learnt]:
+def recalled_or_learnt(device_ids: Sequence[int]) -> dict[int, Learnt]:
     known = recall_many([cache_key(device_id) for device_id in device_ids])
     found = {
         device_id: Learnt(*known[key]) for device_id in device_ids if (key := cache_key(device_id)) in known
     }
-    missing = [device_id for device_id in device_ids if device_id not in found][:most_read]
-    for i in range(0, len(missing), MOST_READ):
-        readings = storage.current().newest(missing[i : i + MOST_READ], READINGS)
-        fresh = {device_id: learn(rows) for device_id, rows in readings.items()}
-        # A device's first readings may change what is known of it: it is learnt anew each time.
-        kept = {cache_key(device_id): fresh[device_id] for device_id in fresh if is_full(readings[device_id])}
-        remember_many(kept, KEPT_SECONDS)
-        found |= fresh
-    return found
+    missing = [device_id for device_id in device_ids if device_id not in found][:MOST_READ]
+    readings = storage.current().newest(missing, READINGS) if missing else {}
+    fresh = {device_id: learn(rows) for device_id, rows in readings.items()}
+    # A device's first readings may change what is known of it: it is learnt anew each time.
+    kept = {cache_key(device_id): fresh[device_id] for device_id in fresh if is_full(readings[device_id])}
+    remember_many(kept, KEPT_SECONDS)
+    return found | fresh
 
 
 def cache_key(device_id: int) -> str:
@@ -125,5 +112,5 @@ def learn(readings: Sequence[StoredReading]) -> Learnt:
 
 def median_interval_seconds(times: Iterable[datetime]) -> float | None:
     """The median of the intervals between different times; None of fewer than two."""
-    intervals = [(later - earlier).total_seconds() for earlier, later in pairwise(sorted(set(times)))]
-    return median(intervals) if intervals else None
+    intervals = [(later - earlier) // MICROSECOND for earlier, later in pairwise(sorted(set(times)))]
+    return median(intervals) / MICROSECONDS_PER_SECOND if intervals else None

@@ -49,11 +49,15 @@ def device_state(
         return State.DISABLED
     if newest is None:
         return State.NEW
+    return state_after((now - newest).total_seconds(), interval_seconds)
+
+
+def state_after(silence_seconds: float, interval_seconds: float) -> State:
+    """The state of an active device that has been silent for so long."""
     late_after = late_after_seconds(interval_seconds)
-    silence = (now - newest).total_seconds()
-    if silence <= late_after:
+    if silence_seconds <= late_after:
         return State.ON_TIME
-    return State.LATE if silence <= SILENT_FACTOR * late_after else State.SILENT
+    return State.LATE if silence_seconds <= SILENT_FACTOR * late_after else State.SILENT
 
 
 def next_change(newest: datetime, interval_seconds: float, now: datetime) -> datetime | None:

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from devices import statistics, storage
 from devices.maintenance import BIN_KEPT
-from devices.models import Device, Erasure
+from devices.models import Device, DeviceQuerySet, Erasure
 from devices.onboarding.forms import NewKeyForm
 from devices.onboarding.views import visible_device
 from devices.settings_pages.forms import DeletionForm, DeviceSettingsForm
@@ -26,12 +26,17 @@ MOST_ERASURES = 50
 @require_http_methods(["GET", "POST"])
 def device_settings(request: HttpRequest, uuid: UUID) -> HttpResponse:
     """Show and change the settings of a device; its keys stand below."""
-    device = visible_device(request, uuid)
-    form = DeviceSettingsForm(request.POST or None, instance=device, user=signed_in(request))
-    if request.method == "POST" and form.is_valid():
-        form.save()
-        messages.success(request, "The settings are saved.")
-        return redirect("devices:settings", uuid=uuid)
+    user = signed_in(request)
+    form = DeviceSettingsForm(instance=visible_device(request, uuid), user=user)
+    if request.method == "POST":
+        with transaction.atomic():
+            form = DeviceSettingsForm(
+                request.POST, instance=locked(Device.objects.all(), request, uuid), user=user
+            )
+            if form.is_valid():
+                form.instance.save(update_fields=form.changed_data)
+                messages.success(request, "The settings are saved.")
+                return redirect("devices:settings", uuid=uuid)
     shown = visible_device(request, uuid)
     context = {"device": shown, "form": form, "keys": shown.keys.all(), "new_key": NewKeyForm()}
     return render(request, "devices/device_settings.html", context | {"now": timezone.now()})
@@ -51,7 +56,8 @@ def delete_device(request: HttpRequest, uuid: UUID) -> HttpResponse:
     device = visible_device(request, uuid)
     form = DeletionForm(request.POST or None, device=device)
     if request.method == "POST" and form.is_valid():
-        device.put_into_bin(timezone.now())
+        with transaction.atomic():
+            locked(Device.objects.all(), request, uuid).put_into_bin(timezone.now())
         messages.success(request, f"“{device}” is in the bin, from which it can be brought back.")
         return redirect("devices:bin")
     last = storage.current().latest([device.pk]).get(device.pk)
@@ -68,7 +74,7 @@ def delete_device(request: HttpRequest, uuid: UUID) -> HttpResponse:
 
 def bin_list(request: HttpRequest) -> HttpResponse:
     """Devices that can be brought back, and those whose readings are being deleted."""
-    devices = Device.everything.visible_to(request.user).exclude(binned_at=None).select_related("owner")
+    devices = in_bin().visible_to(request.user).select_related("owner")
     page = Paginator(devices.order_by("-binned_at", "-id"), PAGE_SIZE).get_page(request.GET.get("page"))
     context = {
         "page": page,
@@ -83,9 +89,9 @@ def bin_list(request: HttpRequest) -> HttpResponse:
 @require_POST
 def bring_back(request: HttpRequest, uuid: UUID) -> HttpResponse:
     """Take a device out of the bin, with its readings and keys."""
-    device = binned_device(request, uuid)
     try:
         with transaction.atomic():
+            device = locked(in_bin(), request, uuid)
             device.bring_back()
     except IntegrityError:
         messages.error(request, f"Another device has the external id of “{device}” by now.")
@@ -97,13 +103,20 @@ def bring_back(request: HttpRequest, uuid: UUID) -> HttpResponse:
 @require_POST
 def erase_device(request: HttpRequest, uuid: UUID) -> HttpResponse:
     """Erase a device that is in the bin at once; its readings go in the background."""
-    device = binned_device(request, uuid)
     with transaction.atomic():
+        device = locked(in_bin(), request, uuid)
         device.erase()
     messages.success(request, f"“{device}” is erased. Its readings are being deleted.")
     return redirect("devices:bin")
 
 
-def binned_device(request: HttpRequest, uuid: UUID) -> Device:
-    binned = Device.everything.visible_to(request.user).exclude(binned_at=None)
-    return get_object_or_404(binned, uuid=uuid)
+def in_bin() -> DeviceQuerySet:
+    return Device.everything.exclude(binned_at=None)
+
+
+def locked(devices: DeviceQuerySet, request: HttpRequest, uuid: UUID) -> Device:
+    """Find a device and keep others from changing it until the transaction ends.
+
+    A request that waited for another sees what came of it. Raises Http404.
+    """
+    return get_object_or_404(devices.visible_to(request.user).select_for_update(of=("self",)), uuid=uuid)

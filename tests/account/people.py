@@ -1,14 +1,12 @@
-"""People with passwords, log-ins through the page, and codes of their authenticator apps."""
+"""People with passwords, log-ins through the page, and authenticator apps."""
 
-import base64
-import hmac
 import re
-import time
 from typing import Any
 
 from django.http import HttpResponse
 from django.test import Client
 
+from tests.account.codes import code_of
 from tests.support import factories
 from users.models import Role, User
 
@@ -43,15 +41,6 @@ def later(client: Client) -> Client:
     session["account_authentication_methods"] = [{**record, "at": record["at"] - 3600} for record in records]
     session.save()
     return client
-
-
-def code_of(secret: str, *, steps: int = 0) -> str:
-    """The code of RFC 6238 for now, or for so many half minutes later."""
-    counter = (int(time.time()) // 30 + steps).to_bytes(8, "big")
-    digest = hmac.digest(base64.b32decode(secret), counter, "sha1")
-    offset = digest[-1] & 15
-    number = int.from_bytes(digest[offset : offset + 4], "big") & 0x7FFFFFFF
-    return f"{number % 10**6:06}"
 
 
 def set_up_app(client: Client) -> str:

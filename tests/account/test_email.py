@@ -1,14 +1,19 @@
 """Mail: a forgotten password, and a change of email."""
 
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from axes.models import AccessAttempt
 from django.core import signing
+from django.http import HttpResponse
 from django.test import Client
+from django.utils import timezone
 
 from tests.account.people import PASSWORD, later, logged_in, person, try_password
 from users.account import email_change
+from users.account.lockout import LOCK_SECONDS, LOGIN_FAILURES, PAIR_FAILURES, RESET_LINKS
 from users.models import User
 
 pytestmark = pytest.mark.django_db
@@ -19,6 +24,10 @@ NEW = {"password1": "nine-lines-down", "password2": "nine-lines-down"}
 def link_in(message) -> str:
     [path] = re.findall(r"http://testserver(\S+)", message.body)
     return path
+
+
+def ajax(path: str) -> HttpResponse:
+    return Client().get(path, headers={"X-Requested-With": "XMLHttpRequest"})
 
 
 def reset_with(path: str) -> int:
@@ -77,8 +86,38 @@ class TestForgottenPassword:
 
     def test_keys_cannot_be_tried_out(self):
         paths = [f"{RESET}key/1-{number:06}-{'a' * 32}/" for number in range(25)]
-        statuses = {Client().post(path, NEW).status_code for path in paths}
-        assert 429 in statuses
+        for number, path in enumerate(paths):
+            ask = (Client().get, Client().post, ajax)[number % 3]
+            assert ask(path).status_code == (429 if number >= PAIR_FAILURES else 200)
+
+    def test_a_guesser_locks_the_links_at_one_address_only(self, mail):
+        user = person()
+        Client().post(RESET, {"email": user.email})
+        path = link_in(mail[0])
+        for _ in range(PAIR_FAILURES):
+            Client().get(f"{path[:-9]}{'0' * 8}/")
+        refused = Client().get(path)
+        assert refused.status_code == 429
+        assert 0 < int(refused["Retry-After"]) <= LOCK_SECONDS
+        assert "You have tried too often" in refused.content.decode()
+        assert Client().get(path, REMOTE_ADDR="127.0.0.2").status_code == 302
+        assert try_password(person().login).status_code == 302
+        AccessAttempt.objects.update(attempt_time=timezone.now() - timedelta(seconds=LOCK_SECONDS + 1))
+        assert reset_with(path) == 302
+
+    def test_many_guessers_take_the_links_away_from_nobody(self, mail):
+        user = person()
+        Client().post(RESET, {"email": user.email})
+        for number in range(LOGIN_FAILURES // PAIR_FAILURES + 1):
+            fields = {"user_agent": "", "failures_since_start": PAIR_FAILURES}
+            AccessAttempt.objects.create(username=RESET_LINKS, ip_address=f"1.1.1.{number}", **fields)
+        assert reset_with(link_in(mail[0])) == 302
+
+    def test_a_right_key_is_no_try(self, mail):
+        user = person()
+        Client().post(RESET, {"email": user.email})
+        for _ in range(PAIR_FAILURES + 1):
+            assert Client().get(link_in(mail[0])).status_code == 302
 
     def test_without_mail_the_page_says_so(self):
         page = Client().get(RESET).content.decode()

@@ -10,7 +10,8 @@ from allauth.socialaccount.models import SocialAccount
 from django.test import Client
 
 from analytics.activity.models import PendingEvent
-from tests.account.people import code_of, logged_in, person, set_up_app
+from tests.account.codes import code_of
+from tests.account.people import logged_in, person, set_up_app
 from users.models import User
 
 pytestmark = pytest.mark.django_db

@@ -7,7 +7,8 @@ import pytest
 from allauth.mfa.models import Authenticator
 from django.test import Client
 
-from tests.account.people import code_of, later, logged_in, person, set_up_app, try_password
+from tests.account.codes import code_of
+from tests.account.people import later, logged_in, person, set_up_app, try_password
 from tests.support import factories
 from users.models import Role
 

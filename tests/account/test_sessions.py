@@ -30,7 +30,7 @@ def test_they_are_listed_with_browser_and_address():
     logged_in(user, HTTP_USER_AGENT="Lynx", REMOTE_ADDR="9.9.9.9")
     agent = "Mozilla/5.0 (X11; Linux x86_64; rv:150.0) Gecko/20100101 Firefox/150.0"
     page = logged_in(user, HTTP_USER_AGENT=agent).get(PAGE).content.decode()
-    assert all(text in page for text in ("Lynx", "9.9.9.9", "Firefox on Linux", "this one"))
+    assert all(text in page for text in ("Lynx", "9.9.9.9", "Firefox on Linux", "This one"))
 
 
 @pytest.mark.parametrize(

@@ -25,13 +25,7 @@ def ada(portal: Portal) -> Person:
 def account(portal: Portal) -> Person:
     """Staff, with a password."""
     person = portal.new_user("staff")
-    lines = (
-        "from users.models import User",
-        f"user = User.objects.get(pk={person.id})",
-        f"user.set_password({PASSWORD!r})",
-        "user.save()",
-    )
-    portal.manage("shell", "-v", "0", "-c", "\n".join(lines))
+    portal.set_password(person, PASSWORD)
     return person
 
 

@@ -86,8 +86,12 @@ sys.meta_path.insert(0, OnlyLocked)
 import django
 django.setup()
 from django.core.management import get_commands, load_command_class
+from django.utils.module_loading import import_string
 import config.asgi.application, config.urls
 from config.celery import app
+from devices.imports.tables import workbook
+
+import_string(workbook.LOAD)
 
 app.loader.import_default_modules()
 app.connection_for_write().get_transport_cls()

@@ -155,7 +155,7 @@ class TestBadLines:
         path = write(["timestamp,x,y,z", *good, "yesterday,1,2,3"])
         assert Run(path, "--device", pump.uuid).errors == [f"Line 6002: {STAMP}"]
         assert not stored(pump)
-        assert Run(path, "--device", pump.uuid, "--partial").said == "Stored: 6,000 readings.\n"
+        assert Run(path, "--device", pump.uuid, "--partial").said == "Stored: 6000 readings.\n"
 
     def test_the_first_hundred_are_shown_and_all_are_counted(self, write):
         pump = device()

@@ -45,7 +45,8 @@ class TestProcess:
             assert process.wait() == -signal.SIGKILL
             assert done < lines
         assert (
-            portal.manage("import_readings", str(path), "--device", sender.id) == "Stored: 60,000 readings.\n"
+            portal.manage("import_readings", str(path), "--device", sender.id)
+            == "Stored: 60\u202f000 readings.\n"
         )
         assert self.contents(portal, sender) == [(lines, lines, sum(range(lines)))]
 

@@ -153,16 +153,16 @@ class TestUploading:
         assert not UploadPart.objects.exists()
 
 
+def count(page: str, fact: str) -> str:
+    [found] = re.findall(rf"<dt>{fact}</dt><dd><data [^>]*>([^<]*)</data>", page)
+    return found
+
+
 class TestReport:
     def test_it_names_counts_and_faulty_cells(self, client):
         done = imported(f"{HEADER}\n{LINE}\n{LINE}\n{NOON.isoformat()},<i>,2,3\n", device=device())
         page = shown(client, done)
-        for text in (
-            "<dt>Stored</dt><dd>1</dd>",
-            "<dt>Already there</dt><dd>1</dd>",
-            "<dt>Faulty rows</dt><dd>1</dd>",
-        ):
-            assert text in page
+        assert [count(page, fact) for fact in ("Stored", "Already there", "Faulty rows")] == ["1", "1", "1"]
         assert '<td class="faulty">&lt;i&gt;</td>' in page
         assert "x: Is not a number" in page
         answer = client.get(f"{URL}{done.pk}/faulty-rows.csv")
@@ -178,9 +178,9 @@ class TestReport:
         client.post(f"{URL}{made.pk}/continue/")
         assert "Undo this import" in shown(client, worked(made))
         client.post(f"{URL}{made.pk}/undo/")
-        assert "undo queued" in shown(client, made)
+        assert "Undo queued" in shown(client, made)
         page = shown(client, worked(made))
-        assert "<dt>Taken back</dt><dd>1</dd>" in page
+        assert count(page, "Taken back") == "1"
         assert "Undo this import" not in page
         assert not stored(pump)
 
@@ -194,11 +194,20 @@ class TestReport:
         done.refresh_from_db()
         assert (done.status, len(stored(pump))) == ("finished", 1)
 
+    def test_thousands_are_written_as_everywhere(self, client):
+        done = imported(f"{HEADER}\n{LINE}\n", device=device())
+        Upload.objects.update(rows=60_000, rows_done=60_000, stored=12_345)
+        page = shown(client, done)
+        assert "60\u202f000 of 60\u202f000 rows. Stored: 12\u202f345 readings." in page
+        assert count(page, "Stored") == "12\u202f345"
+        Upload.objects.update(job="undo", undone=10_000)
+        assert "Taken back: 10\u202f000 of 12\u202f345 readings." in shown(client, done)
+
     def test_states_for_the_script(self, client):
         made = upload(f"{HEADER}\n{LINE}\n", device=device())
         states = client.get(f"{URL}states/", {"id": [str(made.pk)]}).json()
         assert states == {
-            str(made.pk): {"status": "draft", "label": "not imported yet", "progress": 0, "note": ""}
+            str(made.pk): {"status": "draft", "label": "Not imported yet", "progress": 0, "note": ""}
         }
         assert client.get(f"{URL}states/", {"id": "x"}).status_code == 400
 

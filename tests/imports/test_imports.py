@@ -164,7 +164,7 @@ class TestUndo:
         factories.append([(pump.pk, NOON + 3 * SECOND, [3, 0, 0]), (pump.pk, NOON + 3 * SECOND, [3, 0, 1])])
         factories.append([(pump.pk, NOON + 9 * SECOND, [5, 0, 0]), (other.pk, NOON + 3 * SECOND, [3, 0, 0])])
         done = undone(done)
-        assert (done.status, done.job, done.undone, done.label) == ("finished", "undo", 2, "undone")
+        assert (done.status, done.job, done.undone, done.label) == ("finished", "undo", 2, "Undone")
         assert sorted(values(pump)) == [[1, 0, 0], [3, 0, 0], [3, 0, 1], [5, 0, 0], [9, 9, 9]]
         assert values(other) == [[3, 0, 0]]
 

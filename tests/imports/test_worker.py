@@ -166,12 +166,13 @@ def test_an_import_and_its_undo_survive_killed_workers(portal: Portal, device: S
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux")
-def test_a_million_rows_take_no_more_memory_than_some() -> None:
+def test_many_rows_take_no_more_memory_than_some() -> None:
     peaks = []
-    for rows in (20_000, 1_000_000):
+    for rows in (20_000, 300_000):
         argv = (sys.executable, "-c", MEASURED, str(rows))
         done = subprocess.run(argv, cwd=settings.BASE_DIR, capture_output=True, text=True, check=False)
         good, peak = done.stdout.split() or pytest.fail(done.stderr)
         assert int(good) == rows
         peaks.append(int(peak))
-    assert peaks[1] < peaks[0] + 16 * 1024
+    # The least that Python keeps for a row, a number in a list, would be more.
+    assert peaks[1] < peaks[0] + 8 * 1024

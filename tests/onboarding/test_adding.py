@@ -205,6 +205,13 @@ class TestConnecting:
         text = seen.get(page).content.decode()
         assert ("Connected" in text, "refused" in text) == (True, False)
 
+    def test_readings_left_out_of_a_batch_are_no_refused_post(self) -> None:
+        device, now = factories.device(), timezone.now()
+        refusals.write({device.uuid: WaitingRefusal(now, 201, "item 1: x: Is missing.")})
+        text = client(device.owner).get(page_of("connection", device)).content.decode()
+        assert "Readings of the last batch were refused" in text
+        assert "The last post was refused" not in text
+
     def test_queries_do_not_grow_with_readings_and_keys(self) -> None:
         device = factories.device()
         seen = client(device.owner)
@@ -254,14 +261,14 @@ class TestTrial:
         assert device.newest_readings(1) == []
 
 
-def rows(*channels: tuple[str, str, str, str, str]) -> dict[str, list[str]]:
-    names = ("name", "unit", "kind", "minimum", "maximum")
-    return {f"channel_{name}": [row[i] for row in channels] for i, name in enumerate(names)}
+def rows(*channels: tuple[str, ...]) -> dict[str, list[str]]:
+    names = ("name", "unit", "kind", "minimum", "maximum", "decimals")
+    return {f"channel_{name}": [row[i] for row in channels if i < len(row)] for i, name in enumerate(names)}
 
 
-TEMPERATURE = ("temperature", "°C", "gauge", "-40", "150.5")
-ENERGY = ("energy", "kWh", "counter", "0", "")
-EMPTY = ("", "", "gauge", "", "")
+TEMPERATURE = ("temperature", "°C", "gauge", "-40", "150.5", "2")
+ENERGY = ("energy", "kWh", "counter", "0", "", "")
+EMPTY = ("", "", "gauge", "", "", "")
 
 
 class TestProfiles:
@@ -274,6 +281,7 @@ class TestProfiles:
         assert (first.name, first.unit, first.kind) == ("temperature", "°C", "gauge")
         assert (first.minimum, first.maximum) == (-40.0, 150.5)
         assert (second.name, second.kind, second.minimum, second.maximum) == ("energy", "counter", 0.0, None)
+        assert (first.decimals, second.decimals) == (2, None)
         assert profile.expected_interval_seconds == 60
 
     def test_owners_may_not(self) -> None:
@@ -296,6 +304,11 @@ class TestProfiles:
             (rows(("a", "", "gauge", "nan", "")), "A valid number is required."),
             (rows(("a", "", "gauge", "x", "")), "A valid number is required."),
             (rows(("a", "", "dial", "", "")), "is not a valid choice"),
+            (
+                rows(("a", "", "gauge", "", "", "16")),
+                "Decimals: Ensure this value is less than or equal to 15.",
+            ),
+            (rows(("a", "", "gauge", "", "", "0.5")), "A valid integer is required."),
             (rows(("", "m", "gauge", "", "")), "May not be blank"),
         ],
     )

@@ -12,7 +12,10 @@ from django.db import connection
 from django.utils import timezone
 
 from devices.ingestion import refusals
+from devices.ingestion.checks import Fault
+from devices.ingestion.intake import MOST_REFUSED, refused_sensors
 from devices.ingestion.refusals import MAX_REASON, MOST_WAITING, RefusalLog, WaitingRefusal
+from devices.ingestion.sensors import NEW_SENSOR
 from tests.support import factories
 from tests.support.portal import Person, Portal, Sender, eventually
 from tests.support.senders import UNUSUAL_JSON
@@ -116,6 +119,34 @@ class TestDoors:
         reason = eventually_noted(portal, device, 400)
         assert reason == "(a credential): Unknown channel; there are x, y, z."
 
+    @doors
+    def test_readings_left_out_of_a_batch(self, portal: Portal, device: Sender, media_type: str) -> None:
+        stamp = datetime.now(UTC).isoformat()
+        batch = [XYZ | {"timestamp": stamp}, XYZ | {"timestamp": stamp, "temp": 4}]
+        path = f"/devices/{device.id}/stats/batch?partial=true"
+        assert post(portal, device, batch, media_type, path=path) == 201
+        reason = eventually_noted(portal, device, 201)
+        assert reason == "item 1: temp: Unknown channel; there are x, y, z."
+
+    @doors
+    @pytest.mark.parametrize(("query", "status"), [("", 400), ("?partial=true", 201)])
+    def test_readings_of_sensors(
+        self, portal: Portal, owner: Person, media_type: str, query: str, status: int
+    ) -> None:
+        names = [f"sensor-{uuid4()}" for _ in range(2)]
+        good, faulty = (portal.new_device(owner, profile="scalar", external_id=name) for name in names)
+        stamp = datetime.now(UTC).isoformat()
+        batch = [
+            {"sensor": names[0], "timestamp": stamp, "value": 1},
+            {"sensor": names[1], "timestamp": stamp, "value": "1"},
+            {"sensor": f"unknown-{uuid4()}", "timestamp": "soon", "value": 1},
+        ]
+        options = {"device_key": None, "token": owner.token, "path": f"/data{query}"}
+        assert post(portal, good, batch, media_type, **options) == status
+        reason = eventually_noted(portal, faulty, status)
+        assert reason.startswith("item 1: value: Must be a number")
+        assert noted(portal, good) is None
+
     def test_a_deleted_device_takes_its_refusal_along(self, portal: Portal, device: Sender) -> None:
         post(portal, device, {}, "application/json")
         eventually_noted(portal, device, 400)
@@ -149,6 +180,12 @@ class TestBounds:
         device = uuid4()
         log.note(device, 400, "x: Is missing.")
         assert log.of_content[device].reason == "x: Is missing."
+
+    def test_a_batch_of_very_many_sensors_leaves_room_for_others(self, log: RefusalLog) -> None:
+        known = {f"s{n}": NEW_SENSOR._replace(device_id=n, uuid=uuid4()) for n in range(MOST_REFUSED + 5)}
+        faults: list[Fault] = [{"index": i, "message": "No."} for i in range(len(known))]
+        log.note_readings(400, refused_sensors([{"sensor": name} for name in known], faults, known))
+        assert len(log.of_content) == MOST_REFUSED < MOST_WAITING
 
     def test_a_device_is_one_entry(self, log: RefusalLog) -> None:
         device = uuid4()

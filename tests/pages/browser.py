@@ -47,13 +47,7 @@ def launch(playwright: Playwright, *flags: str) -> Browser:
 def account_of(portal: Portal, person: Person) -> Account:
     """Give the person a password."""
     password = secrets.token_urlsafe(16)
-    lines = (
-        "from users.models import User",
-        f"user = User.objects.get(pk={person.id})",
-        f"user.set_password({password!r})",
-        "user.save()",
-    )
-    portal.manage("shell", "-v", "0", "-c", "\n".join(lines))
+    portal.set_password(person, password)
     return Account(person.login, password)
 
 

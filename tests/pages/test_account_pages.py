@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.account.people import code_of
+from tests.account.codes import code_of
 from tests.pages.browser import Account, Visit, account_of, log_in, sessions
 from tests.support.portal import Portal
 

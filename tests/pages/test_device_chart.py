@@ -305,3 +305,19 @@ def test_ticks_have_the_decimals_of_their_step(visit: Visit, owner_account: Acco
     page.goto(device_path(device))
     for step, decimals in ((1, 0), (250, 0), (0.5, 1), (0.25, 2), (1e-7, 7), (2.5e-8, 9), (1e-300, 15)):
         assert page.evaluate("step => chartText.decimalsOf(step)", step) == decimals
+
+
+def test_what_is_beside_is_drawn_in_gaps_too(visit: Visit, owner_account: Account, sender: Sender) -> None:
+    page = visit(owner_account)
+    page.goto(device_path(sender))
+    gap, beside = page.evaluate("""() => {
+      const hours = (all) => all.map((hour) => new Date(hour * 3600000).toISOString());
+      const series = (at) => ({ starts: hours(at), ends: hours(at), count: at.map(() => 1), points: 24,
+        channels: { x: { min: at, mean: at, max: at } } });
+      const channels = [{ name: "x" }];
+      const other = { series: series([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]), shift: 0 };
+      const shown = chartLines.ofColumns(series([1, 2, 9, 10]), channels, [0, 24 * 3600], other);
+      return [shown.values.x.mean, chartLines.beside(other.series, shown, channels, 0).x];
+    }""")
+    assert gap == [None, 1, 2, *[None] * 6, 9, 10, None]
+    assert beside == list(range(12))

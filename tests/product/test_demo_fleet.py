@@ -30,6 +30,7 @@ def random() -> np.random.Generator:
 
 def make_fleet() -> dict[str, Device]:
     factories.profile()
+    factories.profile("scalar", ["value"])
     people = {login: factories.owner(login=login) for login in ("ada", "grace", "emmy")}
     fleet.create_devices(people | {"admin": factories.admin(login="admin")})
     fleet.store_missing_readings(NOW)

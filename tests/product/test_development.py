@@ -111,8 +111,8 @@ def test_make_dev_takes_over_changed_files_and_ends_with_ctrl_c(copy: Path, left
         server.says("Log in as admin with the password")
         server.says(f"Data: {copy}/.dev,")
         change(copy / "config/settings.py", '"TITLE": "Plumbline"', '"TITLE": "Changed"')
-        server.answers("/schema/", '"title": "Changed"')
         change(copy / "templates/_demo_banner.html", "<strong>Demo.", "<strong>Rehearsal.")
+        server.answers("/schema/", '"title": "Changed"')
         server.answers("/portal/devices/", "<strong>Rehearsal.")
         # Broken code waits for its author, and a fault in a request shows in the terminal.
         change(copy / "config/health.py", "import logging", "import broken")

@@ -7,8 +7,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from devices.models import Device
-from devices.rhythm.habits import READINGS, devices_in_state, habits_of
-from devices.rhythm.state import State
+from devices.rhythm.habits import READINGS, habits_of
 from tests.support import factories
 from tests.support.factories import NOON
 
@@ -82,19 +81,3 @@ def test_first_readings_are_learnt_at_once() -> None:
     for row, decimals in (([20.0, 1, 1], 0), ([20.55, 1, 1], 2)):
         send(device, [row], 60, NOON + timedelta(minutes=decimals))
         assert habits(device)[1][0] == decimals
-
-
-def test_devices_are_found_by_their_state() -> None:
-    made = {
-        State.NEW: factories.device(),
-        State.ON_TIME: factories.device(),
-        State.LATE: factories.device(),
-        State.SILENT: factories.device(),
-        State.DISABLED: factories.device(is_active=False),
-    }
-    send(made[State.ON_TIME], [[1, 1, 1]] * 5, 3600, NOON - timedelta(seconds=5000))
-    send(made[State.LATE], [[1, 1, 1]] * 5, 60, NOON - timedelta(seconds=100))
-    send(made[State.SILENT], [[1, 1, 1]] * 5, 1, NOON - timedelta(seconds=100))
-    send(made[State.DISABLED], [[1, 1, 1]] * 5, 60)
-    for state, device in made.items():
-        assert list(devices_in_state(Device.objects.all(), state, NOON)) == [device], state

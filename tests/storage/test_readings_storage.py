@@ -19,7 +19,7 @@ from devices.models import Device
 from devices.statistics import Statistics
 from devices.storage import row_codec
 from devices.storage.interface import Rows
-from devices.timeline.instants import unix_microseconds
+from devices.timeline.instants import from_pg_microseconds, unix_microseconds
 from devices.timeline.periods import Period
 from devices.timeline.spans import Span
 from tests.support import factories
@@ -135,12 +135,16 @@ class TestRows:
                 busy: [now - age for age in (SECOND, HOUR, 2 * HOUR, 3 * DAY)][:limit],
                 sparse: [now - 5 * HOUR, now - 3000 * DAY][:limit],
             }
+            devices, times = kept.newest_times([busy, sparse, silent], limit)
+            found = zip(devices.tolist(), map(from_pg_microseconds, times.tolist()), strict=True)
+            assert sorted(found) == sorted((pk, row.time) for pk, rows in newest.items() for row in rows)
         assert kept.newest([busy], 10)[busy] == kept.page([busy], EVER, limit=10)
 
     def test_no_devices_have_no_readings(self, kept):
         send(next(numbers), NOON)
         assert kept.page([], EVER, limit=10) == []
         assert kept.newest([], 5) == {}
+        assert [len(part) for part in kept.newest_times([], 5)] == [0, 0]
         assert (kept.latest([]), kept.sent_since([], NOON), kept.counts([], EVER)) == ({}, set(), {})
         assert kept.first_time([]) is None
 

@@ -5,13 +5,15 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
 import requests
 from django.conf import settings
+
+from tests.support.servers import MEASURED
 
 MANAGE = [sys.executable, str(settings.BASE_DIR / "manage.py")]
 REQUIRED = ("SECRET_KEY", "TOKEN_PEPPER", "DATABASE_URL", "REDIS_URL", "ALLOWED_HOSTS")
@@ -28,15 +30,10 @@ PROCESSES = (
 )
 
 
-def unmeasured(environment: Mapping[str, str]) -> dict[str, str]:
-    """Without coverage, which makes the start of a process half as slow again."""
-    return {name: value for name, value in environment.items() if not name.startswith("COVERAGE_")}
-
-
 def environment(data: Path, port: int, *, is_measured: bool = False) -> dict[str, str]:
     outside = {name: value for name, value in os.environ.items() if name not in REQUIRED}
-    outside = outside if is_measured else unmeasured(outside)
-    return {**outside, "DATA": str(data), "PORT": str(port), "HOST": "127.0.0.1"}
+    measured = MEASURED if is_measured else {}
+    return {**outside, **measured, "DATA": str(data), "PORT": str(port), "HOST": "127.0.0.1"}
 
 
 def client() -> requests.Session:

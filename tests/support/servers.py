@@ -19,6 +19,9 @@ from config.demo.data_folder import ServersError, locked
 from config.demo.embedded import servers
 from config.processes import prctl
 
+# Put into its environment, it has a process measured, too. Coverage slows down each start and each line, so
+# processes that tests start go without it otherwise.
+MEASURED: dict[str, str] = {}
 RUNS_AT_ONCE = 20
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -26,6 +29,7 @@ PR_SET_CHILD_SUBREAPER = 36
 @pytest.hookimpl(wrapper=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[None]:
     """Start the servers in a hook wrapper, which runs before pytest-django's plain hook reads settings."""
+    take_coverage(early_config)
     stack = ExitStack()
     # Runs even if pytest fails to start. If pytest is killed, the servers end with it.
     early_config.add_cleanup(stack.close)
@@ -39,6 +43,14 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[None]
     for name in ("PLUMBLINE_DEMO", "ACTIVITY_URL", "READINGS_URL"):
         os.environ.pop(name, None)
     return (yield)
+
+
+def take_coverage(config: pytest.Config) -> None:
+    """Move coverage from the environment to MEASURED, except where xdist starts processes that need it."""
+    if getattr(config.known_args_namespace, "numprocesses", None) and "PYTEST_XDIST_WORKER" not in os.environ:
+        return
+    for name in [name for name in os.environ if name.startswith("COVERAGE_")]:
+        MEASURED[name] = os.environ.pop(name)
 
 
 def free_folder(stack: ExitStack) -> Path:

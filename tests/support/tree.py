@@ -12,7 +12,7 @@ from pathlib import Path
 import requests
 from django.conf import settings
 
-from tests.support.demo import REQUIRED, STOP_SECONDS, client, unmeasured
+from tests.support.demo import REQUIRED, STOP_SECONDS, client
 from tests.support.portal import eventually
 
 SOURCES = ("analytics", "config", "devices", "templates", "users")
@@ -41,7 +41,7 @@ def link_environment(folder: Path) -> None:
 
 def make(folder: Path, *arguments: str, log: Path) -> subprocess.Popen[str]:
     """Start `make` in a session of its own, as a terminal does: Ctrl-C reaches the whole group."""
-    env = {name: value for name, value in unmeasured(os.environ).items() if name not in NOT_FOR_MAKE}
+    env = {name: value for name, value in os.environ.items() if name not in NOT_FOR_MAKE}
     argv = ["make", "--no-print-directory", *arguments]
     with log.open("w") as output:
         return subprocess.Popen(

@@ -1,10 +1,13 @@
 """Pages where people manage their own account; allauth adds those of passwords and second factors."""
 
 import logging
+from typing import Any
 
 import requests
 from allauth.account.adapter import get_adapter
 from allauth.account.decorators import reauthentication_required
+from allauth.account.views import PasswordResetFromKeyView
+from allauth.core.ratelimit import respond_429
 from allauth.socialaccount.providers.openid_connect import views as openid_connect
 from allauth.usersessions.internal.flows.sessions import end_sessions
 from allauth.usersessions.models import UserSession
@@ -14,6 +17,7 @@ from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
+from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
 from users.account.adapters import MailFailed
@@ -21,6 +25,7 @@ from users.account.browsers import browser_name
 from users.account.email_change import LinkRefused, confirm_change, sign_change
 from users.account.forms import EmailChangeForm, ProfileForm
 from users.account.live_sessions import live_sessions
+from users.account.lockout import count_wrong_key, seconds_without_links
 from users.permissions import signed_in
 
 logger = logging.getLogger(__name__)
@@ -65,6 +70,26 @@ def confirm_email(request: HttpRequest, secret: str) -> HttpResponse:
     except LinkRefused:
         return render(request, "users/email_confirm.html", {"is_refused": True}, status=410)
     return render(request, "users/email_confirm.html", {"confirmed": user.email})
+
+
+class CountedResetView(PasswordResetFromKeyView):
+    """allauth's view, which tells only its template, also of an answer in JSON, that a key is wrong."""
+
+    def get_context_data(self, **context: Any) -> dict:
+        if context.get("token_fail"):
+            count_wrong_key(self.request)
+        return super().get_context_data(**context)
+
+
+@login_not_required
+def password_reset_from_key(request: HttpRequest, uidb36: str, key: str) -> HttpResponse:
+    """Set a forgotten password, unless too many wrong keys came from this address."""
+    seconds = seconds_without_links(request, timezone.now())
+    if seconds:
+        response = respond_429(request)
+        response["Retry-After"] = str(seconds)
+        return response
+    return CountedResetView.as_view()(request, uidb36=uidb36, key=key)
 
 
 @require_http_methods(["GET", "POST"])

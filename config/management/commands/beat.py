@@ -12,4 +12,4 @@ class Command(BaseCommand):
 
     def handle(self, **_: Any) -> None:
         # No pid file: the one left by a killed beat would keep the next from starting.
-        app.start(["beat", f"--loglevel={settings.LOG_LEVEL}", "--pidfile="])
+        app.Beat(loglevel=settings.LOG_LEVEL).run()

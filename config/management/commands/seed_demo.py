@@ -10,6 +10,7 @@ from config.demo import data, fleet
 
 class Command(BaseCommand):
     help = "Create the demo data if missing and set the admin's password; `manage.py demo` runs this."
+    requires_system_checks = ()
 
     def handle(self, **_: Any) -> None:
         if not settings.DEMO:

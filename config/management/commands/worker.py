@@ -3,6 +3,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from celery.utils.nodenames import host_format
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
@@ -36,10 +37,18 @@ class Command(BaseCommand):
         if queues is None:
             run_groups()
             return
-        options = [f"--queues={queues}", f"--concurrency={processes}", f"--loglevel={settings.LOG_LEVEL}"]
-        # Without gossip and mingle a start takes a second less; workers need not know one another.
-        no_gossip = ("--without-gossip", "--without-mingle", f"--hostname={queues}@%h")
-        app.worker_main(["worker", *options, *no_gossip])
+        # Not by `celery worker`: its command line imports a terminal's editor.
+        worker = app.Worker(
+            queues=queues,
+            concurrency=processes,
+            loglevel=settings.LOG_LEVEL,
+            hostname=host_format(f"{queues}@%h"),
+            # A start takes a second less; workers need not know one another.
+            without_gossip=True,
+            without_mingle=True,
+        )
+        worker.start()
+        sys.exit(worker.exitcode)
 
 
 def run_groups() -> None:

@@ -41,7 +41,7 @@
           values: (_plot, splits) => splits.map((split) => chartText.number(split, 0)),
         },
       ],
-      series: [{ label: "\u00a0", value: (_plot, seconds) => date(seconds) }, ...series.map(line)],
+      series: [{ label: "Day", value: (_plot, seconds) => date(seconds) }, ...series.map(line)],
     };
   }
 

@@ -18,6 +18,7 @@ from devices.imports.options import EXCEL, JSON, SEPARATORS, Options
 from devices.imports.tables import workbook
 from devices.imports.tables.source_row import CannotRead, SourceRow, storable
 from devices.ingestion.decompression import WINDOW
+from devices.notation.numbers import count_text
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -200,7 +201,7 @@ def lines(content: BinaryIO, encoding: str) -> Iterator[str]:
             if not line:
                 return
             if len(line) > MAX_LINE:
-                raise CannotRead(f"Line {number} is longer than {MAX_LINE:,} characters.")
+                raise CannotRead(f"Line {number} is longer than {count_text(MAX_LINE)} characters.")
             yield storable(line.removeprefix("\ufeff") if number == 1 else line)
     finally:
         # Closing it would close the upload, which is read again.

@@ -26,6 +26,7 @@ class Command(BaseCommand):
         " each is verified by its number of readings and a checksum. Repeat the command to resume a copy that"
         " was killed. See docs/scaling.md."
     )
+    requires_system_checks = ()
 
     def add_arguments(self, parser: Any) -> None:
         parser.add_argument("--to", required=True, metavar="URL", help=f"the target: clickhouse://… or {OWN}")

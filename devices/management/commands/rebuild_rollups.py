@@ -14,6 +14,7 @@ class Command(BaseCommand):
         "Drop the sorted segments of all devices, or of one, and build them again from the readings."
         " Statistics stay exact meanwhile, but are slower. Run it after restoring the database from a dump."
     )
+    requires_system_checks = ()
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--device", type=UUID, help="the id of the only device to rebuild")

@@ -27,6 +27,7 @@ from devices.storage.clickhouse.schema import schema
 from devices.storage.interface import (
     ChartSeries,
     DayChecksum,
+    DevicesAndTimes,
     FiguresAnswer,
     FiguresQuery,
     Pool,
@@ -146,6 +147,9 @@ class ClickHouse(ReadingsServer):
 
     def newest(self, device_ids: Sequence[int], limit: int) -> dict[int, list[StoredReading]]:
         return row_queries.newest(self, device_ids, limit)
+
+    def newest_times(self, device_ids: Sequence[int], limit: int) -> DevicesAndTimes:
+        return row_queries.newest_times(self, device_ids, limit)
 
     def sent_since(self, device_ids: Sequence[int], time: datetime) -> set[int]:
         return row_queries.sent_since(self, device_ids, time)

@@ -30,6 +30,10 @@ NEWEST = f"""
     SELECT device_id, time, values FROM readings WHERE {WITHIN}
     {NEWEST_FIRST} LIMIT {{limit:UInt32}} BY device_id
 """
+NEWEST_TIMES = f"""
+    SELECT device_id, time FROM readings WHERE {WITHIN}
+    ORDER BY time DESC LIMIT {{limit:UInt32}} BY device_id
+"""
 # The devices that have readings.
 SENDERS = f"SELECT DISTINCT device_id FROM readings WHERE {WITHIN}"
 # The smallest stamp, or no row.

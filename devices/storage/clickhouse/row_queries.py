@@ -3,15 +3,25 @@
 import heapq
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import chain
 from operator import methodcaller
 from typing import Any
+
+import numpy as np
 
 from devices.storage.clickhouse import queries as sql
 from devices.storage.clickhouse.parameters import period_bounds, span_bounds
 from devices.storage.clickhouse.readings_server import DEVICES_AT_ONCE, ReadingsServer
 from devices.storage.clickhouse.row_binary import bits, from_row_binary
-from devices.storage.interface import Position, Rows, StoredReading
-from devices.timeline.instants import INFINITY, UnixMicroseconds, from_unix_microseconds, unix_microseconds
+from devices.storage.interface import DevicesAndTimes, Position, Rows, StoredReading
+from devices.timeline.instants import (
+    INFINITY,
+    UnixMicroseconds,
+    UnixTimes,
+    from_unix_microseconds,
+    unix_microseconds,
+    unix_to_pg,
+)
 from devices.timeline.periods import Period
 from devices.timeline.spans import Span
 
@@ -86,6 +96,25 @@ def newest(server: ReadingsServer, device_ids: Sequence[int], limit: int) -> dic
             of_device.setdefault(row[0], []).append(row)
         found |= {device_id: with_places(mine, None) for device_id, mine in of_device.items()}
     return found
+
+
+def newest_times(server: ReadingsServer, device_ids: Sequence[int], limit: int) -> DevicesAndTimes:
+    low, high = period_bounds(Period())
+    found: dict[int, list[int]] = {}
+    for start in search_starts(low, high):
+        missing = [device_id for device_id in device_ids if len(found.get(device_id, ())) < limit]
+        if not missing:
+            break
+        fresh: dict[int, list[int]] = {}
+        for device_id, time in server.query_devices(
+            sql.NEWEST_TIMES, missing, start=start, end=high, limit=limit
+        ):
+            fresh.setdefault(device_id, []).append(time)
+        found |= fresh
+    counts = [len(times) for times in found.values()]
+    devices = np.repeat(np.fromiter(found, np.int64, len(found)), counts)
+    times = np.fromiter(chain.from_iterable(found.values()), np.int64, len(devices))
+    return devices, unix_to_pg(UnixTimes(times))
 
 
 def sent_since(server: ReadingsServer, device_ids: Sequence[int], time: datetime) -> set[int]:

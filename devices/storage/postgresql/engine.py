@@ -11,6 +11,7 @@ import numpy.typing as npt
 from devices.storage.interface import (
     ChartSeries,
     DayChecksum,
+    DevicesAndTimes,
     FiguresAnswer,
     FiguresQuery,
     Pool,
@@ -78,6 +79,9 @@ class PostgreSQL:
 
     def newest(self, device_ids: Sequence[int], limit: int) -> dict[int, list[StoredReading]]:
         return readings_table.newest(device_ids, limit)
+
+    def newest_times(self, device_ids: Sequence[int], limit: int) -> DevicesAndTimes:
+        return readings_by_span.newest_times(device_ids, limit)
 
     def sent_since(self, device_ids: Sequence[int], time: datetime) -> set[int]:
         return readings_table.sent_since(device_ids, time)

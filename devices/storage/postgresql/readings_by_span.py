@@ -8,12 +8,17 @@ from django.db import connection, transaction
 
 from devices.exact.keys import Doubles
 from devices.storage import change_log
-from devices.storage.interface import DayChecksum, Rows
+from devices.storage.interface import DayChecksum, DevicesAndTimes, Rows
 from devices.storage.postgresql.copy import binary_copy
 from devices.storage.postgresql.partitions import TABLE
 from devices.storage.row_codec import copied_rows, decode_binary_copy, devices_and_times, times_and_values
 from devices.timeline.instants import PgTimes, pg_literal, pg_to_unix
 from devices.timeline.spans import Span, span_arrays
+
+# A row of a binary COPY of (int4, timestamptz).
+DEVICE_AND_TIME = np.dtype(
+    [("fields", ">i2"), ("l1", ">i4"), ("device", ">i4"), ("l2", ">i4"), ("time", ">i8")]
+)
 
 
 def read(
@@ -47,6 +52,16 @@ def read(
         parameters = [*span_arrays(spans), limit]
     table = decode_binary_copy(binary_copy(query, parameters), channel_count)
     return [times_and_values(rows) for rows in by_span(table, len(spans))]
+
+
+def newest_times(device_ids: Sequence[int], limit: int) -> DevicesAndTimes:
+    query = f"""
+        SELECT d.id, r.time FROM unnest(%s::int[]) AS d (id) CROSS JOIN LATERAL (
+            SELECT time FROM {TABLE} WHERE device_id = d.id ORDER BY time DESC LIMIT %s
+        ) AS r
+    """
+    rows = np.frombuffer(copied_rows(binary_copy(query, [list(device_ids), limit])), DEVICE_AND_TIME)
+    return rows["device"].astype(np.int64), PgTimes(rows["time"].astype(np.int64))
 
 
 def by_span(table: np.ndarray, spans: int) -> list[np.ndarray]:

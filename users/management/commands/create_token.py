@@ -7,6 +7,7 @@ from users.models import Scope, Token, User
 
 class Command(BaseCommand):
     help = "Issue a token for a user and print it."
+    requires_system_checks = ()
 
     def add_arguments(self, parser: Any) -> None:
         parser.add_argument("login")

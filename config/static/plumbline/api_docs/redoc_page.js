@@ -37,4 +37,6 @@
 
   const page = document.querySelector("[data-redoc]");
   Redoc.init(page.dataset.redoc, { theme, nativeScrollbars: true }, page);
+  // It takes its colours once: those of the other scheme need a new page.
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => location.reload());
 }

@@ -160,7 +160,7 @@ window.timeChart = (() => {
       // A zoom into less than a minute shows the fraction, too.
       const isExact = () => this.range !== null && this.range.max - this.range.min < 60;
       const text = (iso) => (iso ? chartText.stamp(iso, this.zone, { isExact: isExact() }) : "");
-      return { label: "\u00a0", value: (_plot, _seconds, _series, i) => text(this.shown.stamps[i]) };
+      return { label: "Time", value: (_plot, _seconds, _series, i) => text(this.shown.stamps[i]) };
     }
 
     otherLine(channel) {

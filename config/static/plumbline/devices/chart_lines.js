@@ -14,21 +14,29 @@ window.chartLines = (() => {
     return known.find(([, times]) => (left -= times) < 0)?.[0] ?? 0;
   }
 
-  // Inserts a row of nulls where the pause before a row exceeds `longest` seconds; the first row has no pause.
-  // `gaps` are these pauses: {start, end} in seconds.
-  function withGaps(times, stamps, lines, pauses, longest) {
+  // Inserts rows of nulls where the pause before a row exceeds `longest` seconds; the first row has no pause.
+  // `gaps` are these pauses: {start, end} in seconds. The rows are at the `others` in them, else one in the middle:
+  // there another series is drawn.
+  function withGaps(times, stamps, lines, pauses, longest, others = []) {
     const shown = { seconds: [], stamps: [], lines: lines.map(() => []), gaps: [] };
+    const within = (start, end) => others.filter((time) => time > start && time < end);
+    const leaveEmpty = (moments) => {
+      shown.seconds.push(...moments);
+      shown.stamps.push(...moments.map(() => null));
+      for (const line of shown.lines) line.push(...moments.map(() => null));
+    };
+    leaveEmpty(within(-Infinity, times[0] ?? Infinity));
     times.forEach((time, i) => {
       if (i > 0 && pauses[i - 1] > longest) {
         shown.gaps.push({ start: times[i - 1], end: time });
-        shown.seconds.push((time + times[i - 1]) / 2);
-        shown.stamps.push(null);
-        for (const line of shown.lines) line.push(null);
+        const moments = within(times[i - 1], time);
+        leaveEmpty(moments.length ? moments : [(time + times[i - 1]) / 2]);
       }
       shown.seconds.push(time);
       shown.stamps.push(stamps[i]);
       lines.forEach((line, place) => shown.lines[place].push(line[i]));
     });
+    if (times.length) leaveEmpty(within(times.at(-1), Infinity));
     return shown;
   }
 
@@ -42,8 +50,10 @@ window.chartLines = (() => {
     return { ...shown, values, isBand: false };
   }
 
-  // `bounds`: the first and the last second of the period.
-  function ofColumns(series, channels, bounds) {
+  const middlesOf = (series) => series.starts.map((start, i) => (seconds(start) + seconds(series.ends[i])) / 2);
+
+  // `bounds`: the first and the last second of the period. `other`: {series, shift} of what is drawn beside, or null.
+  function ofColumns(series, channels, bounds, other) {
     const names = channels.map(({ name }) => name);
     const lines = names.flatMap((name) => ["min", "mean", "max"].map((line) => series.channels[name][line]));
     const [starts, ends] = [series.starts.map(seconds), series.ends.map(seconds)];
@@ -51,8 +61,8 @@ window.chartLines = (() => {
     const inside = starts.map((start, i) => [(ends[i] - start) / (series.count[i] - 1), series.count[i] - 1]);
     const width = bounds ? (bounds[1] - bounds[0]) / series.points : 0;
     const longest = Math.max(COLUMNS_GAP * width, GAP * usual([...inside, ...pauses.map((pause) => [pause, 1])]));
-    const middles = starts.map((start, i) => (start + ends[i]) / 2);
-    const shown = withGaps(middles, series.starts, lines, pauses, longest);
+    const others = other ? middlesOf(other.series).map((time) => time + other.shift) : [];
+    const shown = withGaps(middlesOf(series), series.starts, lines, pauses, longest, others);
     const line = (i) => shown.lines[i];
     const values = Object.fromEntries(
       names.map((name, i) => [name, { min: line(3 * i), mean: line(3 * i + 1), max: line(3 * i + 2) }]),
@@ -63,7 +73,7 @@ window.chartLines = (() => {
   // The means of another series at the moments of the columns shown, moved by `shift` seconds: the nearest column that
   // is no further than the columns are wide, else nothing.
   function beside(series, shown, channels, shift) {
-    const times = series.starts.map((start, i) => (seconds(start) + seconds(series.ends[i])) / 2 + shift);
+    const times = middlesOf(series).map((time) => time + shift);
     const width = (shown.bounds[1] - shown.bounds[0]) / series.points;
     const nearest = shown.seconds.map((time) => {
       let [low, high] = [0, times.length];

@@ -106,7 +106,7 @@
 
   function drawColumns(series, other) {
     const span = series.start && [series.start, series.end].map(chartLines.seconds);
-    const shown = chartLines.ofColumns(series, channels, span);
+    const shown = chartLines.ofColumns(series, channels, span, span && other);
     if (other && span) shown.other = chartLines.beside(other.series, shown, channels, other.shift);
     marks = [...shown.gaps, ...excluded()];
     chart.show(shown);
