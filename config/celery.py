@@ -9,6 +9,7 @@ from django.db import close_old_connections
 from kombu import Connection
 
 from config.processes import die_with_parent
+from users.trail.acting import begin
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 # Else Celery runs all system checks at each start of a worker and of beat, and they load every page: a fifth
@@ -37,8 +38,14 @@ def begin_process(**_: object) -> None:
     """End a pool process whose worker was killed."""
     die_with_parent()
     task_prerun.connect(check_connections)
+    task_prerun.connect(name_task)
 
 
 def check_connections(**_: object) -> None:
     """Have each database connection checked at its next use, as the web server does before a request."""
     close_old_connections()
+
+
+def name_task(task: Any, **_: object) -> None:
+    """Tell the trail which task acts, until the next one does."""
+    begin(f"task {task.name}")

@@ -4,6 +4,7 @@ import os
 import re
 import secrets
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -11,7 +12,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
+# RFC 1918, RFC 4193, and addresses of one link.
+PRIVATE_NETWORKS = "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,169.254.0.0/16,fc00::/7,fe80::/10"
 KERNEL_SOURCE = re.compile(r"(?:([\w-]+)=)?([^=:]*\.py|\w+(?:\.\w+)*)(?::(\w+))?", re.ASCII)
+CONTACT = re.compile(r"(?:mailto:[^\s@]+@[^\s@]+|https://\S+|tel:\+[0-9-]+)")
 # NAME=value, NAME="value", NAME='value'; then perhaps a comment.
 ASSIGNMENT = re.compile(r"""(\w+)\s*=\s*(?:"([^"]*)"|'([^']*)'|(.*?))(?:\s+#.*)?""")
 
@@ -41,6 +45,15 @@ def flag(name: str, default: str) -> bool:
     return value == "1"
 
 
+def networks(name: str, default: str) -> list[IPv4Network | IPv6Network]:
+    """Read networks such as 192.0.2.0/24, separated by commas."""
+    entries = (os.environ.get(name, "") or default).split(",")
+    try:
+        return [ip_network(entry.strip()) for entry in entries]
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} must name networks such as 192.0.2.0/24 ({error}).") from error
+
+
 def whole_number(name: str, default: int, *, at_least: int, at_most: int) -> int:
     value = os.environ.get(name, str(default))
     if not re.fullmatch("[0-9]{1,9}", value) or not at_least <= int(value) <= at_most:
@@ -51,16 +64,18 @@ def whole_number(name: str, default: int, *, at_least: int, at_most: int) -> int
 
 
 def confidential(name: str) -> str:
-    """The variable or, where it is empty, the file of that name in the folder SECRETS; empty without both."""
-    value, folder = os.environ.get(name, ""), os.environ.get("SECRETS", "")
-    if value or not folder:
+    """The variable or, where it is empty, the first file of that name in the folders SECRETS; else empty."""
+    value, folders = os.environ.get(name, ""), os.environ.get("SECRETS", "")
+    if value or not folders:
         return value
-    try:
-        return Path(folder, name).read_text().strip()
-    except FileNotFoundError:
-        return ""
-    except (OSError, ValueError) as error:
-        raise ImproperlyConfigured(f"{name} cannot be read from the folder SECRETS ({error}).") from error
+    for folder in folders.split(os.pathsep):
+        try:
+            return Path(folder, name).read_text().strip()
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as error:
+            raise ImproperlyConfigured(f"{name} cannot be read from the folder SECRETS ({error}).") from error
+    return ""
 
 
 def required(name: str, demo_default: str) -> str:
@@ -120,6 +135,14 @@ def database(name: str, url: str) -> dj_database_url.DBConfig:
         raise ImproperlyConfigured(f"{name} must be of the form postgresql://user:password@host:port/name.")
     parsed.setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
     return parsed
+
+
+def contacts(name: str) -> list[str]:
+    """Read addresses for reports, separated by commas: mailto:, https: or tel: (RFC 9116)."""
+    entries = [entry.strip() for entry in os.environ.get(name, "").split(",") if entry.strip()]
+    if not all(CONTACT.fullmatch(entry) for entry in entries):
+        raise ImproperlyConfigured(f"{name} must have entries such as mailto:security@example.com.")
+    return entries
 
 
 def is_clickhouse(url: str) -> bool:

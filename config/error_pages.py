@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.urls import Resolver404, resolve
 
+from config.demo.clients import reached_from
 from config.problems import problem
 from devices.ingestion.asgi import current_request_id
 
@@ -114,6 +115,7 @@ def error_page(explanation: Explanation, happened: str = "") -> str:
         "advice": explanation.advice,
         "request_id": current_request_id.get(),
         "is_demo": settings.DEMO,
+        "reached_from": reached_from() if settings.DEMO else "",
     }
     return render_to_string("error.html", context)
 

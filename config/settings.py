@@ -12,12 +12,14 @@ from redis.retry import Retry
 from config.accounts.settings import *  # noqa: F403  Django reads all settings as names of this module
 from config.asgi.log_lines import logging_settings
 from config.environment import (
+    PRIVATE_NETWORKS,
     confidential,
     database,
     flag,
     former_secrets,
     is_clickhouse,
     kernel_sources,
+    networks,
     redis_database,
     redis_url,
     required,
@@ -34,8 +36,10 @@ VERSION = tomllib.loads((BASE_DIR / "pyproject.toml").read_text())["project"]["v
 # Access without credentials. Only `manage.py demo` sets it.
 DEMO = flag("PLUMBLINE_DEMO", "0")
 DEBUG = False
+# Besides this computer, whom an open demo answers.
+DEMO_NETWORKS = networks("DEMO_NETWORKS", PRIVATE_NETWORKS)
 
-# A folder of files, each named as the setting that it holds.
+# Folders of files, each named as the setting that it holds; the first one counts, a colon is between two.
 SECRETS = os.environ.get("SECRETS", "")
 SECRET_KEY = secret("SECRET_KEY")
 # Tokens and device keys are stored as hashes keyed with this: a copy of the database alone opens nothing.
@@ -109,6 +113,7 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "users",
+    "users.trail",
     "devices",
     "devices.imports",
     "analytics",
@@ -118,6 +123,8 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "config.middleware.headers.standing_headers",
     "config.middleware.compression.Compress",
+    "config.middleware.demo.near_clients",
+    "config.middleware.trail.who_acts",
     "config.middleware.hosts.health",
     "config.middleware.hosts.known_host_and_slash",
     "config.middleware.credential_changes.note_changes",
@@ -334,6 +341,7 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expires": 60},
     },
     "tidy-rollups": {"task": "devices.tasks.tidy_rollups", "schedule": timedelta(hours=1)},
+    "forget-trail": {"task": "users.trail.tasks.forget_trail", "schedule": timedelta(hours=1)},
     "forget-uploads": {"task": "devices.imports.tasks.forget_uploads", "schedule": timedelta(hours=1)},
     "reconcile-uploads": {
         "task": "devices.imports.tasks.reconcile_uploads",

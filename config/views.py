@@ -1,17 +1,23 @@
-"""The start page, and the views of errors."""
+"""The start page, the views of errors, and where to report a weakness."""
 
 import sys
 from collections.abc import Callable
+from datetime import UTC, timedelta
 
+from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import DisallowedHost
-from django.http import HttpRequest, HttpResponse, UnreadablePostError
+from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from django.shortcuts import redirect
+from django.utils import timezone
+from django.views.decorators.http import require_GET
 
 from config import error_pages
 from config.error_pages import Explanation, error_response
 from config.problems import AWAY_ERRORS, away_in_words, problem_of_limit, retry_after
 from users.limits import LimitReached
+
+SECURITY_TXT_AGE = timedelta(days=90)
 
 
 @login_not_required
@@ -69,3 +75,20 @@ def too_many_requests(request: HttpRequest, exception: Exception | None = None) 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     return error_response(request, error_pages.FORM_EXPIRED, "The CSRF token is missing or wrong.")
+
+
+@require_GET
+@login_not_required
+def security_txt(request: HttpRequest) -> HttpResponse:
+    """Say where to report a weakness (RFC 9116); without a contact there is no such file."""
+    if not settings.SECURITY_CONTACT:
+        raise Http404
+    # It must say until when it counts: it is made anew at each request.
+    expires = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0) + SECURITY_TXT_AGE
+    lines = [
+        *(f"Contact: {contact}" for contact in settings.SECURITY_CONTACT),
+        f"Expires: {expires.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        "Preferred-Languages: en",
+        f"Canonical: {request.build_absolute_uri(request.path)}",
+    ]
+    return HttpResponse("\n".join([*lines, ""]), content_type="text/plain; charset=utf-8")

@@ -18,6 +18,7 @@ from rest_framework.request import Request
 
 from users.models import Credential, Token, User
 from users.permissions import signed_in
+from users.trail.notes import note_refused_credential
 
 BY_LINK = "This starts work: use POST, or send a token, or the session's X-CSRFToken."
 # It may have been read on its way: whoever sent it should know.
@@ -50,13 +51,22 @@ class CredentialAuthentication(BaseAuthentication):
         now = timezone.now()
         credential = self.credential.find(text.strip(), now, self.related)
         if credential is None:
+            self.note_refused(request, text.strip())
             raise AuthenticationFailed(f"This {self.keyword} credential is unknown, expired or revoked.")
-        principal = self.principal(credential)
+        try:
+            principal = self.principal(credential)
+        except AuthenticationFailed:
+            self.note_refused(request, text.strip())
+            raise
         credential.note_use(now)
         return principal, credential
 
     def principal(self, credential: Any) -> Any:
         raise NotImplementedError
+
+    def note_refused(self, request: Request, text: str) -> None:
+        kind = self.credential._meta.verbose_name.replace(" ", "_")
+        note_refused_credential(request._request, kind, text)
 
     def authenticate_header(self, request: Request) -> str:
         return self.keyword

@@ -1,11 +1,11 @@
-"""Settings of accounts: log-in, second factors, OpenID Connect, mail. `config.settings` takes all names."""
+"""Settings of accounts: log-in, the trail, OpenID Connect, mail. `config.settings` takes all names."""
 
 import os
 import re
 
 from django.core.exceptions import ImproperlyConfigured
 
-from config.environment import confidential, flag, mail_server, openid_issuer, whole_number
+from config.environment import confidential, contacts, flag, mail_server, openid_issuer, whole_number
 
 # --- Log-in
 
@@ -65,6 +65,15 @@ AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
 # The log-in page itself answers 429; axes' middleware would put another page in its place.
 SILENCED_SYSTEM_CHECKS = ["axes.W002"]
+
+# --- The trail, and reports
+
+# Where weaknesses are reported, for /.well-known/security.txt.
+SECURITY_CONTACT = contacts("SECURITY_CONTACT")
+# An entry of the trail is deleted TRAIL_DAYS after it was written, 30 at least; 0 keeps it.
+TRAIL_DAYS = whole_number("TRAIL_DAYS", 365, at_least=0, at_most=100 * 365)
+if 0 < TRAIL_DAYS < 30:
+    raise ImproperlyConfigured("TRAIL_DAYS must be 0 or at least 30.")
 
 # --- OpenID Connect
 

@@ -31,6 +31,7 @@ from config.asgi.protocol import PatientProtocol  # noqa: E402
 from config.asgi.statements import bound_statements  # noqa: E402
 from config.asgi.static import StaticSender  # noqa: E402
 from config.asgi.threads import OnThreads  # noqa: E402
+from config.demo import clients  # noqa: E402
 from config.middleware import HEADERS  # noqa: E402
 from config.problems import problem_body  # noqa: E402
 from config.processes import die_with_parent  # noqa: E402
@@ -127,11 +128,17 @@ class Application:
         hosts = len([name for name, _ in scope["headers"] if name == b"host"])
         if hosts > 1 or (hosts == 0 and scope["http_version"] == "1.1"):
             raise Refusal(HTTPStatus.BAD_REQUEST, "A request needs one Host header.")
+        if not self.is_near(scope):
+            # Django refuses it; what is before it would not.
+            await self.bodies(scope, receive, send)
         # Django would answer the same, but on a thread, and all of these may wait for a database.
-        if (scope["method"], scope["path"], scope["query_string"]) in LIVENESS:
+        elif (scope["method"], scope["path"], scope["query_string"]) in LIVENESS:
             await answer_alive(send)
         elif not await self.static.answer(scope, send):
             await self.gate(scope, receive, send)
+
+    def is_near(self, scope: dict) -> bool:
+        return not settings.DEMO or clients.is_near(scope["client"][0] if scope["client"] else "")
 
     async def lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -144,6 +151,7 @@ class Application:
         PatientProtocol.gate = self.gate
         PatientProtocol.write_seconds = settings.WRITE_SECONDS
         PatientProtocol.most_waiting_bytes = MAX_HELD_BYTES
+        PatientProtocol.lets_in = clients.is_near if settings.DEMO else None
         await send({"type": "lifespan.startup.complete"})
         await receive()
         # uvicorn has let all requests end by now; rows of clients that left may still wait.

@@ -51,6 +51,8 @@ class PatientProtocol(HttpToolsProtocol):
     gate: Any = None
     # In this process; beyond MAX_UNFINISHED_BYTES, incomplete requests are parsed.
     unfinished_bytes = 0
+    # In an open demo: whether an address may use the gate.
+    lets_in: Any = None
     unfinished = at_gate = early = b""
     in_head = in_message = is_stopping = False
     # The head that the latest data began with, and the number of body bytes that came with it.
@@ -64,8 +66,15 @@ class PatientProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        self.choose_gate(self.client[0] if self.client else "")
         self.heard_at = self.taken_at = self.loop.time()
         self.timer = self.loop.call_later(self.patience_seconds, self.check_patience)
+
+    def choose_gate(self, address: str) -> None:
+        """Let only those pass the gate whom an open demo answers; Django refuses the others."""
+        lets_in = type(self).lets_in
+        if lets_in is not None and not lets_in(address):
+            self.gate = None
 
     def data_received(self, data: bytes) -> None:
         self.heard_at = self.loop.time()

@@ -10,11 +10,11 @@ from http.client import HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Any
 
-from config.installation.drawing import FOR_STORES, for_portal, for_stores, passwords_in
+from config.installation.drawing import FOR_STORES, for_owner, for_portal, for_stores, passwords_in
 
 # Where Kubernetes puts the account's token, the API's certificate and the name of the namespace.
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-PORTAL, STORES = "plumbline", "plumbline-stores"
+PORTAL, STORES, OWNER = "plumbline", "plumbline-stores", "plumbline-owner"
 SECONDS = 30
 
 
@@ -81,24 +81,27 @@ def expect(status: int, found: int, answer: dict[str, Any], complaint: str) -> N
 
 
 def draw_in(cluster: Cluster) -> list[str]:
-    """Create the two secrets where they are missing, never change one, and return those created.
+    """Create the three secrets where they are missing, never change one, and return those created.
 
-    Both have the stores' passwords: what is missing is made to fit what is there. Raises ClusterError.
+    All have the stores' passwords: what is missing is made to fit what is there. Raises ClusterError.
     """
-    portal = cluster.secret(PORTAL)
-    stores = cluster.secret(STORES)
-    created = []
+    portal, owner, stores = (cluster.secret(name) for name in (PORTAL, OWNER, STORES))
+    created: list[str] = []
     if stores is None:
-        stores = for_stores(passwords_in(portal or {}))
-        if cluster.create(STORES, stores):
-            created.append(STORES)
-        else:
-            # Another run of this job was faster.
-            stores = cluster.secret(STORES) or {}
+        stores = made(cluster, STORES, for_stores(passwords_in(portal or {})), created)
     if portal is None:
         missing = [name for name in FOR_STORES if not stores.get(name)]
         if missing:
             raise ClusterError(f"secret {STORES} lacks {', '.join(missing)}: complete it, or create {PORTAL}")
-        if cluster.create(PORTAL, for_portal(stores, {})):
-            created.append(PORTAL)
+        portal = made(cluster, PORTAL, for_portal(stores, {}), created)
+    if owner is None:
+        made(cluster, OWNER, for_owner(portal, stores), created)
     return created
+
+
+def made(cluster: Cluster, name: str, values: dict[str, str], created: list[str]) -> dict[str, str]:
+    """Create a secret and return its values: those of another run of this job, if that was faster."""
+    if cluster.create(name, values):
+        created.append(name)
+        return values
+    return cluster.secret(name) or {}

@@ -1,13 +1,22 @@
-"""Secrets in a folder, a file for each, which other containers read."""
+"""Secrets in folders, a file for each: a folder for each program that reads them."""
 
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from config.installation.drawing import FOR_PORTAL, FOR_STORES, for_portal, for_stores
+from config.installation.drawing import (
+    FOR_PORTAL,
+    FOR_POSTGRES,
+    FOR_STORES,
+    for_owner,
+    for_portal,
+    for_stores,
+)
 
 SECRETS = (*FOR_PORTAL, *FOR_STORES)
+# Beside the portal's own folder, with these at the end of its name.
+OWNER, POSTGRES, REDIS = "-owner", "-postgres", "-redis"
 # Neither a URL nor the configuration of Redis needs these quoted.
 PLAIN = re.compile(r"[A-Za-z0-9._~-]+")
 
@@ -21,17 +30,30 @@ def draw_into(folder: Path, given: Mapping[str, str]) -> list[str]:
 
     Raises UnusableSecret, OSError.
     """
-    known = {name: given.get(name) or content(folder / name) for name in SECRETS}
+    known = {name: given.get(name) or content(place(folder, name)) for name in SECRETS}
+    # An installation from before has the stores' passwords in the portal's folder.
+    known |= {name: content(folder / name) for name in FOR_STORES if not known[name]}
     for name in FOR_STORES:
         if known[name] and not PLAIN.fullmatch(known[name]):
             raise UnusableSecret(f"{name} may have letters, digits and . _ ~ - only.")
     stores = for_stores(known)
-    wanted = stores | for_portal(stores, known)
-    changed = [name for name, value in wanted.items() if content(folder / name) != value]
-    for name in changed:
+    portal = for_portal(stores, known)
+    wanted = {place(folder, name): value for name, value in (stores | portal).items()}
+    wanted |= {place(folder, name, OWNER): value for name, value in for_owner(portal, stores).items()}
+    changed = [path for path, value in wanted.items() if content(path) != value]
+    for path in changed:
         # The stores run as other users than the portal.
-        write(folder / name, wanted[name], mode=0o444 if name in FOR_STORES else 0o400)
-    return changed
+        write(path, wanted[path], mode=0o444 if path.name in FOR_STORES else 0o400)
+    for name in FOR_STORES:
+        (folder / name).unlink(missing_ok=True)
+    return [path.name for path in changed]
+
+
+def place(folder: Path, name: str, end: str = "") -> Path:
+    """The file of a secret, in the folder of those who read it."""
+    if name in FOR_STORES:
+        end = POSTGRES if name in FOR_POSTGRES else REDIS
+    return folder.with_name(folder.name + end) / name
 
 
 def content(path: Path) -> str:

@@ -8,6 +8,8 @@ from devices import limits
 from devices.access.credential_cache import CacheEntry
 from devices.access.grants import Target, cache
 from devices.models import Device, DeviceProfile
+from users.models import User
+from users.trail.acting import Facts, named_unless_known
 
 
 class OwnSensors:
@@ -42,8 +44,14 @@ class OwnSensors:
             Device(owner_id=self.user_id, profile=profile, external_id=sensor, name=sensor[:200])
             for sensor in sorted(sensors)
         ]
-        # Another request may have registered the same sensors meanwhile: both then find the same devices.
-        Device.objects.bulk_create(new, ignore_conflicts=True, batch_size=1000)
+        # The gate calls this outside of any request of Django's.
+        with named_unless_known(self.acting):
+            # Another request may register the same sensors at this moment: both then find the same devices.
+            Device.objects.bulk_create(new, ignore_conflicts=True, batch_size=1000)
+
+    def acting(self) -> Facts:
+        login = User.objects.filter(pk=self.user_id).values_list("login", flat=True).first()
+        return {"source": "POST /data", "actor_id": self.user_id, "actor": login}
 
 
 class SensorDirectory(Protocol):

@@ -24,6 +24,7 @@ from devices.models.profiles import (
 from devices.storage import interface
 from devices.timeline.periods import Period
 from users.models import Credential
+from users.trail.notes import note
 from users.zones import known_zone
 
 # Categories of characters that end a line or cannot be typed.
@@ -140,6 +141,7 @@ class Device(models.Model):
     def clear(self) -> None:
         """Delete all readings immediately: no later query sees any of them."""
         storage.current().clear(self.pk)
+        note("cleared", "device", f"device:{self.pk}", str(self), parent=f"user:{self.owner_id}")
 
     def put_into_bin(self, now: datetime) -> None:
         """Take the device away from everything but the bin; its keys no longer work."""

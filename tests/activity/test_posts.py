@@ -8,7 +8,7 @@ from django.http import HttpResponse
 from django.test import Client
 
 from analytics.activity import storage
-from analytics.activity.events import delivery
+from analytics.activity.events import delivery, intake
 from analytics.activity.events.event import CREATE_POST, DELETE_POST
 from analytics.activity.models import Blog, PendingEvent, Post
 from devices.models import DeviceKey
@@ -203,12 +203,12 @@ class TestEventsInBulk:
         assert counts(ada) == {"comment": 1, "create_post": 1}
 
     def test_the_same_id_of_a_sender_is_stored_once_and_of_another_again(self, ada, staff):
-        event = LOGIN | {"login": "ada", "id": "a-1"}
+        event = LOGIN | {"login": "ada", "id": "a-1", "event": "comment", "object_id": factories.post(ada).pk}
         for _ in range(2):
             assert made(staff, "/api/activity/", [event, event])["accepted"] == 2
-        assert counts(ada) == {"login": 1}
+        assert counts(ada) == {"comment": 1}
         made(ada, "/api/activity/", [event])
-        assert counts(ada) == {"login": 2}
+        assert counts(ada) == {"comment": 2}
 
     @pytest.mark.django_db(transaction=True, databases=["default", "activity"])
     def test_concurrent_senders_of_one_id_store_it_once(self, ada, staff):
@@ -218,13 +218,23 @@ class TestEventsInBulk:
 
     def test_an_owner_brings_only_their_own(self, ada):
         stranger = factories.stranger()
-        theirs = factories.post(stranger)
+        own, theirs = factories.post(ada), factories.post(stranger)
+        comment = LOGIN | {"event": "comment"}
         events = [
-            LOGIN | {"login": "ada"},
-            LOGIN | {"login": stranger.login},
-            LOGIN | {"login": "ada", "event": "comment", "object_id": theirs.pk},
+            comment | {"login": "ada", "object_id": own.pk},
+            comment | {"login": stranger.login, "object_id": own.pk},
+            comment | {"login": "ada", "object_id": theirs.pk},
         ]
         assert [bad["index"] for bad in made(ada, "/api/activity/", events)["rejected"]] == [1, 2]
+
+    @pytest.mark.parametrize("name", ["login", "logout"])
+    def test_nobody_makes_up_their_own_log_ins(self, ada, staff, name):
+        """The portal writes them itself; staff bring those of other systems."""
+        event = LOGIN | {"login": "ada", "event": name}
+        [refused] = made(ada, "/api/activity/", [event])["rejected"]
+        assert refused == {"index": 0, "message": f"event: {intake.BY_PORTAL}"}
+        assert counts(ada) == {}
+        assert made(staff, "/api/activity/", [event])["accepted"] == 1
 
     @pytest.mark.parametrize("body", [{}, "text", None, 5])
     def test_a_body_that_is_no_array_is_400(self, staff, body):

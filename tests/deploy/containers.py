@@ -16,10 +16,11 @@ import jsonschema
 import pytest
 import yaml
 
+from config.installation.cluster import OWNER as OWNER_SECRET
 from config.installation.cluster import PORTAL as PORTAL_SECRET
 from config.installation.cluster import STORES as STORES_SECRET
-from config.installation.drawing import FOR_PORTAL, FOR_STORES, for_portal
-from config.installation.folder import draw_into
+from config.installation.drawing import FOR_PORTAL, FOR_STORES, for_owner, for_portal
+from config.installation.folder import OWNER, POSTGRES, REDIS, draw_into
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE_TEXT = (ROOT / "docker-compose.yml").read_text()
@@ -30,6 +31,8 @@ OURS = ("web", "worker", "beat", "migrate")
 STORES = ("postgres", "redis")
 # Draws the secrets, with the product's image.
 SECRETS = "secrets"
+# Makes PostgreSQL's roles, with PostgreSQL's image.
+ROLES = "roles"
 SAMPLE = "0123456789abcdef" * 4
 # Read by the shell and by Python. The settings must read every other variable of our containers.
 FOREIGN = {"PATH", "PYTHONUNBUFFERED"}
@@ -141,10 +144,12 @@ def selected(labels: dict[str, str]) -> set[str]:
 
 
 # {secret: {key: value}} as the job draws them.
+FOR_ALL_STORES = dict.fromkeys(FOR_STORES, SAMPLE)
 DRAWN = {
-    STORES_SECRET: dict.fromkeys(FOR_STORES, SAMPLE),
-    PORTAL_SECRET: for_portal(dict.fromkeys(FOR_STORES, SAMPLE), dict.fromkeys(FOR_PORTAL, SAMPLE)),
+    STORES_SECRET: FOR_ALL_STORES,
+    PORTAL_SECRET: for_portal(FOR_ALL_STORES, dict.fromkeys(FOR_PORTAL, SAMPLE)),
 }
+DRAWN[OWNER_SECRET] = for_owner(DRAWN[PORTAL_SECRET], FOR_ALL_STORES)
 
 
 def container_environment(container: dict[str, Any]) -> dict[str, str]:
@@ -170,14 +175,21 @@ def starts() -> dict[str, tuple[dict[str, str], list[str]]]:
 
 
 def with_secrets(environment: dict[str, str]) -> dict[str, str]:
-    """The environment, with the drawn secrets in another folder than it names."""
-    assert environment["SECRETS"] == MOUNTED
-    return environment | {"SECRETS": FOLDER.name}
+    """The environment, with the drawn secrets in other folders than it names."""
+    assert environment["SECRETS"] in (MOUNTED, f"{MOUNTED}{OWNER}:{MOUNTED}")
+    return environment | {"SECRETS": environment["SECRETS"].replace(MOUNTED, f"{FOLDER.name}{MOUNTED}")}
+
+
+def make_folders(parent: Path) -> Path:
+    """Make the folders of secrets, which are volumes in compose; return the portal's."""
+    for end in ("", OWNER, POSTGRES, REDIS):
+        (parent / f"{MOUNTED[1:]}{end}").mkdir()
+    return parent / MOUNTED[1:]
 
 
 MOUNTED = "/secrets"
 FOLDER = tempfile.TemporaryDirectory()
-draw_into(Path(FOLDER.name), dict.fromkeys((*FOR_PORTAL, *FOR_STORES), SAMPLE))
+draw_into(make_folders(Path(FOLDER.name)), dict.fromkeys((*FOR_PORTAL, *FOR_STORES), SAMPLE))
 STARTS = starts()
 
 

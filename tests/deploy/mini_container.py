@@ -19,7 +19,8 @@ from pathlib import Path
 
 import psutil
 
-from tests.deploy.containers import IMAGE_ENVIRONMENT, ROOT, in_image, is_sent
+from config.installation.folder import OWNER, POSTGRES, REDIS
+from tests.deploy.containers import IMAGE_ENVIRONMENT, MOUNTED, ROOT, in_image, is_sent
 from tests.support.lock_files import locked
 from tests.support.portal import eventually
 
@@ -29,6 +30,7 @@ SITE = Path(sysconfig.get_path("purelib")).resolve()
 # An address that another machine, or Docker's port on this one, would use.
 ADDRESS = "172.17.0.2"
 STOP_SECONDS = 90
+SECRET_FOLDERS = [f"{MOUNTED[1:]}{end}" for end in ("", OWNER, POSTGRES, REDIS)]
 # $1: the prepared files. $2 and $3: Python and the installed packages. The rest: user, group, command.
 ENTER = f"""
 set -e
@@ -42,7 +44,7 @@ for place in /bin /etc /lib /lib64 /sbin /usr; do
 done
 mount --bind "$files/passwd" "$root/etc/passwd"
 # Before what may lie in a folder of the same name.
-for place in data secrets tmp; do share "$files/$place" "/$place"; done
+for place in data {" ".join(SECRET_FOLDERS)} tmp; do share "$files/$place" "/$place"; done
 show "$python" "$python"
 show "$site" "$site"
 show "$files/app" /app
@@ -68,13 +70,13 @@ def why_not() -> str:
 
 @dataclass
 class Image:
-    """The files of the image, prepared in a folder; /data, /secrets and /tmp are its volumes."""
+    """The files of the image, prepared in a folder; /data, those of secrets and /tmp are its volumes."""
 
     files: Path
 
     @classmethod
     def build(cls, files: Path) -> "Image":
-        for name in ("root", "app", "data", "secrets", "tmp"):
+        for name in ("root", "app", "data", *SECRET_FOLDERS, "tmp"):
             (files / name).mkdir()
         for path in ROOT.iterdir():
             if is_sent(path.name):
@@ -86,7 +88,8 @@ class Image:
         line = f"plumbline:x:{UID}:{GID}::/data:/usr/sbin/nologin\n"
         (files / "passwd").write_text(f"root:x:0:0:root:/root:/bin/sh\n{line}")
         # As the Dockerfile's `install` has them.
-        for name, mode in (("data", 0o700), ("secrets", 0o755), ("tmp", 0o1777)):
+        secrets = ((name, 0o755) for name in SECRET_FOLDERS)
+        for name, mode in (("data", 0o700), *secrets, ("tmp", 0o1777)):
             shutil.chown(files / name, UID, GID)
             (files / name).chmod(mode)
         return cls(files)

@@ -9,11 +9,20 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.cluster import PATH, StandIn, api_stand_in
-from tests.deploy.containers import DRAWN, IMAGE_ENVIRONMENT, PODS, ROOT, SAMPLE, objects, settings_under
+from tests.deploy.containers import (
+    DRAWN,
+    FOR_ALL_STORES,
+    IMAGE_ENVIRONMENT,
+    PODS,
+    ROOT,
+    SAMPLE,
+    objects,
+    settings_under,
+)
 
 pytestmark = pytest.mark.integration
 
-PORTAL, STORES = "plumbline", "plumbline-stores"
+PORTAL, OWNER, STORES = "plumbline", "plumbline-owner", "plumbline-stores"
 OTHER = "0f" * 32
 
 
@@ -42,12 +51,12 @@ def draw(api: StandIn, **changed: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_first_run_creates_both_secrets_and_the_second_keeps_them(api: StandIn) -> None:
+def test_the_first_run_creates_the_secrets_and_the_second_keeps_them(api: StandIn) -> None:
     first = draw(api)
     assert first.returncode == 0, first.stderr
     assert api.asked == [
-        *(("GET", f"{PATH}/{name}") for name in (PORTAL, STORES)),
-        *[("POST", PATH)] * 2,
+        *(("GET", f"{PATH}/{name}") for name in (PORTAL, OWNER, STORES)),
+        *[("POST", PATH)] * 3,
     ]
     created = api.secrets.copy()
     assert {name: values.keys() for name, values in created.items()} == {
@@ -59,7 +68,7 @@ def test_the_first_run_creates_both_secrets_and_the_second_keeps_them(api: Stand
     assert second.returncode == 0, second.stderr
     assert "All secrets are there already." in second.stdout
     assert api.secrets == created
-    assert {method for method, _ in api.asked[4:]} == {"GET"}
+    assert {method for method, _ in api.asked[6:]} == {"GET"}
 
 
 def test_the_pods_start_with_what_was_created(api: StandIn) -> None:
@@ -67,16 +76,17 @@ def test_the_pods_start_with_what_was_created(api: StandIn) -> None:
     settings, _ = settings_under(objects("ConfigMap")["plumbline"]["data"] | api.secrets[PORTAL])
     assert not settings["DEMO"]
     stores = api.secrets[STORES]
-    assert settings["DATABASES"]["default"]["PASSWORD"] == stores["POSTGRES_PASSWORD"]
+    assert settings["DATABASES"]["default"]["PASSWORD"] == stores["RUNTIME_PASSWORD"]
     assert settings["REDIS_URL"] == f"redis://:{stores['REDIS_PASSWORD']}@redis:6379"
 
 
 def test_a_missing_secret_of_the_portal_fits_the_stores_that_exist(api: StandIn) -> None:
-    api.secrets = {STORES: {"POSTGRES_PASSWORD": "of/some@body", "REDIS_PASSWORD": SAMPLE}}
+    stores = FOR_ALL_STORES | {"RUNTIME_PASSWORD": "of/some@body"}
+    api.secrets = {STORES: stores.copy()}
     assert draw(api).returncode == 0
-    assert api.secrets[STORES] == {"POSTGRES_PASSWORD": "of/some@body", "REDIS_PASSWORD": SAMPLE}
+    assert api.secrets[STORES] == stores
     portal = api.secrets[PORTAL]
-    assert portal["DATABASE_URL"] == "postgresql://plumbline:of%2Fsome%40body@postgres:5432/plumbline"
+    assert portal["DATABASE_URL"] == "postgresql://plumbline_runtime:of%2Fsome%40body@postgres:5432/plumbline"
     assert portal["REDIS_URL"] == f"redis://:{SAMPLE}@redis:6379"
 
 
@@ -84,34 +94,44 @@ def test_a_missing_secret_of_the_stores_fits_the_portal_that_exists(api: StandIn
     portal = DRAWN[PORTAL] | {"REDIS_URL": f"redis://:{OTHER}@redis:6379"}
     api.secrets = {PORTAL: portal.copy()}
     assert draw(api).returncode == 0
-    assert api.secrets == {
-        PORTAL: portal,
-        STORES: {"POSTGRES_PASSWORD": SAMPLE, "REDIS_PASSWORD": OTHER},
-    }
+    assert api.secrets[PORTAL] == portal
+    assert api.secrets[STORES].items() >= {"RUNTIME_PASSWORD": SAMPLE, "REDIS_PASSWORD": OTHER}.items()
+    assert f":{api.secrets[STORES]['OWNER_PASSWORD']}@" in api.secrets[OWNER]["DATABASE_URL"]
+
+
+def test_an_installation_with_one_role_keeps_it(api: StandIn) -> None:
+    url = f"postgresql://plumbline:{OTHER}@postgres:5432/plumbline"
+    old = {PORTAL: DRAWN[PORTAL] | {"DATABASE_URL": url}}
+    old[STORES] = {"POSTGRES_PASSWORD": OTHER, "REDIS_PASSWORD": SAMPLE}
+    api.secrets = old.copy()
+    assert draw(api).returncode == 0
+    assert api.secrets == old | {OWNER: {"DATABASE_URL": url}}
 
 
 def test_the_password_of_a_server_elsewhere_stays_in_the_portals_secret(api: StandIn) -> None:
     elsewhere = {"DATABASE_URL": f"postgresql://someone:{OTHER}@db.example.com/plumbline"}
     api.secrets = {PORTAL: DRAWN[PORTAL] | elsewhere}
     assert draw(api).returncode == 0
-    assert api.secrets[STORES]["POSTGRES_PASSWORD"] not in (OTHER, SAMPLE)
+    assert OTHER not in api.secrets[STORES].values()
     assert api.secrets[STORES]["REDIS_PASSWORD"] == SAMPLE
+    assert api.secrets[OWNER] == elsewhere
 
 
 def test_a_run_that_was_overtaken_keeps_what_the_other_created(api: StandIn) -> None:
-    api.meanwhile = {STORES: {"POSTGRES_PASSWORD": OTHER, "REDIS_PASSWORD": SAMPLE}}
+    stores = dict.fromkeys(FOR_ALL_STORES, OTHER)
+    api.meanwhile = {STORES: stores}
     assert draw(api).returncode == 0
-    assert api.secrets[STORES] == {"POSTGRES_PASSWORD": OTHER, "REDIS_PASSWORD": SAMPLE}
+    assert api.secrets[STORES] == stores
     assert f":{OTHER}@postgres" in api.secrets[PORTAL]["DATABASE_URL"]
-    both = {STORES: api.secrets[STORES], PORTAL: DRAWN[PORTAL]}
-    api.secrets, api.meanwhile = {}, both
+    api.secrets, api.meanwhile = {}, dict(DRAWN)
     assert draw(api).returncode == 0
-    assert api.secrets == both
+    assert api.secrets == DRAWN
 
 
 @pytest.mark.parametrize("password", ["", None])
 def test_a_stores_secret_without_a_password_is_named(api: StandIn, password: str | None) -> None:
-    stores = {"POSTGRES_PASSWORD": SAMPLE} | ({} if password is None else {"REDIS_PASSWORD": password})
+    stores = {name: SAMPLE for name in FOR_ALL_STORES if name != "REDIS_PASSWORD"}
+    stores |= {} if password is None else {"REDIS_PASSWORD": password}
     api.secrets = {STORES: stores.copy()}
     refused = draw(api)
     assert refused.returncode != 0

@@ -9,13 +9,17 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from config.installation.drawing import FOR_PORTAL, FOR_STORES
+from config.installation.folder import OWNER, POSTGRES, REDIS
 from tests.deploy.containers import (
     COMPOSE,
     COMPOSE_TEXT,
     FINAL,
     MOUNTED,
     OURS,
+    PODS,
     RAW_COMPOSE,
+    ROLES,
     ROOT,
     SAMPLE,
     SECRETS,
@@ -29,7 +33,7 @@ from tests.deploy.containers import (
 )
 from tests.support.lock_files import locked
 
-FOUR = ("SECRET_KEY", "TOKEN_PEPPER", "POSTGRES_PASSWORD", "REDIS_PASSWORD")
+DRAWN_NAMES = (*FOR_PORTAL, *FOR_STORES)
 
 
 def test_compose_fits_its_schema() -> None:
@@ -57,41 +61,62 @@ def test_the_schema_refuses_a_misspelt_compose_file(path: tuple[str, ...], value
 def test_compose_needs_no_variable() -> None:
     """Every one has a default, if only an empty one: compose starts without .env, or with an empty one."""
     variables = dict(re.findall(r"\$\{(\w+)([^}]*)\}", COMPOSE_TEXT))
-    assert {*FOUR, "PLUMBLINE_TOKEN"} <= variables.keys()
+    assert {*DRAWN_NAMES, "PLUMBLINE_TOKEN"} <= variables.keys()
     assert [name for name, rest in variables.items() if not rest.startswith(":-")] == []
 
 
 def test_only_the_service_that_draws_the_secrets_is_given_any() -> None:
     """Values of .env win, and everybody else reads the volume."""
-    given = interpolated(RAW_COMPOSE, dict.fromkeys((*FOUR, "PLUMBLINE_TOKEN"), SAMPLE))["services"]
-    assert dict.fromkeys(FOUR, SAMPLE).items() <= given[SECRETS]["environment"].items()
+    given = interpolated(RAW_COMPOSE, dict.fromkeys((*DRAWN_NAMES, "PLUMBLINE_TOKEN"), SAMPLE))["services"]
+    assert dict.fromkeys(DRAWN_NAMES, SAMPLE).items() <= given[SECRETS]["environment"].items()
     others = {name for name, service in given.items() if SAMPLE in str(service)} - {SECRETS}
     assert others == {"locust"}
-    for name in (*OURS, *STORES):
-        assert f"secrets:{MOUNTED}:ro" in SERVICES[name]["volumes"]
+    for name in (*OURS, *STORES, ROLES):
         condition = SERVICES[name]["depends_on"][SECRETS]["condition"]
         assert condition == "service_completed_successfully"
-    assert SERVICES[SECRETS]["volumes"] == [f"secrets:{MOUNTED}"]
     assert SERVICES[SECRETS]["environment"]["SECRETS"] == MOUNTED
     assert SERVICES[SECRETS]["depends_on"] == {}
 
 
+def test_each_service_gets_its_own_secrets_and_no_others() -> None:
+    """They may only be read, but by the service that draws them."""
+    volumes = {
+        name: {volume for volume in service.get("volumes", []) if "secrets" in volume}
+        for name, service in SERVICES.items()
+    }
+    portal = {f"secrets:{MOUNTED}:ro"}
+    assert volumes == {
+        **dict.fromkeys(("web", "worker", "beat"), portal),
+        "migrate": portal | {f"owner-secrets:{MOUNTED}{OWNER}:ro"},
+        **{key: {f"postgres-secrets:{MOUNTED}:ro"} for key in ("postgres", ROLES)},
+        "redis": {f"redis-secrets:{MOUNTED}:ro"},
+        "locust": set(),
+        SECRETS: {
+            f"secrets:{MOUNTED}",
+            *(f"{end[1:]}-secrets:{MOUNTED}{end}" for end in (OWNER, POSTGRES, REDIS)),
+        },
+    }
+
+
 def test_a_changed_secret_restarts_those_who_read_it_at_their_start() -> None:
-    for name in (*OURS, "redis"):
+    for name in (*OURS, ROLES, "redis"):
         assert SERVICES[name]["depends_on"][SECRETS]["restart"], name
 
 
 def test_the_volume_of_secrets_belongs_to_the_user_who_writes_it() -> None:
     """Docker gives an empty volume the owner and mode of the folder that it covers in the image."""
     [made] = [arguments for word, arguments in FINAL if word == "RUN"]
-    assert re.search(rf"install --directory --owner=plumbline --group=plumbline --mode=0755 {MOUNTED}$", made)
+    folders = " ".join(f"{MOUNTED}{end}" for end in ("", OWNER, POSTGRES, REDIS))
+    assert re.search(rf"--owner=plumbline --group=plumbline --mode=0755 +{folders}$", made)
 
 
 def test_compose_starts_in_order() -> None:
     for name, service in SERVICES.items():
         waits = {other: wait["condition"] for other, wait in service.get("depends_on", {}).items()}
-        if name in OURS:
+        if name in (*OURS, ROLES):
             assert waits["postgres"] == "service_healthy"
+        if name == "migrate":
+            assert waits[ROLES] == "service_completed_successfully"
         if name in ("web", "worker", "beat"):
             assert waits["migrate"] == "service_completed_successfully"
         healthy = [other for other, condition in waits.items() if condition == "service_healthy"]
@@ -110,7 +135,9 @@ def test_compose_shows_web_and_locust_alone_and_only_to_this_machine() -> None:
 def test_compose_keeps_the_data_in_declared_volumes() -> None:
     used = [volume.split(":")[0] for service in SERVICES.values() for volume in service.get("volumes", [])]
     assert {volume for volume in used if not volume.startswith(".")} == COMPOSE["volumes"].keys()
-    assert COMPOSE["volumes"].keys() == {*STORES, "secrets"}
+    assert COMPOSE["volumes"].keys() == {
+        *(*STORES, "secrets", "owner-secrets", "postgres-secrets", "redis-secrets")
+    }
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -121,7 +148,40 @@ def test_compose_takes_privileges_away(name: str) -> None:
     assert service.get("user", in_image("USER")).split(":")[0] not in ("root", "0")
     if name in (*OURS, SECRETS):
         assert service["read_only"]
-        assert set(service["tmpfs"]) == {"/tmp", in_image("VOLUME")}  # noqa: S108
+        assert set(temporary(name)) == {"/tmp", in_image("VOLUME")}  # noqa: S108
+
+
+UNITS = {"m": 2**20, "g": 2**30}
+
+
+def in_bytes(size: str) -> int:
+    return int(size[:-1]) * UNITS[size[-1]]
+
+
+def temporary(name: str) -> dict[str, int]:
+    """The folders that a service has in memory, with their sizes."""
+    return {
+        path: in_bytes(size)
+        for path, size in (each.split(":size=") for each in SERVICES[name].get("tmpfs", []))
+    }
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_compose_bounds_memory_and_processes(name: str) -> None:
+    """A container's files in memory count as its memory: half of it is left for its processes."""
+    memory = in_bytes(SERVICES[name]["mem_limit"])
+    assert sum(temporary(name).values()) <= memory / 2
+    assert 32 <= SERVICES[name]["pids_limit"] <= 256
+
+
+def test_uploads_have_room() -> None:
+    """Several files of the largest size that may be imported."""
+    settings, _ = settings_under(with_secrets(SERVICES["web"]["environment"]))
+    wanted = 4 * settings["IMPORT_MEBIBYTES"] * 2**20
+    assert temporary("web")["/tmp"] >= wanted  # noqa: S108
+    [room] = [volume["emptyDir"] for volume in PODS["web"]["volumes"] if volume["name"] == "tmp"]
+    assert int(room["sizeLimit"].removesuffix("Gi")) * 2**30 >= wanted
+    assert "medium" not in room
 
 
 def test_locust_loads_the_web_server_from_the_projects_file() -> None:

@@ -19,6 +19,7 @@ from tests.deploy.containers import (
     OURS,
     PODS,
     RAW_COMPOSE,
+    ROLES,
     ROOT,
     SAMPLE,
     SECRETS,
@@ -52,8 +53,14 @@ def test_each_container_refuses_to_start_without_a_required_setting(name: str, t
     for environment, _ in STARTS.values():
         without = {key: value for key, value in environment.items() if key != name}
         if "SECRETS" in without:
-            without["SECRETS"] = shutil.copytree(without["SECRETS"], tmp_path, dirs_exist_ok=True)
-            (tmp_path / name).unlink(missing_ok=True)
+            folders = without["SECRETS"].split(":")
+            copies = [
+                shutil.copytree(folder, tmp_path / Path(folder).name, dirs_exist_ok=True)
+                for folder in folders
+            ]
+            without["SECRETS"] = ":".join(map(str, copies))
+            for copy in copies:
+                (copy / name).unlink(missing_ok=True)
         with pytest.raises(ImproperlyConfigured, match=name):
             settings_under(without)
 
@@ -67,15 +74,34 @@ def test_each_command_exists_with_its_options(command: list[str]) -> None:
 
 
 def test_compose_and_kubernetes_run_the_same_parts() -> None:
-    assert SERVICES.keys() - {"locust"} == WORKLOADS.keys() == {*OURS, *STORES, SECRETS}
+    assert SERVICES.keys() - {"locust"} == WORKLOADS.keys() == {*OURS, *STORES, SECRETS, ROLES}
     for name in OURS:
         assert SERVICES[name]["command"] == PODS[name]["containers"][0]["args"] == [name]
     assert SERVICES["redis"]["command"] == PODS["redis"]["containers"][0]["command"]
-    for name in STORES:
+    for name in (*STORES, ROLES):
+        assert SERVICES[name]["image"] == PODS[name]["containers"][0]["image"]
         assert (
             SERVICES[name].get("environment", {}).items()
             >= container_environment(CONTAINERS[f"{name}-{name}"][1]).items()
         )
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_only_migrate_is_the_owner_and_nobody_of_ours_the_superuser(name: str) -> None:
+    role = "plumbline_owner" if name == "migrate" else "plumbline_runtime"
+    for where, (environment, _) in STARTS.items():
+        if where in (f"compose-{name}", f"kubernetes-{name}-{name}"):
+            assert settings_under(environment)[0]["DATABASES"]["default"]["USER"] == role
+    # The pods that wait for the migration only look.
+    looking = [key for key in STARTS if key.endswith("-migrated")]
+    assert len(looking) == 3
+    for where in looking:
+        settings, _ = settings_under(STARTS[where][0])
+        assert settings["DATABASES"]["default"]["USER"] == "plumbline_runtime"
+
+
+def test_kubernetes_has_the_script_of_the_roles_as_it_is() -> None:
+    assert objects("ConfigMap")[ROLES]["data"]["roles.sh"] == (ROOT / "deploy/roles.sh").read_text()
 
 
 def test_files_contain_no_secret() -> None:

@@ -4,7 +4,15 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from config.installation.drawing import FOR_PORTAL, FOR_STORES, drawn, for_portal, for_stores, passwords_in
+from config.installation.drawing import (
+    FOR_PORTAL,
+    FOR_STORES,
+    drawn,
+    for_owner,
+    for_portal,
+    for_stores,
+    passwords_in,
+)
 
 
 def test_a_drawn_secret_is_long_and_never_the_same() -> None:
@@ -21,12 +29,23 @@ def test_known_passwords_stay_and_the_rest_is_drawn() -> None:
 
 
 def test_the_portal_gets_secrets_and_urls_of_the_stores() -> None:
-    stores = {"POSTGRES_PASSWORD": "one", "REDIS_PASSWORD": "two"}
+    stores = dict(zip(FOR_STORES, ("one", "two", "three", "four"), strict=True))
     portal = for_portal(stores, {"TOKEN_PEPPER": "kept"})
     assert portal.keys() == {*FOR_PORTAL, "DATABASE_URL", "REDIS_URL"}
     assert portal["TOKEN_PEPPER"] == "kept"
-    assert portal["DATABASE_URL"] == "postgresql://plumbline:one@postgres:5432/plumbline"
-    assert portal["REDIS_URL"] == "redis://:two@redis:6379"
+    assert portal["DATABASE_URL"] == "postgresql://plumbline_runtime:three@postgres:5432/plumbline"
+    assert portal["REDIS_URL"] == "redis://:four@redis:6379"
+    owner = {"DATABASE_URL": "postgresql://plumbline_owner:two@postgres:5432/plumbline"}
+    assert for_owner(portal, stores) == owner
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql://someone:hush@db.example.com/x", "postgresql://plumbline:one@postgres:5432/plumbline"],
+)
+def test_with_another_database_or_one_role_migrate_uses_the_portals_url(url: str) -> None:
+    stores = dict.fromkeys(FOR_STORES, "hush")
+    assert for_owner({"DATABASE_URL": url}, stores) == {"DATABASE_URL": url}
 
 
 @pytest.mark.parametrize("password", ["plain", "a/b@c:d?e#f%20 g", "ü€"])
@@ -34,7 +53,9 @@ def test_the_urls_give_the_passwords_back(password: str) -> None:
     stores = dict.fromkeys(FOR_STORES, password)
     portal = for_portal(stores, {})
     assert unquote(urlsplit(portal["DATABASE_URL"]).password) == password
-    assert passwords_in(portal) == stores
+    assert passwords_in(portal) == {"RUNTIME_PASSWORD": password, "REDIS_PASSWORD": password}
+    of_old = {"DATABASE_URL": portal["DATABASE_URL"].replace("plumbline_runtime", "plumbline")}
+    assert passwords_in(of_old) == {"POSTGRES_PASSWORD": password}
 
 
 @pytest.mark.parametrize(

@@ -9,15 +9,18 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from config.installation.drawing import FOR_POSTGRES
 from tests.deploy.containers import (
     CONTAINERS,
     DRAWN,
     KUBERNETES_TEXT,
+    LABELS,
     MOUNTED,
     OBJECTS,
     OURS,
     PODS,
     PROJECT,
+    ROLES,
     ROOT,
     SECRETS,
     SERVICES,
@@ -88,25 +91,51 @@ def test_services_and_workloads_find_their_pods() -> None:
         assert selected(workload["spec"]["selector"]["matchLabels"]) == {name}
 
 
-def test_only_our_pods_reach_the_stores() -> None:
+def chosen(selector: dict[str, Any]) -> set[str]:
+    """The workloads that a policy's selector chooses."""
+    found = selected(selector.get("matchLabels", {}))
+    for each in selector.get("matchExpressions", []):
+        assert each["operator"] == "In"
+        found &= {name for name, own in LABELS.items() if own.get(each["key"]) in each["values"]}
+    return found
+
+
+def permitted(direction: str, peers: str) -> dict[str, dict[int, set[str]]]:
+    """{workload: {port: who is at the other end}} of one direction; all policies together close it."""
     allowed: dict[str, dict[int, set[str]]] = {name: {} for name in WORKLOADS}
     closed: set[str] = set()
     for policy in objects("NetworkPolicy").values():
         spec = policy["spec"]
-        assert spec["policyTypes"] == ["Ingress"]
-        targets = selected(spec["podSelector"].get("matchLabels", {}))
+        if direction not in spec["policyTypes"]:
+            continue
+        targets = chosen(spec["podSelector"])
         closed |= targets
-        for rule in spec.get("ingress", []):
-            peers = rule.get("from", [{"podSelector": {"matchLabels": {}}}])
-            sources = set().union(*(selected(peer["podSelector"]["matchLabels"]) for peer in peers))
-            sources |= set() if "from" in rule else {"anybody"}
+        for rule in spec.get(direction.lower(), []):
+            ends = set().union(*(chosen(peer["podSelector"]) for peer in rule.get(peers, [])))
             for target in targets:
-                allowed[target] |= {port["port"]: sources for port in rule["ports"]}
+                allowed[target] |= {port["port"]: ends or {"anybody"} for port in rule["ports"]}
     assert closed == WORKLOADS.keys()
-    assert allowed["postgres"] == {5432: set(OURS)}
-    assert allowed["redis"] == {6379: set(OURS)}
-    assert allowed["web"] == {8080: {"anybody", *WORKLOADS}}
-    assert allowed["worker"] == allowed["beat"] == allowed["migrate"] == allowed[SECRETS] == {}
+    return allowed
+
+
+def test_only_our_pods_reach_the_stores() -> None:
+    assert permitted("Ingress", "from") == {
+        **{key: {} for key in ("worker", "beat", "migrate", SECRETS, ROLES)},
+        "postgres": {5432: {*OURS, ROLES}},
+        "redis": {6379: set(OURS)},
+        "web": {8080: {"anybody"}},
+    }
+
+
+def test_pods_reach_the_stores_and_nothing_else() -> None:
+    names = {53: {"anybody"}}
+    assert permitted("Egress", "to") == {
+        **dict.fromkeys(OURS, names | {5432: {"postgres"}, 6379: {"redis"}}),
+        ROLES: names | {5432: {"postgres"}},
+        # Kubernetes' API, wherever it is.
+        SECRETS: names | {443: {"anybody"}, 6443: {"anybody"}},
+        **{key: {} for key in STORES},
+    }
 
 
 def test_an_absent_database_takes_web_out_of_service_but_does_not_restart_it() -> None:
@@ -148,14 +177,25 @@ def test_the_job_may_create_secrets_and_read_its_own_and_nothing_else() -> None:
     assert set(others.values()) == {None}
 
 
-def test_the_stores_read_their_passwords_from_the_drawn_secret() -> None:
-    for name, key in (("postgres", "POSTGRES_PASSWORD"), ("redis", "REDIS_PASSWORD")):
+def test_each_pod_gets_its_own_passwords_and_no_others() -> None:
+    ours = {name: [source["secretRef"]["name"] for source in secret_sources(name)] for name in OURS}
+    portal = ["plumbline"]
+    # Of two sources the last one counts.
+    assert ours == {**dict.fromkeys(OURS, portal), "migrate": [*portal, "plumbline-owner"]}
+    for name, keys in {
+        "postgres": ["POSTGRES_PASSWORD"],
+        "redis": ["REDIS_PASSWORD"],
+        ROLES: list(FOR_POSTGRES),
+    }.items():
         [volume] = [volume for volume in PODS[name]["volumes"] if "secret" in volume]
-        assert key in DRAWN[volume["secret"]["secretName"]]
-        assert volume["secret"]["items"] == [{"key": key, "path": key}]
+        assert set(keys) <= DRAWN[volume["secret"]["secretName"]].keys()
+        assert volume["secret"]["items"] == [{"key": key, "path": key} for key in keys]
         [container] = PODS[name]["containers"]
         assert {"name": volume["name"], "mountPath": MOUNTED, "readOnly": True} in container["volumeMounts"]
-        assert f"{MOUNTED}/{key}" in str(container)
+
+
+def secret_sources(name: str) -> list[dict[str, Any]]:
+    return [source for source in PODS[name]["containers"][0]["envFrom"] if "secretRef" in source]
 
 
 def test_port_forward_is_answered_over_plain_http() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from config.installation.drawing import FOR_PORTAL, FOR_STORES
 from tests.deploy.containers import SERVICES, in_image
-from tests.deploy.mini_container import ADDRESS, UID, Container, Image, why_not
+from tests.deploy.mini_container import ADDRESS, SECRET_FOLDERS, UID, Container, Image, why_not
 from tests.support.portal import eventually
 from tests.support.servers import make_open_folder
 
@@ -46,6 +46,21 @@ def test_it_is_open_to_this_computer_and_says_so(container: Container) -> None:
     for host in ("localhost", "127.0.0.1"):
         assert json.loads(ask(container, "/devices/?limit=1", host=host))
     assert json.loads(ask(container, "/devices/", host="foreign.example.com"))["status"] == 400
+
+
+def test_it_answers_private_networks_alone(container: Container) -> None:
+    """A client with a public address, as on a host of the internet."""
+    public = "203.0.113.9"
+    into = ["nsenter", f"--target={container.first.pid}", "--net"]
+    subprocess.run([*into, "ip", "address", "add", f"{public}/32", "dev", "lo"], check=True)
+    refused = json.loads(ask(container, "/devices/", "--interface", public))
+    assert refused["status"] == 403
+    assert "DEMO_NETWORKS" in refused["detail"]
+    assert f"DEMO MODE: {public}, beyond this computer, was refused" in container.log.read_text()
+    # The other one is of a private network: it is let in, and every page says so.
+    page = ask(container, "/portal/devices/", "-H", "Accept: text/html")
+    assert f"first from {ADDRESS}" in page
+    assert f"DEMO MODE: {ADDRESS}, beyond this computer, has full access" in container.log.read_text()
 
 
 def test_it_takes_a_reading_and_gives_its_figures(container: Container) -> None:
@@ -93,7 +108,8 @@ def test_it_draws_secrets_into_a_volume_that_the_portal_reads(image: Image) -> N
     service = SERVICES["secrets"]
     drawing = image.run(*service["command"], **service["environment"])
     assert drawing.returncode == 0, drawing.stderr
-    drawn = {path.name: path.stat() for path in (image.files / "secrets").iterdir()}
+    files = [path for name in SECRET_FOLDERS for path in (image.files / name).iterdir()]
+    drawn = {path.name: path.stat() for path in files}
     assert {*FOR_PORTAL, *FOR_STORES} <= drawn.keys()
     assert {status.st_uid for status in drawn.values()} == {UID}
     checked = image.run("check", **SERVICES["web"]["environment"])

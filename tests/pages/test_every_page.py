@@ -29,6 +29,7 @@ EXPECTED = {
     "/portal/devices/{}/",
     "/portal/devices/{}/exclusions/",
     "/portal/import/",
+    "/portal/trail/",
     "/redoc",
 }
 ID = re.compile(r"(?<=/)([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9]+)(?=/|$)")

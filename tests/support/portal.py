@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import unquote, urlsplit
 
 import psutil
 import pytest
@@ -24,6 +25,7 @@ import requests
 from django.conf import settings
 from django.contrib.auth.hashers import make_password
 
+from config.demo.data_folder import postgres_binary
 from config.demo.embedded import postgres_answers, servers
 from config.processes import Command, describe_exit, last_lines
 from config.supervisor import Supervisor
@@ -88,7 +90,9 @@ class Portal:
     def __init__(self, supervisor: Supervisor, urls: Mapping[str, str], port: int) -> None:
         self.supervisor = supervisor
         self.server_url = urls["DATABASE_URL"]
+        # The superuser's, for what tests look up and stage themselves.
         self.database_url = f"{self.server_url.rpartition('/')[0]}/{DATABASE}"
+        self.passwords = {name: secrets.token_urlsafe(16) for name in ("OWNER_PASSWORD", "RUNTIME_PASSWORD")}
         self.connections = KeptConnections(self.database_url)
         self.redis_url = urls["REDIS_URL"]
         self.port = port
@@ -97,7 +101,7 @@ class Portal:
         self.admin_token = ""
         self.env = {
             **{name: value for name, value in os.environ.items() if name != "PLUMBLINE_DEMO"},
-            "DATABASE_URL": self.database_url,
+            "DATABASE_URL": self.url_of("plumbline_runtime", self.passwords["RUNTIME_PASSWORD"]),
             "REDIS_URL": self.redis_url,
             "SECRET_KEY": secrets.token_urlsafe(32),
             "TOKEN_PEPPER": secrets.token_urlsafe(32),
@@ -113,20 +117,40 @@ class Portal:
 
     def install(self) -> None:
         """Install and start the portal, as the docs tell an operator to."""
-        # `migrate` creates the activity database.
         statements = (
             *(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)" for name in (DATABASE, ACTIVITY_DATABASE)),
             f"CREATE DATABASE {DATABASE}",
         )
         for statement in statements:
             execute(self.server_url, statement)
-        self.manage("migrate")
+        self.make_roles()
+        self.manage("migrate", DATABASE_URL=self.url_of("plumbline_owner", self.passwords["OWNER_PASSWORD"]))
         for name in ("web", "worker", "beat"):
             self.supervisor.add(self.command(name))
         account = ("--login", self.admin_login, "--email", "admin@example.com", "--name", "Admin")
         self.manage("createsuperuser", "--noinput", *account, DJANGO_SUPERUSER_PASSWORD=self.admin_password)
         self.admin_token = self.manage("create_token", self.admin_login).strip()
         self.wait_until_ready()
+
+    def make_roles(self) -> None:
+        """Run the script of the containers: all that the tests do is done by a role that owns nothing."""
+        url = urlsplit(self.database_url)
+        folder = Path(self.supervisor.logs)
+        for name, password in (self.passwords | {"POSTGRES_PASSWORD": unquote(url.password or "")}).items():
+            (folder / name).write_text(password)
+        script = (settings.BASE_DIR / "deploy/roles.sh").read_text().replace("/secrets/", f"{folder}/")
+        env = {
+            "PATH": f"{Path(postgres_binary('psql')).parent}:{os.defpath}",
+            "PGHOST": unquote(url.netloc.rpartition("@")[2].rpartition(":")[0]),
+            "PGUSER": url.username or "",
+            "PGDATABASE": DATABASE,
+        }
+        done = subprocess.run(["sh"], input=script, env=env, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+    def url_of(self, role: str, password: str) -> str:
+        place = self.database_url.rpartition("@")[2]
+        return f"postgresql://{role}:{password}@{place}"
 
     def command(self, name: str) -> Command:
         argv = [sys.executable, settings.BASE_DIR / "manage.py", name]

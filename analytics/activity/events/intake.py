@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 import msgspec
 
-from analytics.activity.events.event import EARLIEST, EVENT_KINDS, LATEST, Event, event_id
+from analytics.activity.events.event import EARLIEST, EVENT_KINDS, LATEST, LOGIN, LOGOUT, Event, event_id
 from analytics.activity.models import Blog, Post
 from devices.ingestion.checks import Fault, InvalidItems, describe_faults, printable
 from devices.ingestion.decoding import MAX_ITEMS, BatchTooLong, decode_loosely
@@ -21,6 +21,7 @@ MAX_ID_LENGTH = 255
 # A batch that is not well formed is decoded loosely, every number as a double: from here on not exact.
 EXACT_LIMIT = 2**53
 INVALID_ID = f"Must be a text of 1 to {MAX_ID_LENGTH} characters, or a whole number below 2^53."
+BY_PORTAL = "The portal notes log-ins and log-outs itself; only staff bring those of other systems."
 BATCH_ZONE = "UTC"
 MODELS: dict[str, type[Blog] | type[Post]] = {"blog": Blog, "post": Post}
 
@@ -52,6 +53,11 @@ class KnownObjects:
 
     def __init__(self, asker: User | None) -> None:
         self.asker = asker
+
+    @property
+    def may_bring_sessions(self) -> bool:
+        """Whether log-ins and log-outs may be among the events: an owner could make up their own."""
+        return self.asker is None or self.asker.is_staff
 
     def look_up(self, items: Sequence[PostedEvent]) -> None:
         """Find all that the items name, by one query per model."""
@@ -153,6 +159,8 @@ def check_event(item: PostedEvent, known: KnownObjects) -> tuple[datetime, bool]
     faults = []
     if item.login not in known.users:
         faults.append({"field": "login", "message": "There is no such user."})
+    if item.event in (LOGIN, LOGOUT) and not known.may_bring_sessions:
+        faults.append({"field": "event", "message": BY_PORTAL})
     faults += object_faults(item, known)
     if item.id is not None and not is_own_id(item.id):
         faults.append({"field": "id", "message": INVALID_ID})

@@ -13,6 +13,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from config.demo import development
+from config.demo.clients import REACHED
 from config.demo.data_folder import ServersError, locked, stored_secrets
 from config.demo.embedded import servers
 from config.processes import Command as Process
@@ -21,6 +22,10 @@ from config.supervisor import DEATHS_ALLOWED, GaveUp, Stopped, Supervisor
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 READY_SECONDS = 60
 BANNER = "DEMO MODE: anybody who reaches this address has full access without credentials."
+BEYOND = (
+    "It listens beyond this computer, to private networks unless DEMO_NETWORKS names others."
+    " For real use start `web` in place of `demo`."
+)
 # Written to the data folder's file `env`.
 FOR_COMMANDS = (
     *("SECRET_KEY", "TOKEN_PEPPER", "ALLOWED_HOSTS", "DATABASE_URL", "ACTIVITY_URL", "READINGS_URL"),
@@ -64,16 +69,20 @@ class Command(BaseCommand):
     def serve(self, supervisor: Supervisor, env: Mapping[str, str], *, reload: bool) -> None:
         data, host, port = Path(env["DATA"]), env["HOST"], int(env["PORT"])
         write_environment(data / "env", env)
+        (data / REACHED).unlink(missing_ok=True)
         files = development.versions(settings.BASE_DIR)
         password = secrets.token_urlsafe(12)
         supervisor.run_once(manage("migrate", env))
         supervisor.run_once(manage("seed_demo", {**env, "DEMO_ADMIN_PASSWORD": password}))
         for name in ("web", "worker", "beat"):
-            # A developer sees the faults of requests at once.
-            supervisor.add(manage(name, env), shown=reload and name == "web")
+            # A developer sees the faults of requests at once, and a container's log has who reaches it.
+            shown = name == "web" and (reload or host not in LOOPBACK)
+            supervisor.add(manage(name, env), shown=shown)
         supervisor.add(manage("agent", env, "--url", f"http://{address(host)}:{port}"))
         supervisor.wait_until(partial(is_ready, host, port), seconds=READY_SECONDS, name="web")
         self.stdout.write(self.style.WARNING(BANNER))
+        if host not in LOOPBACK:
+            self.stdout.write(self.style.WARNING(BEYOND))
         self.tell(
             f"Plumbline is ready: http://{address(host)}:{port}/\n"
             f"Log in as admin with the password {password} (valid until the next start).\n"

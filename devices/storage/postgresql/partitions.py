@@ -113,13 +113,16 @@ def exists(cursor: Any, name: str) -> bool:
     return cursor.fetchone()[0]
 
 
+# Functions in the database, which run as the table's owner: see the migration `partitions_by_owner`.
+
+
 def create(cursor: Any, name: str) -> None:
     # CREATE … PARTITION OF would lock out readers and writers.
-    cursor.execute(f"CREATE TABLE {name} (LIKE {TABLE} INCLUDING DEFAULTS INCLUDING CONSTRAINTS)")
+    cursor.execute("SELECT devices_create_partition(%s)", [name])
 
 
 def attach(cursor: Any, name: str, start: datetime, end: datetime) -> None:
-    cursor.execute(f"ALTER TABLE {TABLE} ATTACH PARTITION {name} FOR VALUES FROM (%s) TO (%s)", [start, end])
+    cursor.execute("SELECT devices_attach_partition(%s, %s, %s)", [name, start, end])
 
 
 # --- The partition of what is far ahead
@@ -178,7 +181,7 @@ def move_beyond(now: datetime) -> list[str]:
         start = start_of_beyond()
         if start is None or start >= end:
             return []
-        cursor.execute(f"ALTER TABLE {TABLE} DETACH PARTITION {BEYOND}")
+        cursor.execute("SELECT devices_detach_partition(%s)", [BEYOND])
         cursor.execute(
             f"SELECT DISTINCT date_trunc('month', time, 'UTC') FROM {BEYOND} WHERE time < %s", [end]
         )
@@ -194,8 +197,6 @@ def move_beyond(now: datetime) -> list[str]:
             made.append(name)
         if end < END_OF_MONTHS:
             attach(cursor, BEYOND, end, END_OF_MONTHS)
-        else:
-            cursor.execute(f"DROP TABLE {BEYOND}")
     return made
 
 

@@ -1,0 +1,59 @@
+"""The trail on the real servers: threads of web, tasks of the worker, posts of readings."""
+
+from tests.support.portal import Person, Portal, Sender, eventually
+
+ENTRY = "SELECT source, actor, address::text, request_id, times FROM trail_entry WHERE {} ORDER BY at, id"
+
+
+def entries(portal: Portal, condition: str, *parameters: object) -> list[tuple]:
+    return portal.query(ENTRY.format(condition), *parameters)
+
+
+def device_number(portal: Portal, device: Sender) -> int:
+    [(number,)] = portal.query("SELECT id FROM devices_device WHERE uuid = %s", device.id)
+    return number
+
+
+def test_a_request_is_named_with_its_id(portal: Portal, owner: Person) -> None:
+    answer = portal.request("POST", "/devices/", token=owner.token, json={"user_id": owner.id})
+    number = device_number(portal, Sender(answer.json()["id"], ""))
+    [(source, actor, address, request_id, _)] = entries(portal, "thing = %s", f"device:{number}")
+    assert (source, actor) == ("POST /devices/", owner.login)
+    assert address == "127.0.0.1/32"
+    assert request_id == answer.headers["X-Request-ID"]
+
+
+def test_readings_leave_no_entry_and_new_sensors_name_their_owner(portal: Portal, owner: Person) -> None:
+    device = portal.new_device(owner)
+    before = portal.query("SELECT count(*) FROM trail_entry")
+    for _ in range(3):
+        portal.post_reading(device, x=1, y=2, z=3)
+    assert portal.query("SELECT count(*) FROM trail_entry") == before
+    readings = [{"sensor": "s-1", "timestamp": "2026-11-20T08:00:00Z", "value": 1}]
+    assert portal.request("POST", "/data", token=owner.token, json=readings).status_code == 201
+    [(source, actor, *_)] = entries(portal, "label = 's-1' AND parent = %s", f"user:{owner.id}")
+    assert (source, actor) == ("POST /data", owner.login)
+
+
+def test_a_wrong_key_posted_again_and_again_is_one_entry(portal: Portal, device: Sender) -> None:
+    key = f"pld_{'0' * 8}.{'x' * 43}"
+    for _ in range(50):
+        answer = portal.request(
+            "POST", f"/devices/{device.id}/stats/", device_key=key, json={"x": 1, "y": 2, "z": 3}
+        )
+        assert answer.status_code in (401, 429)
+    found = entries(portal, "action = 'refused' AND label = 'pld_00000000'")
+    # One for each process of the server; a count follows within the minute.
+    assert 1 <= len([row for row in found if row[-1] == 1]) <= 2
+
+
+def test_a_task_and_a_command_are_named(portal: Portal, owner: Person) -> None:
+    device = portal.new_device(owner)
+    thing = f"device:{device_number(portal, device)}"
+    portal.query("UPDATE devices_device SET binned_at = '2020-01-01' WHERE uuid = %s", device.id)
+    portal.manage("shell", "-c", "from devices.tasks import erase_readings; erase_readings.delay()")
+    [(source, *_)] = eventually(lambda: entries(portal, "thing = %s AND action = 'deleted'", thing))
+    assert source == "task devices.tasks.erase_readings"
+    token = portal.manage("create_token", owner.login).partition(".")[0]
+    [(source, *_)] = entries(portal, "label = %s AND action = 'created'", token)
+    assert source == "manage.py create_token"
