@@ -121,3 +121,13 @@ class PostSerializer(StrictFields, serializers.ModelSerializer):
         post = Post(**fields)
         post.publish()
         return post
+
+
+# For the schema alone: what `PostSerializer.validate` lets a change have.
+class PostChangeSerializer(StrictFields, serializers.ModelSerializer):
+    header = PlainText(max_length=200)
+    text = PlainText(max_length=1_000_000, allow_blank=True)
+
+    class Meta:
+        model = Post
+        fields = ("header", "text")
