@@ -1,7 +1,7 @@
 # Set-up happens by itself: `make demo` starts the product, `make test` tests it, `make dev` starts it again with
 # each change of a file, `make archive` packs it. Variables: PYTHON, PORT, DATA, HOST, CHROMIUM;
 # of `make test`: TESTERS; of `make archive`: DIST; of `make bench`: ROUNDS, SECONDS, GROWTH, MODE, SIZES; of `make long`: STEPS;
-# of `make screenshots`: SCENES.
+# of `make screenshots`: SCENES; of `make fuzz`: EXAMPLES.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,6 +10,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 	--no-header --no-annotate --no-emit-index-url
 # One for each core of a small machine.
 TESTERS ?= 2
+EXAMPLES ?= 1000
 # Named for the version, which only pyproject.toml holds.
 DIST ?= dist
 # Else each process that a test or the demo starts would compile all sources again.
@@ -19,7 +20,7 @@ RELEASE = plumbline-$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 EXTRAS := --extra demo --extra clickhouse --extra forecast
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement
 
-.PHONY: demo dev archive test screenshots faults long bench lint lock clean browser wrk
+.PHONY: demo dev archive test screenshots faults long fuzz bench lint lock clean browser wrk
 
 # exec: signals reach the supervisor itself. --parent: it also stops when make is killed.
 demo: $(VENV)/demo.stamp
@@ -60,6 +61,10 @@ faults: $(VENV)/dev.stamp
 # 10,000 random steps of writing, building, correcting and asking; each answer is compared with PostgreSQL's.
 long: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest --quiet --capture=no tests/faults/interleaving.py
+
+# 1,000 generated requests of every operation; what the answers are is compared with the OpenAPI document.
+fuzz: $(VENV)/dev.stamp
+	EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest --quiet tests/openapi/test_contract.py
 
 # The portal beside what one would build instead; writes docs/benchmarks.md.
 bench: $(VENV)/demo.stamp $(BENCH)/bench.stamp wrk

@@ -9,6 +9,7 @@ from math import isfinite
 from typing import Any, cast
 
 import msgspec
+from django_filters.rest_framework import DjangoFilterBackend
 from rest_framework import exceptions
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.pagination import CursorPagination
@@ -16,6 +17,7 @@ from rest_framework.parsers import BaseParser
 from rest_framework.response import Response
 from rest_framework.utils.urls import remove_query_param
 
+from users.filters import TextFilter
 from users.redis_cache import cached_count
 
 MAX_NOT_FINITE = 100
@@ -61,6 +63,18 @@ class JSONInAnyCase(DefaultContentNegotiation):
             return super().select_renderer(request, renderers, format_suffix)
         except exceptions.NotAcceptable:
             return renderers[0], renderers[0].media_type
+
+
+class StrictFilters(DjangoFilterBackend):
+    """Refuses an empty filter, which the library ignores, unless any text is allowed."""
+
+    def get_filterset(self, request: Any, queryset: Any, view: Any) -> Any:
+        filterset = super().get_filterset(request, queryset, view)
+        for name, given in request.query_params.items():
+            known = filterset.filters.get(name) if filterset is not None and not given else None
+            if known is not None and not isinstance(known, TextFilter):
+                raise exceptions.ValidationError({name: "Must not be empty."})
+        return filterset
 
 
 class KeysetPagination(CursorPagination):
@@ -121,3 +135,19 @@ class KeysetPagination(CursorPagination):
 
     def get_paginated_response_schema(self, schema: dict) -> dict:
         return schema
+
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        return [
+            {
+                "name": "cursor",
+                "in": "query",
+                "schema": {"type": "string"},
+                "description": "From the `Link` header of another page of this list; any other text is 400.",
+            },
+            {
+                "name": "limit",
+                "in": "query",
+                "schema": {"type": "integer", "minimum": 1, "maximum": self.max_page_size},
+                "description": f"Rows per page (default {self.page_size}).",
+            },
+        ]

@@ -255,7 +255,7 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "config.rest_defaults.JSONInAnyCase",
     "DEFAULT_THROTTLE_CLASSES": ["config.limits.reads.ReadsOfPerson"],
-    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+    "DEFAULT_FILTER_BACKENDS": ["config.rest_defaults.StrictFilters"],
     "DEFAULT_PAGINATION_CLASS": "config.rest_defaults.KeysetPagination",
     "DEFAULT_SCHEMA_CLASS": "config.openapi.operations.PlumblineSchema",
     "EXCEPTION_HANDLER": "config.problems.problem_response",

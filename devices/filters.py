@@ -4,27 +4,25 @@ from django.conf import settings
 from django.core.validators import RegexValidator
 from django.utils import timezone
 from django_filters import rest_framework as filters
-from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 
 from devices import storage
 from devices.models import Device, DeviceProfile, DeviceQuerySet, Exclusion, ExclusionQuerySet
 from devices.rhythm.fleet import devices_in_state
 from devices.rhythm.state import State
-from users.filters import TrueOrFalseFilter
+from users.filters import TextFilter, TrueOrFalseFilter
 
 # A number field also accepts "1_000", "1e3" and the digits of every script.
 whole_number = RegexValidator(r"\A[0-9]{1,18}\Z", "Must be a whole number.")
+ROW_ID = {"type": "integer", "minimum": 0, "maximum": 10**18 - 1}
 
 
 class DeviceFilter(filters.FilterSet):
-    user = extend_schema_field(OpenApiTypes.INT)(
-        filters.CharFilter(field_name="owner_id", validators=[whole_number])
-    )
+    user = extend_schema_field(ROW_ID)(filters.CharFilter(field_name="owner_id", validators=[whole_number]))
     profile = filters.ModelChoiceFilter(to_field_name="name", queryset=DeviceProfile.objects.all())
     active = TrueOrFalseFilter(field_name="is_active")
     online = TrueOrFalseFilter(method="by_online")
-    search = filters.CharFilter(method="by_text")
+    search = TextFilter(method="by_text")
     state = extend_schema_field({"type": "string", "enum": [state.value for state in State]})(
         filters.ChoiceFilter(method="by_state", choices=[(state.value, state.label) for state in State])
     )

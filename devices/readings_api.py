@@ -24,6 +24,8 @@ from devices.timeline.periods import BadPeriod, Period, parse_period
 from users.permissions import signed_in
 from users.serializers import component, component_list
 
+DEFAULT_LIMIT = 100
+MAX_LIMIT = 1000
 READING = {"device_id": "0b5f9c1e-6f53-4d3e-9d0e-1d1f6c2b7a10", "timestamp": "2026-11-21T09:31:00Z"}
 READING_LIST: dict[str, Any] = {
     "parameters": [
@@ -32,9 +34,15 @@ READING_LIST: dict[str, Any] = {
             OpenApiTypes.DATETIME,
             description="Start, inclusive; the device's time zone if it has no offset.",
         ),
-        OpenApiParameter("end", OpenApiTypes.DATETIME, description="End, exclusive."),
-        OpenApiParameter("limit", int, description="Readings per page, 1 to 1000 (default 100)."),
-        OpenApiParameter("cursor", str, description="Cursor from the `Link` header of the previous page."),
+        OpenApiParameter("end", OpenApiTypes.DATETIME, description="End, exclusive, after `start`."),
+        OpenApiParameter(
+            "limit",
+            {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT},
+            description=f"Readings per page (default {DEFAULT_LIMIT}).",
+        ),
+        OpenApiParameter(
+            "cursor", str, description="From the `Link` header of the previous page; any other text is 400."
+        ),
     ],
     "responses": {200: component_list("ListedReading")},
     "examples": [OpenApiExample("Readings", [READING | {"x": 1.0, "y": 2.0, "z": 3.0}])],
@@ -108,10 +116,6 @@ def sensor_device(request: Request, sensor: str) -> Device | None:
     found = Device.objects.visible_to(request.user).with_channels()
     found = found.filter(external_id=sensor).order_by("id")
     return found.filter(owner=signed_in(request)).first() or found.first()
-
-
-DEFAULT_LIMIT = 100
-MAX_LIMIT = 1000
 
 
 def reading_page(request: Request, devices: DeviceQuerySet, zone: tzinfo) -> Response:

@@ -5,7 +5,6 @@ from uuid import UUID
 from django.conf import settings
 from django.http import Http404
 from django.utils import timezone
-from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
@@ -45,6 +44,15 @@ EXAMPLE_DEVICE = {
 }
 
 
+# As `devices.timeline.periods` reads it, but for days that a month lacks and instants beyond the year 9999.
+STAMP_TEXT = {
+    "type": "string",
+    "pattern": "^[1-9][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+    "([T ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.,][0-9]{1,9})?)?"
+    "([Zz]|[+-]([01][0-9]|2[0-3])(:?[0-5][0-9])?)?)?$",
+}
+
+
 class ChannelSerializer(serializers.ModelSerializer):
     """One value of a reading."""
 
@@ -53,6 +61,7 @@ class ChannelSerializer(serializers.ModelSerializer):
         fields = ("name", "unit", "kind", "minimum", "maximum", "decimals")
 
 
+@extend_schema_field({"type": "integer", "minimum": 0})
 class OwnerField(serializers.Field):
     """A user's id. Raises Http404 for a user whom the requester may not see, as for an unknown one."""
 
@@ -86,7 +95,7 @@ class DeviceSerializer(StrictFields, serializers.ModelSerializer):
     # Needs the context's `latest` and `habits`, which map a device's integer id to its last reading and to
     # what `devices.rhythm.habits` knows of it.
     id = serializers.UUIDField(source="uuid", read_only=True)
-    user_id = extend_schema_field(OpenApiTypes.INT)(OwnerField)(source="owner")
+    user_id = OwnerField(source="owner", help_text="The owner; 404 for one whom you may not see.")
     name = Text(max_length=200, required=False, allow_blank=True, validators=[without_controls])
     profile = serializers.SlugRelatedField(
         slug_field="name", queryset=DeviceProfile.objects.all(), required=False

@@ -5,6 +5,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 
 from users.models import Role, User, UserQuerySet
+from users.serializers import ANY_TEXT
 
 
 @extend_schema_field(OpenApiTypes.BOOL)
@@ -16,10 +17,15 @@ class TrueOrFalseFilter(filters.TypedChoiceFilter):
         super().__init__(choices=[(name, name) for name in values], coerce=values.__getitem__, **options)
 
 
+@extend_schema_field(ANY_TEXT)
+class TextFilter(filters.CharFilter):
+    """Accepts any text that the database can hold."""
+
+
 class UserFilter(filters.FilterSet):
     role = filters.ChoiceFilter(choices=Role.choices)
     active = TrueOrFalseFilter(field_name="is_active")
-    search = filters.CharFilter(method="contain")
+    search = TextFilter(method="contain")
 
     class Meta:
         model = User

@@ -18,6 +18,12 @@ def component_list(name: str) -> dict[str, Any]:
     return {"type": "array", "items": component(name)}
 
 
+# What PostgreSQL can store: no NUL.
+ANY_TEXT: dict[str, Any] = {"type": "string", "pattern": r"^[^\u0000]*$"}
+# A text of which something is left when white space around it is cut off, as by `str.strip`.
+FILLED_TEXT = r"^[^\u0000]*[^\s\u0000-\u001F\u0085][^\u0000]*$"
+
+
 class Text(serializers.CharField):
     """A JSON string; REST framework's own field also accepts numbers."""
 

@@ -23,6 +23,7 @@ from analytics.activity.serializers import (
     BlogSerializer,
     ListedBlogSerializer,
     ListedPostSerializer,
+    PostChangeSerializer,
     PostSerializer,
 )
 from devices.api import DONE_EXAMPLE
@@ -37,9 +38,14 @@ from users.serializers import component, component_list
 
 DATASET: dict[str, Any] = {
     "parameters": [
-        OpenApiParameter("login", str, required=True, description="The person's exact login."),
+        OpenApiParameter(
+            "login",
+            {"type": "string", "minLength": 1},
+            required=True,
+            description="The person's exact login.",
+        ),
         OpenApiParameter("start", OpenApiTypes.DATE, description="First day, in the portal's time zone."),
-        OpenApiParameter("end", OpenApiTypes.DATE, description="Day after the last one."),
+        OpenApiParameter("end", OpenApiTypes.DATE, description="Day after the last one, after `start`."),
         OpenApiParameter("format", str, enum=["json", "csv"], description="`json` if left out."),
     ],
 }
@@ -264,7 +270,7 @@ class PostDetail(OneOf):
         """One post."""
         return self.retrieve(request)
 
-    @extend_schema(operation_id="post_change")
+    @extend_schema(operation_id="post_change", request=PostChangeSerializer(partial=True))
     @transaction.atomic
     def patch(self, request: Request, pk: int) -> Response:
         """Change a post's header or text."""

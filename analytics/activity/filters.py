@@ -1,13 +1,13 @@
 from django_filters import rest_framework as filters
-from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 
 from analytics.activity.models import Blog, Post
-from devices.filters import whole_number
+from devices.filters import ROW_ID, whole_number
+from users.filters import TextFilter
 
 
 class BlogFilter(filters.FilterSet):
-    owner = filters.CharFilter(field_name="owner__login")
+    owner = TextFilter(field_name="owner__login")
 
     class Meta:
         model = Blog
@@ -15,10 +15,8 @@ class BlogFilter(filters.FilterSet):
 
 
 class PostFilter(filters.FilterSet):
-    blog = extend_schema_field(OpenApiTypes.INT)(
-        filters.CharFilter(field_name="blog_id", validators=[whole_number])
-    )
-    author = filters.CharFilter(field_name="author__login")
+    blog = extend_schema_field(ROW_ID)(filters.CharFilter(field_name="blog_id", validators=[whole_number]))
+    author = TextFilter(field_name="author__login")
 
     class Meta:
         model = Post

@@ -174,3 +174,13 @@ class ListedPostSerializer(PostSerializer):
 
     class Meta(PostSerializer.Meta):
         fields = tuple(LISTED_POST)
+
+
+# For the schema alone: what `PostSerializer.validate` lets a change have.
+class PostChangeSerializer(StrictFields, serializers.ModelSerializer):
+    header = PlainText(max_length=200)
+    text = PlainText(max_length=1_000_000, allow_blank=True)
+
+    class Meta:
+        model = Post
+        fields = ("header", "text")

@@ -10,7 +10,7 @@ from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from django_celery_results.models import TaskResult
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
@@ -45,16 +45,35 @@ POINTS = 1000
 MOST_POINTS = 5000
 
 
+PERCENT = r" *(100(\.0{1,10})?|0?[0-9]{1,2}(\.[0-9]{1,10})?) *"
+PERCENTILES = {
+    "type": "string",
+    "pattern": f"^{PERCENT}(,{PERCENT}){{0,{MOST_PERCENTILES - 1}}}$",
+}
+LISTED_PERCENTILES = {
+    "type": ["array", "null"],
+    "items": {"type": "number", "format": "double", "minimum": 0, "maximum": 100},
+    "maxItems": MOST_PERCENTILES,
+}
+
+
+@extend_schema_field({"anyOf": [LISTED_PERCENTILES, PERCENTILES]})
+class PercentilesField(serializers.Field):
+    pass
+
+
 class QuestionSerializer(serializers.Serializer):
     """For the schema alone: `parse_question` reads the body."""
 
     start = serializers.DateTimeField(required=False, allow_null=True)
-    end = serializers.DateTimeField(required=False, allow_null=True)
-    percentiles = serializers.ListField(
-        child=serializers.FloatField(min_value=0, max_value=100), max_length=MOST_PERCENTILES, required=False
+    end = serializers.DateTimeField(required=False, allow_null=True, help_text="After `start`, not included.")
+    percentiles = PercentilesField(
+        required=False, allow_null=True, help_text="With at most ten digits after the point."
     )
-    bucket = serializers.ChoiceField(tuple(BUCKETS), required=False)
-    time_zone = serializers.CharField(required=False)
+    bucket = serializers.ChoiceField(tuple(BUCKETS), required=False, allow_null=True)
+    time_zone = serializers.CharField(
+        required=False, allow_null=True, help_text="IANA zone of the buckets, only with `bucket`."
+    )
 
 
 ASK: dict[str, Any] = {
@@ -62,9 +81,13 @@ ASK: dict[str, Any] = {
     "responses": {202: TaskSerializer},
     "parameters": [
         OpenApiParameter("start", OpenApiTypes.DATETIME, description="Default: the first reading."),
-        OpenApiParameter("end", OpenApiTypes.DATETIME, description="Not included. Default: now."),
         OpenApiParameter(
-            "percentiles", str, description="Up to 20 from 0 to 100, separated by commas: 5,25,99.9."
+            "end", OpenApiTypes.DATETIME, description="After `start`, not included. Default: now."
+        ),
+        OpenApiParameter(
+            "percentiles",
+            PERCENTILES,
+            description=f"Up to {MOST_PERCENTILES} from 0 to 100, separated by commas: 5,25,99.9.",
         ),
         OpenApiParameter(
             "bucket", str, enum=list(BUCKETS), description="Statistics for each bucket; up to 10,000 buckets."
@@ -72,7 +95,8 @@ ASK: dict[str, Any] = {
         OpenApiParameter(
             "time_zone",
             str,
-            description="IANA zone of the buckets. Default: the device's; for a user, the portal's.",
+            description="IANA zone of the buckets, only with `bucket`. Default: the device's; for a user, "
+            "the portal's.",
         ),
     ],
     "examples": [
@@ -159,11 +183,13 @@ class DeviceSeries(APIView):
         operation_id="device_series",
         parameters=[
             OpenApiParameter("start", OpenApiTypes.DATETIME, description="Default: the first reading."),
-            OpenApiParameter("end", OpenApiTypes.DATETIME, description="Not included. Default: now."),
+            OpenApiParameter(
+                "end", OpenApiTypes.DATETIME, description="After `start`, not included. Default: now."
+            ),
             OpenApiParameter(
                 "points",
-                int,
-                description=f"Number of columns of equal width, 1 to {MOST_POINTS}. Default: {POINTS}.",
+                {"type": "integer", "minimum": 1, "maximum": MOST_POINTS},
+                description=f"Number of columns of equal width. Default: {POINTS}.",
             ),
         ],
         responses={200: component("Series")},

@@ -1,11 +1,10 @@
 from typing import Any
 
 from django_filters import rest_framework as filters
-from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 
 from analytics.models import Analysis, AnalysisQuerySet, Status
-from devices.filters import whole_number
+from devices.filters import ROW_ID, whole_number
 
 # The words of Celery, which the API says.
 CELERY_STATUS: dict[str, str] = {
@@ -20,7 +19,7 @@ STATUS_OF_WORD = {word: status for status, word in CELERY_STATUS.items()}
 
 class TaskFilter(filters.FilterSet):
     device = filters.UUIDFilter(field_name="device__uuid", label="Analyses of this device.")
-    user = extend_schema_field(OpenApiTypes.INT)(
+    user = extend_schema_field(ROW_ID)(
         filters.CharFilter(
             field_name="user_id", validators=[whole_number], label="Analyses of all devices of this user."
         )

@@ -81,12 +81,13 @@ def parse_percentiles(asked: Any) -> str:
     if isinstance(asked, str):
         texts = asked.split(",")
     elif isinstance(asked, list) and all(type(number) in (int, float) for number in asked):
-        texts = [str(number) for number in asked]
+        # Decimal: a double writes small numbers with an exponent. + 0: there is no percentile -0.
+        texts = [format(Decimal(str(number + 0)), "f") for number in asked]
     else:
         raise BadQuestion("percentiles", "Must be numbers separated by commas.")
-    numbers = {parse_percentile(text) for text in texts}
-    if len(numbers) > MOST_PERCENTILES:
+    if len(texts) > MOST_PERCENTILES:
         raise BadQuestion("percentiles", f"At most {MOST_PERCENTILES} percentiles.")
+    numbers = {parse_percentile(text) for text in texts}
     return ",".join(format(number, "f") for number in sorted(numbers))
 
 

@@ -8,6 +8,7 @@ from django.http import Http404
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django_celery_results.models import TaskResult
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 from rest_framework import generics
 from rest_framework.exceptions import ValidationError
@@ -126,8 +127,14 @@ class TaskDevices(APIView):
     @extend_schema(
         operation_id="task_devices",
         parameters=[
-            OpenApiParameter("limit", int, description="Devices per page, 1 to 1000 (default 100)."),
-            OpenApiParameter("cursor", str, description="Cursor from the `Link` header of the page before."),
+            OpenApiParameter(
+                "limit",
+                {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_SIZE},
+                description=f"Devices per page (default {PAGE_SIZE}).",
+            ),
+            OpenApiParameter(
+                "cursor", OpenApiTypes.UUID, description="From the `Link` header of the page before."
+            ),
         ],
         responses={200: component_list("DeviceRow")},
         examples=[OpenApiExample("Devices", [DEVICE_ROW | {"x": SUMMARY}])],

@@ -49,6 +49,8 @@ from users.api_errors import Conflict
 ID = "3c5a0f9e-7f6e-4f0a-8f43-2a2f0a3c9b11"
 LISTED = {"id": ID, "name": "Well 7", "started_at": "2026-11-21T09:30:00Z", "status": "finished"}
 ROW = {"date": "2026-01-01", "liquid": 41.25, "oil": 36.5, "water": 4.75, "wct": 0.1151515151515151}
+ANY_FIELD = f"({'|'.join((*OPTIONAL, *ALWAYS))})?"
+FIELDS = f"^{ANY_FIELD}(,{ANY_FIELD})*$"
 CREATED = OpenApiExample("Created", {"id": ID}, response_only=True, status_codes=["201"])
 ASKED = [
     *(
@@ -128,7 +130,9 @@ class CalculationDetail(APIView):
         responses={(200, "application/json"): DetailSerializer, (200, "text/csv"): OpenApiTypes.STR},
         parameters=[
             OpenApiParameter(
-                "fields", str, description=f"Further fields, separated by commas: {', '.join(OPTIONAL)}."
+                "fields",
+                {"type": "string", "pattern": FIELDS},
+                description=f"Further fields, separated by commas: {', '.join(OPTIONAL)}.",
             ),
             OpenApiParameter(
                 "format", str, enum=["json", "csv"], description="The rows alone as a CSV file."

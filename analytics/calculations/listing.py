@@ -14,6 +14,7 @@ from analytics.kernels import KERNELS
 from analytics.models import Calculation, CalculationQuerySet, Status
 
 PAGE_NUMBER = re.compile(r"[1-9][0-9]{0,8}")
+LAST_PAGE = 10**9 - 1
 
 
 class CalculationFilter(filters.FilterSet):
@@ -65,3 +66,13 @@ class NumberedPages(PageNumberPagination):
 
     def get_paginated_response_schema(self, schema: dict) -> dict:
         return schema
+
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        return [
+            {
+                "name": "page",
+                "in": "query",
+                "schema": {"type": "integer", "minimum": 1, "maximum": LAST_PAGE},
+                "description": "From 1 to the last page, which `Link` names; 400 beyond it.",
+            }
+        ]

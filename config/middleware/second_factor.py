@@ -11,8 +11,11 @@ from django.shortcuts import redirect
 from config.problems import problem
 from users.authentication import sends_credential
 
-# Where staff set up a second factor, prove who they are, and leave.
-STILL_OPEN = ("/portal/account/2fa/", "/portal/account/reauthenticate/", "/portal/login/", "/portal/logout/")
+# Where staff set up a second factor, prove who they are, and leave; and what is open to everybody.
+STILL_OPEN = (
+    *("/portal/account/2fa/", "/portal/account/reauthenticate/", "/portal/login/", "/portal/logout/"),
+    *("/schema/", "/docs", "/redoc"),
+)
 FACTORS = [Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN]
 MESSAGE = "Staff need a second factor here. Set one up to go on."
 

@@ -5,6 +5,7 @@ from copy import deepcopy
 from config.openapi.components import COMPONENTS
 from config.openapi.operations import CONFLICTS, TAGS, TOO_MANY
 from config.problems import problem_body
+from users.serializers import ANY_TEXT, FILLED_TEXT
 
 ERRORS = {
     "400": "Bad input; `errors` names each field or index.",
@@ -20,6 +21,12 @@ ERRORS = {
 TOO_MANY_READS = "Too many of your requests are being answered; see `Retry-After`."
 # A sensor that is unknown has no readings.
 NEVER_404 = ("/statistics/{sensor}",)
+# Its body names a user, who may not exist.
+NAMES_ROW = ("device_create",)
+# Components of bodies that no serializer describes; drf-spectacular names the others `…Request`.
+REQUEST_COMPONENTS = ("SensorReading", "Event")
+SLUG = {"pattern": "^[-a-zA-Z0-9_]+$"}
+PATH_BOUNDS: dict[str, dict] = {"id": {}, "prefix": SLUG, "name": SLUG}
 UUID_EXAMPLE = "0b5f9c1e-6f53-4d3e-9d0e-1d1f6c2b7a10"
 REQUEST_ID_EXAMPLE = "5157213a55-186a1"
 HEADERS = {
@@ -82,18 +89,46 @@ PROBES = {
 
 def complete(result: dict, **_: object) -> dict:
     """Postprocess the document (a hook of drf-spectacular): components, tags, errors, headers, the probes."""
-    result["components"]["schemas"] |= COMPONENTS
+    result["components"]["schemas"] |= deepcopy(COMPONENTS)
     result["components"]["headers"] = deepcopy(HEADERS)
+    close_request_bodies(result["components"]["schemas"])
     result["tags"] = [{"name": name, "description": text} for name, text in TAGS.items()]
     result["paths"] |= {path: {"get": deepcopy(operation)} for path, operation in PROBES.items()}
     for path, item in result["paths"].items():
         for method, operation in item.items():
             for parameter in operation.get("parameters", ()):
                 if parameter["in"] == "path":
+                    parameter["schema"] |= PATH_BOUNDS.get(parameter["name"], {})
                     parameter["example"] = path_example(parameter)
-            add_errors(operation, is_read=method == "get", has_id="{" in path and path not in NEVER_404)
+            require_body(operation, result["components"]["schemas"])
+            names_row = "{" in path or operation["operationId"] in NAMES_ROW
+            add_errors(operation, is_read=method == "get", has_id=names_row and path not in NEVER_404)
             add_headers(operation)
     return result
+
+
+def close_request_bodies(schemas: dict) -> None:
+    """Say that bodies have no other keys than those described, and what their texts may contain."""
+    for name, component in schemas.items():
+        if (name.endswith("Request") or name in REQUEST_COMPONENTS) and "properties" in component:
+            component.setdefault("additionalProperties", False)
+            component["properties"] = {
+                name: closed_text(schema) for name, schema in component["properties"].items()
+            }
+
+
+def closed_text(schema: dict) -> dict:
+    """A text without another bound has no NUL and, if it must not be empty, more than white space."""
+    if "string" not in schema.get("type", "") or schema.keys() & {"const", "enum", "format", "pattern"}:
+        return schema
+    return schema | {"pattern": FILLED_TEXT if schema.get("minLength") else ANY_TEXT["pattern"]}
+
+
+def require_body(operation: dict, schemas: dict) -> None:
+    """Require a body that has one of several forms; drf-spectacular looks for required fields only."""
+    for media in operation.get("requestBody", {}).get("content", {}).values():
+        if "oneOf" in schemas.get(media["schema"].get("$ref", "").rpartition("/")[2], {}):
+            operation["requestBody"]["required"] = True
 
 
 def path_example(parameter: dict) -> str | int:

@@ -3,7 +3,11 @@
 Views refer to them by `users.serializers.component`.
 """
 
+import sys
 from typing import Any
+
+from devices.ingestion.checks import MAX_SENSOR
+from devices.serializers import STAMP_TEXT
 
 Schema = dict[str, Any]
 
@@ -41,6 +45,9 @@ STAMP: Schema = {"type": "string", "format": "date-time"}
 NUMBER_OR_NULL: Schema = {"type": ["number", "null"]}
 STAMP_OR_NULL: Schema = {"type": ["string", "null"], "format": "date-time"}
 VALUE: Schema = {"type": "number", "description": "The value of the channel of this name."}
+# Beyond it JSON has numbers, but a double has none.
+LARGEST = sys.float_info.max
+NEW_VALUE: Schema = VALUE | {"minimum": -LARGEST, "maximum": LARGEST}
 ZONE: Schema = {"type": "string", "description": "The time zone in which stamps without an offset were read."}
 PROBLEM = obj(
     {
@@ -63,22 +70,30 @@ PROBLEM = obj(
 )
 READINGS: Schema = {
     "ReadingTimestamp": {
-        "type": ["string", "number"],
+        "anyOf": [STAMP_TEXT, NUMBER],
         "description": "ISO 8601, in the device's time zone if it has no offset; or a number since 1970, in "
-        "seconds unless `precision` names another unit.",
+        "seconds unless `precision` names another unit. Up to 5 minutes ahead of the portal's clock, unless "
+        "the profile allows the future; from the year 1 to the year 9999.",
     },
     "NewReading": obj(
         {},
         {"timestamp": ref("ReadingTimestamp")},
-        also=VALUE,
-        text="A number for each channel of the device's profile. Without `timestamp`: now, at the server.",
+        also=NEW_VALUE,
+        text="A number for each channel of the device's profile, and no other key. Without `timestamp`: "
+        "now, at the server.",
     ),
     "StampedReading": obj(
         {"timestamp": ref("ReadingTimestamp")},
-        also=VALUE,
-        text="A number for each channel of the device's profile, and when they were measured.",
+        also=NEW_VALUE,
+        text="A number for each channel of the device's profile, and when they were measured; no other key.",
     ),
-    "SensorReading": obj({"sensor": STRING, "timestamp": ref("ReadingTimestamp"), "value": NUMBER}),
+    "SensorReading": obj(
+        {
+            "sensor": {"type": "string", "maxLength": MAX_SENSOR, "pattern": r"^[^\u0000]+$"},
+            "timestamp": ref("ReadingTimestamp"),
+            "value": NUMBER | {"minimum": -LARGEST, "maximum": LARGEST},
+        }
+    ),
     "Reading": obj({"timestamp": STAMP}, also=VALUE, text="A stored reading of a known device."),
     "ListedReading": obj({"device_id": UUID, "timestamp": STAMP}, also=VALUE, text="A stored reading."),
     "ReadingStored": obj({"status": {"type": "string", "const": "ok"}}, {"assumed_timezone": ZONE}),
@@ -165,11 +180,25 @@ RESULTS: Schema = {
         text="Lists of equal length, one item for each column with readings.",
     ),
 }
+REASON: Schema = {"type": "string", "minLength": 1, "maxLength": 500}
+EXCLUSIONS: Schema = {
+    "PeriodExclusionRequest": obj(
+        {"start": STAMP_TEXT, "end": STAMP_TEXT, "reason": REASON},
+        {"reading": {"type": "null"}},
+        text="All readings of a half-open period: `start` before `end`.",
+    ),
+    "ReadingExclusionRequest": obj(
+        {"reading": ref("StampedReading"), "reason": REASON},
+        text="A stored reading, with its timestamp and all its values.",
+    ),
+    "ExclusionRequest": {"oneOf": [ref("PeriodExclusionRequest"), ref("ReadingExclusionRequest")]},
+}
 ACTIVITY: Schema = {
     "Event": obj(
-        {"login": STRING, "event": STRING, "at": STRING},
+        {"login": STRING, "event": STRING, "at": STAMP_TEXT},
         {"object_id": {"type": ["integer", "null"]}, "id": {"type": ["string", "integer", "null"]}},
-        text="`id` is the sender's own: events of one sender with the same id are stored once.",
+        text="`id` is the sender's own: events of one sender with the same id are stored once. Items that "
+        "are not as described here are named by the receipt; the others are stored.",
     ),
     "CommentsDataset": obj(
         {
@@ -202,4 +231,4 @@ ACTIVITY: Schema = {
         }
     ),
 }
-COMPONENTS: Schema = {"Problem": PROBLEM, **READINGS, **RESULTS, **ACTIVITY}
+COMPONENTS: Schema = {"Problem": PROBLEM, **READINGS, **RESULTS, **EXCLUSIONS, **ACTIVITY}

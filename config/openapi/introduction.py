@@ -16,5 +16,8 @@ input `errors` with a field or an index each, and `request_id`. Unknown query pa
 **Times** are ISO 8601, in answers always UTC. Timestamps of readings may also be numbers: seconds since 1970,
 or milliseconds, microseconds or nanoseconds with `precision`.
 
+**Whole numbers** are written without a point: 1.0 is refused where an integer is asked for. Texts have no
+NUL character.
+
 **Compression.** Answers of 1 KB and more are compressed with zstd or gzip if `Accept-Encoding` allows it.
 Posts of readings may be compressed, and say so in `Content-Encoding`."""

@@ -4,7 +4,7 @@ from uuid import UUID
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from django.utils.functional import cached_property
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import generics
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
@@ -13,10 +13,11 @@ from rest_framework.views import APIView
 
 from devices import exclusions
 from devices.authentication import visible_device
-from devices.exclusions.serializers import ExclusionSerializer
+from devices.exclusions.serializers import PERIOD_EXAMPLE, READING_EXAMPLE, ExclusionSerializer
 from devices.filters import ExclusionFilter
 from devices.models import Device, Exclusion
 from users.permissions import signed_in
+from users.serializers import component
 
 
 class ExclusionList(generics.ListCreateAPIView):
@@ -45,7 +46,14 @@ class ExclusionList(generics.ListCreateAPIView):
         """
         return self.list(request)
 
-    @extend_schema(operation_id="exclusion_create")
+    @extend_schema(
+        operation_id="exclusion_create",
+        request={"application/json": component("ExclusionRequest")},
+        examples=[
+            OpenApiExample("Period", PERIOD_EXAMPLE, request_only=True),
+            OpenApiExample("Single reading", READING_EXAMPLE, request_only=True),
+        ],
+    )
     def post(self, request: Request, uuid: UUID) -> Response:
         """Exclude readings from statistics (staff only).
 

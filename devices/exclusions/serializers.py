@@ -94,23 +94,15 @@ EXAMPLE_EXCLUSION = {
 }
 
 
+PERIOD_EXAMPLE = {name: EXAMPLE_EXCLUSION[name] for name in ("start", "end", "reason")}
+READING_EXAMPLE = {
+    "reading": {"timestamp": "2026-11-20T08:00:00Z", "x": 1.0, "y": 2.0, "z": 3e9},
+    "reason": "Spike",
+}
+
+
 @extend_schema_serializer(
-    examples=[
-        OpenApiExample(
-            "Period",
-            {name: EXAMPLE_EXCLUSION[name] for name in ("start", "end", "reason")},
-            request_only=True,
-        ),
-        OpenApiExample(
-            "Single reading",
-            {
-                "reading": {"timestamp": "2026-11-20T08:00:00Z", "x": 1.0, "y": 2.0, "z": 3e9},
-                "reason": "Spike",
-            },
-            request_only=True,
-        ),
-        OpenApiExample("Exclusion", EXAMPLE_EXCLUSION, response_only=True, status_codes=["200", "201"]),
-    ]
+    examples=[OpenApiExample("Exclusion", EXAMPLE_EXCLUSION, response_only=True, status_codes=["200", "201"])]
 )
 class ExclusionSerializer(StrictFields, serializers.ModelSerializer):
     """Readings that statistics leave out: those of a period, or those that equal `reading`."""

@@ -28,7 +28,7 @@ from devices.ingestion.asgi import RequestState, request_state
 from devices.ingestion.checks import InvalidItems
 from devices.ingestion.flusher import NotStored
 from devices.ingestion.group_commit import store_now
-from devices.ingestion.idempotency import IdempotencyClaim, IdempotencyConflict, is_valid_key
+from devices.ingestion.idempotency import MAX_KEY, IdempotencyClaim, IdempotencyConflict, is_valid_key
 from devices.ingestion.intake import Intake
 from devices.ingestion.sensors import OwnSensors
 from devices.models import Device, DeviceKey
@@ -40,7 +40,8 @@ from users.serializers import component, component_list
 RECEIPT = OpenApiExample("Receipt", {"accepted": 1, "rejected": []}, response_only=True, status_codes=["201"])
 IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key",
-    str,
+    # HTTP cuts off spaces around a header's value.
+    {"type": "string", "maxLength": MAX_KEY, "pattern": "^[!-~]([ -~]*[!-~])?$"},
     OpenApiParameter.HEADER,
     description="A body is stored once per key; later requests with both get the first receipt.",
 )

@@ -1,6 +1,7 @@
 from typing import Any
 
 from django.core.validators import RegexValidator, validate_slug
+from drf_spectacular.extensions import OpenApiSerializerFieldExtension
 from drf_spectacular.utils import OpenApiExample, extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
@@ -12,12 +13,14 @@ from devices.models import (
 from devices.models.profiles import (
     LONGEST_INTERVAL_SECONDS,
     MOST_DECIMALS,
+    RESERVED_NAMES,
     SHORTEST_INTERVAL_SECONDS,
     not_reserved,
 )
 from users.serializers import Number, StrictFields, Text, TrueOrFalse, WholeNumber
 
 MAX_CHANNELS = 1000
+NAME_LENGTH = 50
 NAME = RegexValidator(
     r"\A[A-Za-z][A-Za-z0-9_]*\Z", "Must be a letter, and then letters, digits and underscores."
 )
@@ -48,14 +51,28 @@ PUMP = {
 }
 
 
+@extend_schema_field(
+    {
+        "type": "string",
+        "maxLength": NAME_LENGTH,
+        "pattern": "^[A-Za-z][A-Za-z0-9_]*$",
+        "not": {"enum": sorted(RESERVED_NAMES)},
+    }
+)
+class ChannelName(Text):
+    """A name that no key of a reading or a result has; unique in its profile."""
+
+
 class NewChannelSerializer(StrictFields):
     """One value of a reading; its place in the list is its place in stored readings."""
 
-    name = Text(max_length=50, validators=[NAME, not_reserved])
+    name = ChannelName(max_length=NAME_LENGTH, validators=[NAME, not_reserved])
     unit = Text(max_length=20, allow_blank=True, default="")
     kind = serializers.ChoiceField(Channel.Kind.choices, default=Channel.Kind.GAUGE)
     minimum = Number(allow_null=True, default=None, help_text="Smaller values are refused.")
-    maximum = Number(allow_null=True, default=None, help_text="Larger values are refused.")
+    maximum = Number(
+        allow_null=True, default=None, help_text="Larger values are refused. Not below `minimum`."
+    )
     decimals = WholeNumber(
         min_value=0,
         max_value=MOST_DECIMALS,
@@ -71,7 +88,14 @@ class NewChannelSerializer(StrictFields):
         return fields
 
 
-@extend_schema_field(NewChannelSerializer(many=True))
+class ChannelsSchema(OpenApiSerializerFieldExtension):
+    target_class = "devices.profiles.serializers.ChannelsField"
+
+    def map_serializer_field(self, auto_schema: Any, direction: Any) -> dict[str, Any]:
+        channel = auto_schema.resolve_serializer(NewChannelSerializer(), direction).ref
+        return {"type": "array", "items": channel, "minItems": 1, "maxItems": MAX_CHANNELS}
+
+
 class ChannelsField(serializers.Field):
     """All channels of a profile, in order. In a change, too, each of them is whole: `partial` ends here."""
 

@@ -55,6 +55,7 @@ def at(text: str, zone: str = "UTC") -> datetime:
         ("100.000", "100"),
         ([50, 2.5], "2.5,50"),
         ([10, 10.0], "10"),
+        ([1e-05, -0.0], "0,0.00001"),
     ],
 )
 def test_equal_percentiles_are_written_alike(asked: Any, canonical: str) -> None:

@@ -1,5 +1,6 @@
 """Real answers of every operation, of every documented status, match the OpenAPI document."""
 
+import re
 import secrets
 from collections.abc import Iterator
 from typing import Any
@@ -133,6 +134,8 @@ def test_403(world: World, operation: Operation) -> None:
 @pytest.mark.parametrize("operation", having("404"))
 def test_404(world: World, operation: Operation) -> None:
     call = GOOD_OF[operation.id](world)._replace(ids=UNKNOWN, device_key=None)
+    if not call.ids.keys() & set(re.findall(r"{(\w+)}", operation.path)):
+        call = call._replace(body={"user_id": UNKNOWN["id"]})
     assert_answered(operation, send(world, operation, call), 404)
 
 

@@ -202,7 +202,7 @@ def test_profiles(api: Generated, admin: Any) -> None:
 
 
 def test_exclusions(api: Generated, admin: Any, device: Any) -> None:
-    body = api.model("ExclusionRequest")(
+    body = api.model("PeriodExclusionRequest")(
         reason="Cleaning", start="2026-11-20T08:00:00Z", end="2026-11-20T09:00:00Z"
     )
     made = api.call("exclusions.exclusion_create", device.id, client=admin, body=body)

@@ -39,6 +39,8 @@ class Call(NamedTuple):
 class World:
     portal: Portal
     owner: Person = field(init=False)
+    # Of devices that nothing else looks at.
+    other: Person = field(init=False)
     device: Sender = field(init=False)
     analysis: str = field(init=False)
     fleet_analysis: str = field(init=False)
@@ -47,7 +49,7 @@ class World:
 
     def __post_init__(self) -> None:
         portal = self.portal
-        self.owner = portal.new_user()
+        self.owner, self.other = portal.new_user(), portal.new_user()
         self.device = portal.new_device(self.owner, name="Pump")
         portal.post_reading(self.device, **STAMPED)
         self.exclusion = self.new_exclusion()

@@ -1,0 +1,18 @@
+"""Every operation of the API × every kind of caller × rows that are own, foreign, deleted or missing."""
+
+import pytest
+
+from tests.matrix.callers import callers
+from tests.matrix.cells import api_routes, differences, without_entry
+from tests.matrix.operations import operations
+from tests.matrix.stage import Stage
+
+pytestmark = pytest.mark.django_db(databases=["default", "activity"])
+
+
+def test_every_operation_has_its_line() -> None:
+    assert without_entry(api_routes(), operations()) == set()
+
+
+def test_every_operation(stage: Stage) -> None:
+    assert differences(stage, callers(stage), list(operations())) == []

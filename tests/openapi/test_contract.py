@@ -1,0 +1,82 @@
+"""Generated requests to every operation: the portal keeps to its OpenAPI document.
+
+Schemathesis draws valid and invalid requests from the document, and judges the answers by all its checks but
+one: `ignored_auth` sends one and the same wrong credential everywhere, which is answered 429 on purpose
+after 20 times in a minute. `tests/matrix` tries every operation with all kinds of bad
+credentials.
+"""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, Phase, settings
+from schemathesis import Case
+from schemathesis.config import SchemathesisConfig
+from schemathesis.specs.openapi.checks import ignored_auth, negative_data_rejection
+
+from tests.openapi.document import document
+from tests.openapi.relations import Repair
+from tests.openapi.world import World
+from tests.support.portal import Portal
+
+# For each operation: 50 would take some three minutes of CPU. `make fuzz` asks for more.
+EXAMPLES = int(os.environ.get("EXAMPLES", "20"))
+# Faults of single items are named by the receipt of a 201, see `names_faults`.
+ITEM_BY_ITEM = ("activity_create", "reading_batch_create", "sensor_data_create")
+
+
+def generated() -> SchemathesisConfig:
+    """The same requests in each run, drawn at random; the document's examples are for `test_document.py`."""
+    config = SchemathesisConfig(seed=1)
+    project = config.projects.default
+    project.generation.deterministic = True
+    # Bodies of more than 5 MiB are refused before anything else.
+    project.checks.negative_data_rejection.expected_statuses += ["413"]
+    project.phases.examples.enabled = project.phases.coverage.enabled = False
+    return config
+
+
+schema = schemathesis.openapi.from_dict(document(), config=generated())
+
+
+@pytest.fixture(scope="module")
+def repair(portal: Portal) -> Iterator[Repair]:
+    world = World(portal)
+    yield Repair(world)
+    # The workers are needed for other tests.
+    for table in ("analytics_analysis", "analytics_calculation"):
+        portal.query(f"UPDATE {table} SET status = 'cancelled' WHERE status = 'queued'")
+
+
+@pytest.fixture(scope="module")
+def session() -> Iterator[requests.Session]:
+    with requests.Session() as session:
+        session.trust_env = False
+        yield session
+
+
+@schema.parametrize()
+@settings(
+    max_examples=EXAMPLES,
+    derandomize=True,
+    database=None,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+def test_portal_keeps_to_the_document(case: Case, repair: Repair, session: requests.Session) -> None:
+    repair(case)
+    portal = repair.world.portal
+    headers = {"Authorization": f"Token {portal.admin_token}"}
+    answer = case.call(portal.url, session, headers, allow_redirects=False)
+    excluded = [ignored_auth, *([negative_data_rejection] if names_faults(case, answer) else [])]
+    sent = {"base_url": portal.url, "session": session, "headers": headers}
+    case.validate_response(answer, headers=headers, excluded_checks=excluded, transport_kwargs=sent)
+
+
+def names_faults(case: Case, answer: requests.Response) -> bool:
+    """A receipt refuses faulty items by their index; the request as a whole is not refused."""
+    is_receipt = case.operation.definition.raw["operationId"] in ITEM_BY_ITEM and answer.status_code == 201
+    return is_receipt and bool(answer.json()["rejected"])
