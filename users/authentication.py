@@ -65,7 +65,7 @@ class CredentialAuthentication(BaseAuthentication):
         raise NotImplementedError
 
     def note_refused(self, request: Request, text: str) -> None:
-        kind = self.credential._meta.verbose_name.replace(" ", "_")
+        kind = str(self.credential._meta.verbose_name).replace(" ", "_")
         note_refused_credential(request._request, kind, text)
 
     def authenticate_header(self, request: Request) -> str:
@@ -111,7 +111,7 @@ def refuse_links(request: Request) -> None:
     as_change.method = "PUT"
     check = CSRFCheck(no_answer)
     check.process_request(as_change)
-    if check.process_view(as_change, None, (), {}):
+    if check.process_view(as_change, no_answer, (), {}):
         raise PermissionDenied(BY_LINK)
 
 
