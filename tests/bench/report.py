@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 
 from tests.bench.load import Figures
-from tests.support.lock_files import locked
+from tests.deploy.lock_files import locked
 
 LOCK = Path(__file__).with_name("requirements.lock")
 INTRODUCTION = """\

@@ -21,7 +21,7 @@ import psutil
 
 from config.installation.folder import OWNER, POSTGRES, REDIS
 from tests.deploy.containers import IMAGE_ENVIRONMENT, MOUNTED, ROOT, in_image, is_sent
-from tests.support.lock_files import locked
+from tests.deploy.lock_files import locked
 from tests.support.portal import eventually
 
 UID, GID = map(int, in_image("USER").split(":"))

@@ -31,7 +31,7 @@ from tests.deploy.containers import (
     settings_under,
     with_secrets,
 )
-from tests.support.lock_files import locked
+from tests.deploy.lock_files import locked
 
 DRAWN_NAMES = (*FOR_PORTAL, *FOR_STORES)
 

@@ -29,7 +29,7 @@ from tests.deploy.containers import (
     is_sent,
     settings_under,
 )
-from tests.support.lock_files import locked
+from tests.deploy.lock_files import locked
 
 pytestmark = pytest.mark.e2e
 

@@ -21,7 +21,7 @@ from users.models import Role, User
 
 @pytest.fixture(autouse=True)
 def quick(settings) -> None:
-    settings.PASSWORD_HASHERS = ["tests.account.hashers.QuickHasher"]
+    settings.PASSWORD_HASHERS = ["tests.account.guessing.hashers.QuickHasher"]
 
 
 class TestPlaces:

@@ -7,7 +7,7 @@ from axes.models import AccessAttempt
 from django.test import Client
 from django.utils import timezone
 
-from tests.account.hashers import WatchedHasher
+from tests.account.guessing.hashers import WatchedHasher
 from tests.account.people import PASSWORD, person, try_password
 from tests.support.concurrency import at_the_same_time
 from users.account.lockout import ADDRESS_FAILURES, LOCK_SECONDS, LOGIN_FAILURES, PAIR_FAILURES
@@ -151,7 +151,7 @@ def test_staff_do_not_see_attempts():
 def test_guesses_at_the_same_time_are_counted_before_they_are_made(ada, settings):
     """Without that, each of them finds the count of before, and is made."""
     count(ada.login, "127.0.0.1", PAIR_FAILURES - 2)
-    settings.PASSWORD_HASHERS = ["tests.account.hashers.WatchedHasher"]
+    settings.PASSWORD_HASHERS = ["tests.account.guessing.hashers.WatchedHasher"]
     WatchedHasher.calls.clear()
     at_the_same_time(lambda: try_password(ada.login, "wrong"), times=6)
     # None at all, if each saw the others': better than one too many.
