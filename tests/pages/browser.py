@@ -15,7 +15,7 @@ from tests.support.portal import Person, Portal, Sender
 
 Visit = Callable[..., Page]
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
+NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 FLAGS = (
     "--no-sandbox",
     "--disable-gpu",

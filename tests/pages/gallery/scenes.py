@@ -24,7 +24,7 @@ def at(path: str) -> Scene:
     """A page that only needs its address."""
 
     def scene(page: Page, subjects: Subjects) -> None:
-        page.goto(path.format(**subjects.ids), wait_until="networkidle")
+        page.goto(path.format(**subjects.ids))
 
     return scene
 

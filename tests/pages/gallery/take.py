@@ -87,6 +87,7 @@ def take(page: Page, subjects: Subjects, scenes: dict[str, Scene], names: list[s
         scene(page, subjects)
         if names and name not in names:
             continue
+        page.wait_for_load_state("networkidle")
         for size in SIZES:
             for theme in THEMES:
                 set_look(page, size, theme)

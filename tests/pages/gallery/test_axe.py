@@ -120,6 +120,8 @@ class Inspection:
         path = urlsplit(page.url).path
         if "nothing" not in path:
             self.routes.add(resolve(path).view_name)
+        if page.locator("[data-chart]").count():
+            page.wait_for_load_state("networkidle")
         if page.evaluate("typeof axe") == "undefined":
             page.add_script_tag(path=AXE)
         for theme in themes:
