@@ -22,8 +22,8 @@ from tests.openapi.relations import Repair
 from tests.openapi.world import World
 from tests.support.portal import Portal
 
-# For each operation: 50 would take some three minutes of CPU. `make fuzz` asks for more.
-EXAMPLES = int(os.environ.get("EXAMPLES", "20"))
+# For each operation: some three minutes of CPU. `make fuzz` asks for more.
+EXAMPLES = int(os.environ.get("EXAMPLES", "50"))
 # Faults of single items are named by the receipt of a 201, see `names_faults`.
 ITEM_BY_ITEM = ("activity_create", "reading_batch_create", "sensor_data_create")
 
