@@ -231,14 +231,16 @@ class TestChange:
         ]
         pages = [re.sub(r'value="\w{64}"', "", page) for page in pages]
         assert pages[0] == pages[1]
-        assert [message.to for message in mail] == [[other.email.upper()], ["free@example.com"]]
-        assert "another account" in mail[0].subject
-        assert "/portal/account/email/" not in mail[0].body
+        told, asked = [message for message in mail if message.to != [user.email]]
+        assert (told.to, asked.to) == ([other.email.upper()], ["free@example.com"])
+        assert "another account" in told.subject
+        assert "/portal/account/email/" not in told.body
 
     def test_it_sends_no_mails_without_end(self, mail):
         client = logged_in(person())
         statuses = [client.post(CHANGE, {"email": "new@example.com"}).status_code for _ in range(12)]
-        assert (statuses[0], statuses[-1], len(mail)) == (200, 429, 10)
+        sent = [message for message in mail if message.to == ["new@example.com"]]
+        assert (statuses[0], statuses[-1], len(sent)) == (200, 429, 10)
 
     def test_an_address_taken_meanwhile_is_refused(self, mail):
         user = person()
