@@ -48,7 +48,7 @@ def of_users() -> Iterator[Operation]:
     yield delete("users/{user}/", roles=ADMIN)
     yield delete("users/{user}/?purge=true", roles=ADMIN)
     yield get("users/{user}/tokens/", roles=SELF)
-    yield post("users/{user}/tokens/", roles=SELF)
+    yield post("users/{user}/tokens/", roles=SELF, is_fresh=True)
     yield delete("users/{user}/tokens/{token}/", roles=SELF)
     yield get("users/{user}/analytics/", 202)
     yield post("users/{user}/analytics/", 202, scope="read")
@@ -105,6 +105,7 @@ def of_runs() -> Iterator[Operation]:
     yield get("calculations/{calculation}/")
     yield get("calculations/{calculation}/?format=csv")
     yield post("calculations/{calculation}/rerun/")
+    yield delete("calculations/{calculation}/")
     yield post("calculations/{calculation}/cancel/", 409)
 
 

@@ -79,6 +79,9 @@ def of_runs() -> Iterator[Page]:
     # With no other one.
     yield from both(f"{calculation}compare/", 404, 404)
     yield from both("portal/activity/", 200, 200)
+    # To owners there is no trail.
+    for page in ("portal/trail/", "portal/trail.csv"):
+        yield from both(page, 200, NOT_ALLOWED, roles=STAFF, denied=404)
 
 
 def of_accounts() -> Iterator[Page]:
@@ -145,6 +148,8 @@ def of_everybody() -> Iterator[Page]:
     # There is no provider.
     yield from both(f"{account}oidc/{{provider}}/login/", 404, 404, **public)
     yield from both(f"{account}oidc/{{provider}}/login/callback/", 404, 404, **public)
+    # Without a contact.
+    yield from both(".well-known/security.txt", 404, NOT_ALLOWED, **public)
     yield from both("schema/", 200, NOT_ALLOWED, **documents)
     yield from both("docs", 200, NOT_ALLOWED, **documents)
     yield from both("redoc", 200, NOT_ALLOWED, **documents)

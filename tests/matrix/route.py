@@ -81,13 +81,15 @@ class Operation(Route):
     """An operation of the API.
 
     `scope` is that of a token, and `also_scope` one that is asked for after the look-up; `by_key` says that a
-    device's key may do it, `is_silent` that what one may not see is not told from what is empty.
+    device's key may do it, `is_silent` that what one may not see is not told from what is empty, `is_fresh` that
+    whoever has a second factor and an old session must prove again who they are.
     """
 
     scope: str = ""
     also_scope: str = ""
     by_key: bool = False
     is_silent: bool = False
+    is_fresh: bool = False
 
     def looks_up(self, caller: Caller) -> bool:
         return bool(caller.who) or caller.by == "key"
@@ -100,6 +102,8 @@ class Operation(Route):
         if caller.waits or (not caller.proves and self.method not in SAFE):
             return 403
         if (self.scope or ("read" if self.method in SAFE else "write")) not in caller.scopes:
+            return 403
+        if self.is_fresh and caller.by == SESSION and caller.who in STAFF:
             return 403
         if self.is_silent:
             return self.status

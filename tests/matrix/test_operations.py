@@ -15,4 +15,5 @@ def test_every_operation_has_its_line() -> None:
 
 
 def test_every_operation(stage: Stage) -> None:
-    assert differences(stage, callers(stage), list(operations())) == []
+    found = differences(stage, callers(stage), list(operations()))
+    assert found == [], "\n".join(found)

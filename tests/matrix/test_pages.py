@@ -16,8 +16,10 @@ def test_every_page_has_its_line() -> None:
 
 
 def test_every_page(stage: Stage) -> None:
-    assert differences(stage, callers(stage), list(pages())) == []
+    found = differences(stage, callers(stage), list(pages()))
+    assert found == [], "\n".join(found)
 
 
 def test_every_page_of_django_admin(stage: Stage) -> None:
-    assert differences(stage, callers(stage), list(admin_pages())) == []
+    found = differences(stage, callers(stage), list(admin_pages()))
+    assert found == [], "\n".join(found)

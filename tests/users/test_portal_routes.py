@@ -102,6 +102,8 @@ RULES = {
     "analytics:calculation-rerun": Rule(NO_GET, OWNER_AND_STAFF, CALCULATION),
     "analytics:calculation-compare": Rule(OWNER_AND_STAFF, None, CALCULATION, "with={calculation}"),
     "activity:activity": Rule(SIGNED_IN),
+    "trail:trail": Rule(STAFF_UNSEEN),
+    "trail:trail-file": Rule(STAFF_UNSEEN),
     "activity:login": Rule(EVERYBODY),
     "activity:logout": Rule(NO_GET, LOGGED_OUT),
     "account_login": Rule(EVERYBODY),
