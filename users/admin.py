@@ -6,8 +6,10 @@ from allauth.mfa.models import Authenticator
 from allauth.socialaccount.models import SocialAccount, SocialApp, SocialToken
 from allauth.usersessions.models import UserSession
 from axes.models import AccessAttempt
+from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.forms import AdminUserCreationForm
 from django.contrib.auth.models import Group
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
@@ -16,13 +18,30 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.functional import cached_property
 
-from users.forms import NewUserForm, TokenForm
-from users.models import SHOWN_ONCE, Credential, Role, Token, User
+from users.models import SHOWN_ONCE, Credential, Role, Scope, Token, User
 
 # Permissions follow from the role alone.
 admin.site.unregister(Group)
 # allauth's own pages would show secrets of second factors; what is left is in the portal's pages or unused.
 admin.site.unregister([Authenticator, EmailAddress, SocialAccount, SocialApp, SocialToken, UserSession])
+
+
+class NewUserForm(AdminUserCreationForm):
+    """Django admin's form for a new user; a user who only uses tokens needs no password."""
+
+    class Meta:
+        model = User
+        fields = ("login", "name", "email", "role")
+
+
+class TokenForm(forms.ModelForm):
+    scopes = forms.MultipleChoiceField(
+        choices=Scope.choices, widget=forms.CheckboxSelectMultiple, initial=list(Scope.values)
+    )
+
+    class Meta:
+        model = Token
+        fields = ("user", "name", "scopes", "expires_at")
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):

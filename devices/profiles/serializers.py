@@ -59,14 +59,14 @@ PUMP = {
         "not": {"enum": sorted(RESERVED_NAMES)},
     }
 )
-class ChannelName(Text):
+class NewChannelName(Text):
     """A name that no key of a reading or a result has; unique in its profile."""
 
 
 class NewChannelSerializer(StrictFields):
     """One value of a reading; its place in the list is its place in stored readings."""
 
-    name = ChannelName(max_length=NAME_LENGTH, validators=[NAME, not_reserved])
+    name = NewChannelName(max_length=NAME_LENGTH, validators=[NAME, not_reserved])
     unit = Text(max_length=20, allow_blank=True, default="")
     kind = serializers.ChoiceField(Channel.Kind.choices, default=Channel.Kind.GAUGE)
     minimum = Number(allow_null=True, default=None, help_text="Smaller values are refused.")

@@ -81,8 +81,8 @@ class Operation(Route):
     """An operation of the API.
 
     `scope` is that of a token, and `also_scope` one that is asked for after the look-up; `by_key` says that a
-    device's key may do it, `is_silent` that what one may not see is not told from what is empty, `is_fresh` that
-    whoever has a second factor and an old session must prove again who they are.
+    device's key may do it, `is_silent` that what one may not see is not told from what is empty,
+    `is_fresh` that whoever has a second factor and an old session must prove again who they are.
     """
 
     scope: str = ""
@@ -99,11 +99,10 @@ class Operation(Route):
             return self.of_key(caller, target)
         if not caller.who:
             return 401
-        if caller.waits or (not caller.proves and self.method not in SAFE):
+        is_old = self.is_fresh and caller.by == SESSION and caller.who in STAFF
+        if caller.waits or is_old or (not caller.proves and self.method not in SAFE):
             return 403
         if (self.scope or ("read" if self.method in SAFE else "write")) not in caller.scopes:
-            return 403
-        if self.is_fresh and caller.by == SESSION and caller.who in STAFF:
             return 403
         if self.is_silent:
             return self.status
