@@ -314,8 +314,9 @@ class Token(Credential):
 
     @classmethod
     def require_room(cls, fields: dict[str, Any]) -> None:
-        holder = User.objects.select_for_update(no_key=True).get(pk=fields["user"].pk)
-        cls.bound(cls.objects.filter(user=holder), settings.TOKENS_PER_USER, "TOKENS_PER_USER")
+        # One who was deleted meanwhile is a conflict of the row to come.
+        User.objects.select_for_update(no_key=True).filter(pk=fields["user"].pk).first()
+        cls.bound(cls.objects.filter(user=fields["user"]), settings.TOKENS_PER_USER, "TOKENS_PER_USER")
 
 
 class Invitation(Credential):

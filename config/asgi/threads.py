@@ -15,6 +15,7 @@ from typing import Any
 
 from django.db import close_old_connections
 
+from config.asgi.shares import Shares
 from devices.ingestion.asgi import Receive, Send, current_request_id, request_state
 
 # Probes and log-ins are answered however many other requests wait.
@@ -35,6 +36,7 @@ class OnThreads:
         probes = ThreadPoolExecutor(PROBE_THREADS, thread_name_prefix="probes")
         log_in = ThreadPoolExecutor(LOG_IN_THREADS, thread_name_prefix="log-in")
         self.executors = dict.fromkeys(PROBES, probes) | dict.fromkeys(LOG_IN, log_in)
+        self.shares = Shares()
 
     async def __call__(self, scope: dict, receive: Receive, send: Send) -> None:
         loop = asyncio.get_running_loop()
@@ -48,7 +50,8 @@ class OnThreads:
             work()
         else:
             executor = self.executors.get(scope["path"].rstrip("/"), self.executor)
-            await loop.run_in_executor(executor, work)
+            async with self.shares.of(scope):
+                await loop.run_in_executor(executor, work)
         for message in exchange.messages:
             await send(message)
         if exchange.streamed is not None:

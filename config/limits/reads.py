@@ -1,7 +1,9 @@
 """How many requests of one person this process reads for at the same time.
 
-A request that reads holds a thread, and there are few: one person must not hold all of them. Requests that
-change something are not counted, above all no posts of readings.
+A request that reads holds a thread, and there are few: one person must not hold all of them. Those of one
+credential have waited for each other before (`config.asgi.shares`), so only a person who uses several at the
+same time, or reads answers slowly, is refused here. Requests that change something are not counted, above all
+no posts of readings.
 """
 
 from collections import Counter

@@ -171,8 +171,9 @@ class DeviceKey(Credential):
 
     @classmethod
     def require_room(cls, fields: dict[str, Any]) -> None:
-        holder = Device.everything.select_for_update(no_key=True).get(pk=fields["device"].pk)
-        cls.bound(cls.objects.filter(device=holder), settings.KEYS_PER_DEVICE, "KEYS_PER_DEVICE")
+        # One that was erased meanwhile is a conflict of the row to come.
+        Device.everything.select_for_update(no_key=True).filter(pk=fields["device"].pk).first()
+        cls.bound(cls.objects.filter(device=fields["device"]), settings.KEYS_PER_DEVICE, "KEYS_PER_DEVICE")
 
 
 class ErasureQuerySet(models.QuerySet):

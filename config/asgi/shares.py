@@ -1,0 +1,31 @@
+"""Shares of the threads: requests of one credential that read wait for each other, and hold no thread meanwhile.
+
+Without this, one client with many connections would hold all threads, and everybody would wait. What a person
+with several credentials may have is bounded by `config.limits.reads`, which refuses: it is asked on a thread.
+"""
+
+import asyncio
+from contextlib import AbstractAsyncContextManager, nullcontext
+from weakref import WeakValueDictionary
+
+from django.conf import settings
+
+READS = ("GET", "HEAD")
+CREDENTIALS = (b"authorization", b"cookie")
+Credential = tuple[bytes, ...]
+
+
+class Shares:
+    """Semaphores by credential, each for READS_AT_ONCE requests; one that nobody waits for is forgotten."""
+
+    def __init__(self) -> None:
+        self.semaphores: WeakValueDictionary[Credential, asyncio.Semaphore] = WeakValueDictionary()
+
+    def of(self, scope: dict) -> AbstractAsyncContextManager[None]:
+        credential = tuple(value for name, value in scope["headers"] if name in CREDENTIALS)
+        if not settings.READS_AT_ONCE or not credential or scope["method"] not in READS:
+            return nullcontext()
+        semaphore = self.semaphores.get(credential)
+        if semaphore is None:
+            semaphore = self.semaphores[credential] = asyncio.Semaphore(settings.READS_AT_ONCE)
+        return semaphore
