@@ -1,4 +1,4 @@
-"""Shares of the threads: requests of one credential that read wait for each other, and hold no thread meanwhile.
+"""Shares of the threads: reads of one credential wait for each other, and hold no thread meanwhile.
 
 Without this, one client with many connections would hold all threads, and everybody would wait. What a person
 with several credentials may have is bounded by `config.limits.reads`, which refuses: it is asked on a thread.

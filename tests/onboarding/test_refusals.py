@@ -105,7 +105,7 @@ class TestDoors:
             return post(portal, device, XYZ, "application/json", device_key=WRONG_KEY) == 429
 
         eventually(is_refused_too_often)
-        assert "was refused too often" in eventually_noted(portal, device, 429)
+        assert "refused too often" in eventually_noted(portal, device, 429)
 
     def test_a_good_post_notes_nothing(self, portal: Portal, owner: Person, device: Sender) -> None:
         other = portal.new_device(owner)
