@@ -177,6 +177,7 @@ class ListedPostSerializer(PostSerializer):
 
 
 # For the schema alone: what `PostSerializer.validate` lets a change have.
+@extend_schema_serializer(examples=[OpenApiExample("Change", {"header": "Frost again"}, request_only=True)])
 class PostChangeSerializer(StrictFields, serializers.ModelSerializer):
     header = PlainText(max_length=200)
     text = PlainText(max_length=1_000_000, allow_blank=True)

@@ -119,6 +119,7 @@ class AnyFormat(DefaultContentNegotiation):
 
 class CalculationDetail(APIView):
     query_parameters = ("fields", "format")
+    delete_parameters = ()
     content_negotiation_class = AnyFormat
     conflicts = {
         "GET": "A CSV file was requested, and there are no rows.",

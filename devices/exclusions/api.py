@@ -13,7 +13,12 @@ from rest_framework.views import APIView
 
 from devices import exclusions
 from devices.authentication import visible_device
-from devices.exclusions.serializers import PERIOD_EXAMPLE, READING_EXAMPLE, ExclusionSerializer
+from devices.exclusions.serializers import (
+    EXAMPLE_EXCLUSION,
+    PERIOD_EXAMPLE,
+    READING_EXAMPLE,
+    ExclusionSerializer,
+)
 from devices.filters import ExclusionFilter
 from devices.models import Device, Exclusion
 from users.permissions import signed_in
@@ -52,6 +57,7 @@ class ExclusionList(generics.ListCreateAPIView):
         examples=[
             OpenApiExample("Period", PERIOD_EXAMPLE, request_only=True),
             OpenApiExample("Single reading", READING_EXAMPLE, request_only=True),
+            OpenApiExample("Exclusion", EXAMPLE_EXCLUSION, response_only=True, status_codes=["201"]),
         ],
     )
     def post(self, request: Request, uuid: UUID) -> Response:

@@ -69,21 +69,24 @@ def calculation(portal: Portal) -> str:
 
 @pytest.mark.parametrize("query", ["", "?format=csv"])
 def test_of_streamed_rows(portal: Portal, calculation: str, query: str) -> None:
-    with slow_readers(portal, f"/calculations/{calculation}/{query}", READERS, portal.admin_token):
+    # Another person's: those of one credential wait for each other.
+    reader = portal.new_user("admin")
+    with slow_readers(portal, f"/calculations/{calculation}/{query}", READERS, reader.token):
         assert_all_is_answered(portal)
 
 
 def test_probes_and_the_log_in_have_threads_of_their_own(portal: Portal) -> None:
     """All other threads wait for a table that somebody has locked."""
 
-    def ask(_: int) -> int:
-        return portal.request("GET", "/devices/", token=portal.admin_token).status_code
+    def ask(token: str) -> int:
+        return portal.request("GET", "/devices/", token=token).status_code
 
-    with ThreadPoolExecutor(READERS) as senders:
+    tokens = [portal.new_user().token for _ in range(2 * READERS)]
+    with ThreadPoolExecutor(len(tokens)) as senders:
         with connected(portal.database_url) as connection, connection.cursor() as cursor:
             connection.autocommit = False
             cursor.execute("LOCK TABLE devices_device")
-            waiting = [senders.submit(ask, number) for number in range(READERS)]
+            waiting = [senders.submit(ask, token) for token in tokens]
             eventually(lambda: portal.query(WAITING)[0][0] >= 16)
             assert portal.request("GET", "/healthz").status_code == 204
             assert portal.request("GET", "/portal/login/").status_code == 200
