@@ -8,8 +8,8 @@ BIN := $(VENV)/bin
 BENCH := .venv-bench
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url
-# One for each core of a small machine.
-TESTERS ?= 2
+# One more than a small machine has cores: they wait as often as they work.
+TESTERS ?= 3
 EXAMPLES ?= 1000
 # Named for the version, which only pyproject.toml holds.
 DIST ?= dist

@@ -30,10 +30,10 @@ class RefuseUnknownQuery:
 
 
 def allowed_parameters(view: Any, method: str | None) -> set[str]:
-    """The view's own parameters, those for DELETE, and for a list its filters and paging."""
-    allowed = set(view.query_parameters)
+    """The view's own parameters, or those for DELETE if it has some, and for a list its filters and paging."""
     if method == "DELETE":
-        allowed |= set(getattr(view, "delete_parameters", ()))
+        return set(getattr(view, "delete_parameters", view.query_parameters))
+    allowed = set(view.query_parameters)
     is_list = issubclass(view, ListModelMixin)
     if method in SAFE_METHODS and is_list:
         allowed |= set(view.pagination_class.query_parameters)

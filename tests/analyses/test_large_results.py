@@ -66,6 +66,6 @@ def test_memory_of_web_comes_back(portal: Portal, owner: Person, device: Sender)
     assert len(first["result"]["buckets"]) == BUCKETS
     before = resident(portal)
     for pk in ids:
-        assert len(read(pk)) > 11 * MEBIBYTE
+        assert len(read(pk)) > 8 * MEBIBYTE
     grown = resident(portal) - before
     assert grown < MOST_GROWTH, f"{grown / MEBIBYTE:.0f} MB"

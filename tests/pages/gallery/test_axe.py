@@ -25,6 +25,7 @@ AXE = Path(__file__).parent / "axe-core-4.14.1/axe.min.js"
 # Swagger UI and ReDoc make their markup themselves, and we cannot mend it; what is around it is checked.
 NOT_OURS = ["#swagger-ui", "[data-redoc]"]
 Theme = Literal["light", "dark"]
+SETTLE_MS = 1000
 # All rules in light; contrast is all that changes with the colours.
 RULES: dict[Theme, list[str] | None] = {"light": None, "dark": ["color-contrast", "link-in-text-block"]}
 RUN = """async ([outside, rules]) => {
@@ -126,7 +127,12 @@ class Inspection:
             page.add_script_tag(path=AXE)
         for theme in themes:
             page.emulate_media(color_scheme=theme)
-            for rule, nodes in page.evaluate(RUN, [NOT_OURS, RULES[theme]]):
+            found = page.evaluate(RUN, [NOT_OURS, RULES[theme]])
+            if found:
+                # Once more: the page may have been changing at that moment.
+                page.wait_for_timeout(SETTLE_MS)
+                found = page.evaluate(RUN, [NOT_OURS, RULES[theme]])
+            for rule, nodes in found:
                 self.faults += [f"{path} {theme} {rule}: {node}" for node in nodes]
         page.emulate_media(color_scheme="light")
 
