@@ -30,7 +30,7 @@ class RefuseUnknownQuery:
 
 
 def allowed_parameters(view: Any, method: str | None) -> set[str]:
-    """The view's own parameters, or those for DELETE if it has some, and for a list its filters and paging."""
+    """The parameters of a view: its own or those for DELETE, and for a list its filters and paging."""
     if method == "DELETE":
         return set(getattr(view, "delete_parameters", view.query_parameters))
     allowed = set(view.query_parameters)

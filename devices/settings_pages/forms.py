@@ -50,10 +50,12 @@ class DeviceSettingsForm(forms.ModelForm):
         # No id at all: two empty texts would collide.
         return self.cleaned_data["external_id"] or None
 
-    def save(self, commit: bool = True) -> Any:
+    def save(self, commit: bool = True) -> Device:
+        """Save what was changed here: another person may have changed the rest meanwhile."""
         if self.cleaned_data.get("revoke_keys"):
             self.instance.revoke_keys(timezone.now())
-        return super().save(commit)
+        self.instance.save(update_fields=[name for name in self.changed_data if name != "revoke_keys"])
+        return self.instance
 
     def clean_owner(self) -> User:
         try:

@@ -34,7 +34,7 @@ def device_settings(request: HttpRequest, uuid: UUID) -> HttpResponse:
                 request.POST, instance=locked(Device.objects.all(), request, uuid), user=user
             )
             if form.is_valid():
-                form.instance.save(update_fields=form.changed_data)
+                form.save()
                 messages.success(request, "The settings are saved.")
                 return redirect("devices:settings", uuid=uuid)
     shown = visible_device(request, uuid)
