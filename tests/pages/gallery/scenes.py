@@ -181,6 +181,7 @@ SCENES: dict[str, Scene] = {
     "calculation": at("/portal/calculations/{calculation}/"),
     "calculation-compare": at("/portal/calculations/{calculation}/compare/?with={other_calculation}"),
     "activity": at("/portal/activity/?login={person}&last=30"),
+    "trail": at("/portal/trail/?kind=device"),
     "error": at("/portal/nothing/"),
     "api-docs": swagger,
     "admin": at("/admin/"),

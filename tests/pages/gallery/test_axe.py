@@ -74,7 +74,7 @@ NO_PAGES = {
     *("analytics:analysis-chart", "analytics:analysis-stale", "analytics:bucket-file"),
     *("analytics:calculation-chart", "analytics:calculation-states", "analytics:device-latest"),
     *("devices:connection", "devices:import-faulty-rows", "devices:import-states", "devices:owner-search"),
-    "mfa_download_recovery_codes",
+    *("mfa_download_recovery_codes", "trail:trail-file"),
     # Pages of a provider, and one for those who came by it and have no password; tests/account looks at them.
     *("account_set_password", "openid_connect_callback", "openid_connect_login"),
 }
