@@ -1,5 +1,7 @@
 """The trail on the real servers: threads of web, tasks of the worker, posts of readings."""
 
+import secrets
+
 from tests.support.portal import Person, Portal, Sender, eventually
 
 ENTRY = "SELECT source, actor, address::text, request_id, times FROM trail_entry WHERE {} ORDER BY at, id"
@@ -35,16 +37,21 @@ def test_readings_leave_no_entry_and_new_sensors_name_their_owner(portal: Portal
     assert (source, actor) == ("POST /data", owner.login)
 
 
-def test_a_wrong_key_posted_again_and_again_is_one_entry(portal: Portal, device: Sender) -> None:
-    key = f"pld_{'0' * 8}.{'x' * 43}"
-    for _ in range(50):
-        answer = portal.request(
-            "POST", f"/devices/{device.id}/stats/", device_key=key, json={"x": 1, "y": 2, "z": 3}
-        )
-        assert answer.status_code in (401, 429)
-    found = entries(portal, "action = 'refused' AND label = 'pld_00000000'")
-    # One for each process of the server; a count follows within the minute.
-    assert 1 <= len([row for row in found if row[-1] == 1]) <= 2
+def test_a_wrong_key_posted_again_and_again_is_few_entries(portal: Portal, device: Sender) -> None:
+    prefix = f"pld_{secrets.token_hex(4)}"
+    path, reading = f"/devices/{device.id}/stats/", {"x": 1, "y": 2, "z": 3}
+
+    def entries_after(posts: int) -> list[tuple]:
+        for _ in range(posts):
+            answer = portal.request("POST", path, device_key=f"{prefix}.{'x' * 43}", json=reading)
+            assert answer.status_code in (401, 429)
+        return entries(portal, "action = 'refused' AND label = %s", prefix)
+
+    entries_after(50)
+    # Wrong keys of other tests may have filled this minute.
+    found = eventually(lambda: entries_after(1))
+    # Each process of the server writes one, and later how many came behind it.
+    assert len(found) <= 4
 
 
 def test_a_task_and_a_command_are_named(portal: Portal, owner: Person) -> None:
