@@ -110,7 +110,7 @@ def test_make_dev_takes_over_changed_files_and_ends_with_ctrl_c(copy: Path, left
     with running(copy, port, "dev") as server:
         server.says("Log in as admin with the password")
         server.says(f"Data: {copy}/.dev,")
-        change(copy / "config/settings.py", '"TITLE": "Plumbline"', '"TITLE": "Changed"')
+        change(copy / "config/openapi/settings.py", '"TITLE": "Plumbline"', '"TITLE": "Changed"')
         change(copy / "templates/_demo_banner.html", "<strong>Demo.", "<strong>Rehearsal.")
         server.answers("/schema/", '"title": "Changed"')
         server.answers("/portal/devices/", "<strong>Rehearsal.")
