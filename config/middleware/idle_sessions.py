@@ -1,5 +1,6 @@
 import time
 from collections.abc import Callable
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import SESSION_KEY
@@ -17,11 +18,20 @@ def end_idle_sessions(get_response: Callable[[HttpRequest], HttpResponse]) -> Ca
         response = get_response(request)
         session = request.session
         # A post of readings must not load one.
-        if settings.SESSION_IDLE_MINUTES and session.accessed and SESSION_KEY in session:
-            now = int(time.time())
-            if now - session.get(SEEN_AT, 0) >= STEP_SECONDS:
-                session[SEEN_AT] = now
-                session.set_expiry(60 * settings.SESSION_IDLE_MINUTES)
+        is_persons = settings.SESSION_IDLE_MINUTES and session.accessed and SESSION_KEY in session
+        if is_persons and time.time() - session.get(SEEN_AT, 0) >= STEP_SECONDS:
+            note_seen(session)
         return response
 
     return middleware
+
+
+def note_seen(session: Any) -> None:
+    session[SEEN_AT] = int(time.time())
+    session.set_expiry(60 * settings.SESSION_IDLE_MINUTES)
+
+
+def note_log_in(request: Any, **_: object) -> None:
+    """Note it with the log-in, which writes the session anyway."""
+    if settings.SESSION_IDLE_MINUTES:
+        note_seen(request.session)
