@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 from celery.app.trace import build_tracer
-from django.core.cache import cache
+from django.core.cache import caches
 from django.test import Client
 from django.utils import timezone
 
@@ -208,7 +208,7 @@ def test_results_of_a_person_may_take_so_much(settings: Any) -> None:
     path, cache_key = f"/calculations/{run.pk}/", f"result-bytes-{who.pk}"
     assert delete(path, device.owner) == 404
     assert delete(path, who) == 204
-    cache.delete(cache_key)
+    caches["redis"].delete(cache_key)
     assert post("/calculations/", who, WELL).status_code == 201
 
 

@@ -149,6 +149,10 @@ def refused(row: str) -> Any:
 
 
 class TestPartitions:
+    @pytest.fixture(autouse=True)
+    def _for_each_month(self, settings: Any) -> None:
+        settings.PARTITION_MONTHS = 1200
+
     def test_the_first_reading_of_a_month_makes_its_partition(self):
         name = "devices_reading_2031_03"
         assert name not in partitions()

@@ -109,7 +109,12 @@ def changing_partitions() -> Iterator[Any]:
 
 
 def exists(cursor: Any, name: str) -> bool:
-    cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [name])
+    # `to_regclass` may still know that there was none before another process made it.
+    cursor.execute(
+        "SELECT EXISTS ("
+        "SELECT FROM pg_class WHERE relname = %s AND relnamespace = current_schema()::regnamespace)",
+        [name],
+    )
     return cursor.fetchone()[0]
 
 
