@@ -50,7 +50,7 @@ def of_users() -> Iterator[Operation]:
     yield get("users/{user}/tokens/", roles=SELF)
     yield post("users/{user}/tokens/", roles=SELF, is_fresh=True)
     yield delete("users/{user}/tokens/{token}/", roles=SELF)
-    yield get("users/{user}/analytics/", 202)
+    yield get("users/{user}/analytics/", 202, starts_work=True)
     yield post("users/{user}/analytics/", 202, scope="read")
 
 
@@ -69,7 +69,7 @@ def of_devices() -> Iterator[Operation]:
     yield get("devices/{device}/exclusions/{exclusion}/")
     yield post("devices/{device}/exclusions/{exclusion}/lift", 200, roles=STAFF)
     yield get("devices/{device}/series/")
-    yield get("devices/{device}/analytics/", 202)
+    yield get("devices/{device}/analytics/", 202, starts_work=True)
     yield post("devices/{device}/analytics/", 202, scope="read")
     yield get("profiles/")
     yield post("profiles/", 400, roles=STAFF)

@@ -82,7 +82,8 @@ class Operation(Route):
 
     `scope` is that of a token, and `also_scope` one that is asked for after the look-up; `by_key` says that a
     device's key may do it, `is_silent` that what one may not see is not told from what is empty,
-    `is_fresh` that whoever has a second factor and an old session must prove again who they are.
+    `is_fresh` that whoever has a second factor and an old session must prove again who they are. A GET that
+    `starts_work` needs a form's proof as a change does.
     """
 
     scope: str = ""
@@ -90,6 +91,7 @@ class Operation(Route):
     by_key: bool = False
     is_silent: bool = False
     is_fresh: bool = False
+    starts_work: bool = False
 
     def looks_up(self, caller: Caller) -> bool:
         return bool(caller.who) or caller.by == "key"
@@ -100,7 +102,8 @@ class Operation(Route):
         if not caller.who:
             return 401
         is_old = self.is_fresh and caller.by == SESSION and caller.who in STAFF
-        if caller.waits or is_old or (not caller.proves and self.method not in SAFE):
+        is_change = self.starts_work or self.method not in SAFE
+        if caller.waits or is_old or (not caller.proves and is_change):
             return 403
         if (self.scope or ("read" if self.method in SAFE else "write")) not in caller.scopes:
             return 403
