@@ -37,11 +37,12 @@ def test_a_number_is_the_nearest_microsecond_and_of_two_the_even_one(number, uni
 
 @given(moments)
 @example(datetime(2024, 11, 27, 9, 33, 20, 123456, tzinfo=UTC))
+@example(datetime(1970, 1, 1, tzinfo=UTC))
 def test_each_microsecond_written_in_decimals_is_kept(moment) -> None:
     time = unix_microseconds(moment)
     seconds, fraction = divmod(time, 1_000_000)
     written = {"s": f"{seconds}.{fraction:06}", "ms": f"{time // 1000}.{time % 1000:03}", "us": f"{time}"}
-    written["ns"] = f"{time}000"
+    written["ns"] = f"{time * 1000}"
     for name, text in written.items():
         assert parse_number(json.loads(text), PRECISIONS[name]) == time, name
 
