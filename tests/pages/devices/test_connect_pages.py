@@ -14,7 +14,7 @@ from playwright._impl._driver import compute_driver_executable
 from playwright.sync_api import Locator, Page, expect
 
 from tests.pages.browser import Account, Visit, same_document
-from tests.pages.test_device_pages import hide
+from tests.pages.devices.test_device_pages import hide
 from tests.support.portal import Person, Portal, Sender
 
 pytestmark = pytest.mark.browser

@@ -7,7 +7,7 @@ import pytest
 from django.contrib.staticfiles import finders
 from django.templatetags.static import static
 
-from tests.product.test_compression import CODINGS, fetch
+from tests.server.test_compression import CODINGS, fetch
 from tests.support.portal import Portal
 
 SHEET = "plumbline/style/plumbline.css"
