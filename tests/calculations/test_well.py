@@ -51,7 +51,6 @@ def check(**parameters: Any) -> None:
     well.check({"pause": 0.0} | parameters, None)
 
 
-@given(inputs())
 def test_without_pauses_a_form_does_not_ask_for_one() -> None:
     """As in production, where PAUSE_SECONDS is 0."""
     *others, pause = well.KERNEL.parameters
@@ -64,6 +63,7 @@ def test_without_pauses_a_form_does_not_ask_for_one() -> None:
         none.api_field().run_validation(1)
 
 
+@given(inputs())
 def test_dates_go_from_the_first_day_every_lag_up_to_the_last(parameters):
     days = [date.fromisoformat(row["date"]) for row in table(parameters, 1)]
     start, end, lag = (parameters[name] for name in ("date_start", "date_fin", "lag"))
