@@ -29,7 +29,7 @@ define INSTALL
 	$(PIP) $(VENV)/uv.lock && $(UV) $(1) || { echo "uv could not install them: pip does, in some minutes."; $(PIP) $(1); }
 endef
 
-.PHONY: demo dev archive test screenshots faults long fuzz bench lint lock clean browser wrk
+.PHONY: demo dev archive test coverage screenshots faults long fuzz bench lint lock clean browser wrk
 
 # exec: signals reach the supervisor itself. --parent: it also stops when make is killed.
 demo: $(VENV)/demo.stamp
@@ -51,11 +51,15 @@ archive:
 	@rm "$(DIST)/INSTALL.md"
 	@echo "$(DIST)/$(RELEASE).tar.gz"
 
-# TESTERS processes share the test files, long ones first, each with servers of its own. Their branch coverage is
-# measured together with that of the web servers and commands that they start.
+# TESTERS processes share the test files, long ones first, each with servers of its own.
+PYTEST = pytest --numprocesses=$(TESTERS) --dist=loadfile --no-loadscope-reorder
 test: $(VENV)/dev.stamp browser
+	$(BIN)/python -m $(PYTEST)
+
+# As `make test`; measures the branch coverage of the tests and of the web servers and commands that they start.
+coverage: $(VENV)/dev.stamp browser
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest --numprocesses=$(TESTERS) --dist=loadfile --no-loadscope-reorder
+	$(BIN)/coverage run -m $(PYTEST)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
