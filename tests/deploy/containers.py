@@ -211,5 +211,6 @@ def settings_under(environment: dict[str, str]) -> tuple[dict[str, Any], set[str
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "environ", recorder)
         # Read anew, as the settings that import it are.
-        patch.delitem(sys.modules, "config.accounts.settings", raising=False)
+        for name in ("config.accounts.settings", "config.limits.settings"):
+            patch.delitem(sys.modules, name, raising=False)
         return runpy.run_path(str(ROOT / "config/settings.py")), recorder.read
