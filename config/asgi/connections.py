@@ -22,7 +22,9 @@ PAUSE_SECONDS = 1.0
 class BoundedConnection(Protocol):
     # When it was made or bytes came, by the event loop's clock.
     heard_at: float
-    transport: Any
+
+    @property
+    def transport(self) -> Any: ...
 
     @property
     def is_our_turn(self) -> bool: ...

@@ -23,7 +23,7 @@ def walk(client: Client, path: str, way: str) -> list[list[Any]]:
         answer = client.get(url)
         assert answer.status_code == 200
         pages.append([row.get("id") or row["name"] for row in answer.json()])
-        links = dict(reversed(found) for found in re.findall(r'<([^>]*)>; rel="(\w+)"', answer["Link"]))
+        links = {name: link for link, name in re.findall(r'<([^>]*)>; rel="(\w+)"', answer["Link"])}
         url, last = links.get(way, ""), url
     return [*pages, [last]]
 
