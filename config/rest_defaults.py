@@ -93,7 +93,7 @@ class KeysetPagination(CursorPagination):
 
     def paginate_queryset(self, queryset: Any, request: Any, view: Any = None) -> list | None:
         self.total = cached_count(queryset)
-        page = super().paginate_queryset(queryset, request, view)
+        page: list | None = super().paginate_queryset(queryset, request, view)
         weigh = getattr(view, "weigh", None)
         if page and weigh is not None:
             self.end_early(page, weigh)

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -75,7 +76,11 @@ def test_the_longest_idle_of_an_address_makes_room_and_others_stay() -> None:
     with server_with(places) as (connect, state):
         busy = connect("127.0.0.1", REQUEST)
         eventually(lambda: state.tasks)
-        idle = [connect("127.0.0.1") for _ in range(2)]
+        idle = [connect("127.0.0.1")]
+        eventually(lambda: len(state.connections) == 2)
+        # The loop's clock has milliseconds.
+        time.sleep(0.05)
+        idle.append(connect("127.0.0.1"))
         other = connect("127.0.0.2")
         eventually(lambda: len(state.connections) == 4)
         connect("127.0.0.1")
