@@ -9,13 +9,12 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import connection
-from django.db.models import F, QuerySet, Sum, Window
+from django.db.models import F, QuerySet, Window
 from django.db.models.functions import RowNumber
 
 from analytics.models import Analysis, Calculation, Run, Status
 from devices.locks import AdvisoryLock
 from users.limits import LimitReached
-from users.redis_cache import cached
 
 # In this order runs are claimed. A run that is taken up again keeps its turn.
 ORDER = ("turn", "asked_at", "id")
@@ -25,9 +24,10 @@ MEBIBYTE = 1024 * 1024
 # For the OpenAPI document: what a view that asks for a run may answer.
 TOO_MANY_RUNS = "Too many of your runs are queued or running; see `Retry-After`."
 RESULTS_TOO_LARGE = "The results of your runs take as much as they may: delete some."
-SUM_SECONDS = 10
-# Separate statements for the indexes: of open runs by person, and of queued ones by turn.
+# Separate queries for the indexes: of open runs by person, of queued ones by turn, of results by person.
 COUNT_OPEN = "SELECT count(*) FROM {table} WHERE {person} AND status IN ('queued', 'running')"
+# Of an index alone: somebody with a million runs waits a tenth of a second.
+SUM_RESULTS = "SELECT coalesce(sum(result_bytes), 0) FROM {table} WHERE {person}"
 NEXT_TURN = """
     SELECT 1 + greatest(
         0,
@@ -45,12 +45,12 @@ def take_turn(run: Run, *, most_open: int) -> None:
     """
     person = "asked_by_id IS NULL" if run.asked_by_id is None else "asked_by_id = %(person)s"
     parameters = {"person": run.asked_by_id or 0, "lock": AdvisoryLock.PERSONS_RUNS}
-    require_room_for_result(run.asked_by_id)
     with connection.cursor() as cursor:
         # Until the commit: two simultaneous requests of a person do not count the same runs.
         cursor.execute("SELECT pg_advisory_xact_lock(%(lock)s, %(person)s)", parameters)
         cursor.execute(statement_for(type(run), person), parameters)
-        open_runs, run.turn = cursor.fetchone()
+        open_runs, run.turn, result_bytes = cursor.fetchone()
+    require_room_for_result(int(result_bytes))
     if most_open and open_runs >= most_open:
         raise LimitReached(
             f"{open_runs} of your runs are queued or running; at most {most_open} may be (OPEN_RUNS)."
@@ -59,11 +59,9 @@ def take_turn(run: Run, *, most_open: int) -> None:
         )
 
 
-def require_room_for_result(person: int | None) -> None:
-    """Require that the stored results of a person are smaller than they may be."""
+def require_room_for_result(taken: int) -> None:
+    """Require that stored results of so many bytes are fewer than a person may have."""
     most = settings.RESULT_MEBIBYTES
-    # Somebody with a million runs waits a tenth of a second for the sum.
-    taken = cached(f"result-bytes-{person}", SUM_SECONDS, lambda: result_bytes(person)) if most else 0
     if taken >= most * MEBIBYTE > 0:
         raise LimitReached(
             f"The results of your analyses and calculations take {taken // MEBIBYTE} MiB, and may take {most}"
@@ -71,16 +69,12 @@ def require_room_for_result(person: int | None) -> None:
         )
 
 
-def result_bytes(person: int | None) -> int:
-    sums = (each._base_manager.filter(asked_by=person).aggregate(Sum("result_bytes")) for each in KINDS)
-    return sum(found["result_bytes__sum"] or 0 for found in sums)
-
-
 def statement_for(model: type[Run], person: str) -> str:
-    """SQL for the number of the person's open runs of both kinds, and for the next turn of this kind."""
+    """SQL for the person's open runs of both kinds, the next turn of this kind, and the results' bytes."""
     counts = [COUNT_OPEN.format(table=table(each), person=person) for each in KINDS]
     turn = NEXT_TURN.format(table=table(model), person=person)
-    return f"SELECT ({counts[0]}) + ({counts[1]}), ({turn})"
+    sums = [SUM_RESULTS.format(table=table(each), person=person) for each in KINDS]
+    return f"SELECT ({counts[0]}) + ({counts[1]}), ({turn}), ({sums[0]}) + ({sums[1]})"
 
 
 def table(model: type[Run]) -> str:

@@ -21,6 +21,7 @@ from users.limits import LimitReached
 AWAY_ERRORS = (OperationalError, InterfaceError, StorageUnavailable)
 # SQLSTATE of a statement that ran into a bound of `config.asgi.statements`, and what to say of it.
 QUERY_CANCELED, LOCK_NOT_AVAILABLE = "57014", "55P03"
+CLICKHOUSE_ENDED_IT = "(TIMEOUT_EXCEEDED)"
 BUSY_SECONDS = 5
 PROBLEM_JSON = "application/problem+json"
 FOREIGN_KEY_VIOLATION = "23503"
@@ -54,7 +55,7 @@ def sql_state(error: BaseException) -> str | None:
 
 def away_in_words(error: BaseException) -> str:
     """Why the database gave no answer."""
-    if sql_state(error) == QUERY_CANCELED:
+    if sql_state(error) == QUERY_CANCELED or CLICKHOUSE_ENDED_IT in str(error):
         return f"This took the database more than {settings.STATEMENT_SECONDS} s (STATEMENT_SECONDS)."
     if sql_state(error) == LOCK_NOT_AVAILABLE:
         return f"Other work held for more than {settings.LOCK_SECONDS} s what this needs (LOCK_SECONDS)."

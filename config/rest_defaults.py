@@ -2,9 +2,9 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from itertools import islice
+from itertools import accumulate, islice
 from math import isfinite
 from typing import Any, cast
 
@@ -21,6 +21,8 @@ from users.filters import TextFilter
 from users.redis_cache import cached_count
 
 MAX_NOT_FINITE = 100
+# Channels, of which each takes a hundred bytes.
+MOST_WEIGHT = 20_000
 INVALID_CURSOR = "Not a cursor of this list."
 ID = re.compile(r"[0-9]{1,18}")
 
@@ -80,7 +82,8 @@ class StrictFilters(DjangoFilterBackend):
 class KeysetPagination(CursorPagination):
     """Pages as plain arrays with `Link` and `X-Total-Count`.
 
-    They are in the order of the view's `keyset`: by id, unless it names a time and then the id.
+    They are in the order of the view's `keyset`: by id, unless it names a time and then the id. If the view
+    can `weigh` a row, a page ends before the rows together weigh more than MOST_WEIGHT.
     """
 
     page_size = 100
@@ -90,7 +93,25 @@ class KeysetPagination(CursorPagination):
 
     def paginate_queryset(self, queryset: Any, request: Any, view: Any = None) -> list | None:
         self.total = cached_count(queryset)
-        return super().paginate_queryset(queryset, request, view)
+        page: list | None = super().paginate_queryset(queryset, request, view)
+        weigh = getattr(view, "weigh", None)
+        if page and weigh is not None:
+            self.end_early(page, weigh)
+        return self.page
+
+    def end_early(self, page: list, weigh: Callable[[Any], int]) -> None:
+        """Leave the rows that are too much to the next page; to the previous one, if it was asked for."""
+        is_reverse = self.cursor is not None and self.cursor.reverse
+        rows = page[::-1] if is_reverse else page
+        weights = accumulate(map(weigh, rows))
+        kept = max(1, sum(weight <= MOST_WEIGHT for weight in weights))
+        if kept == len(rows):
+            return
+        beyond = self._get_position_from_instance(rows[kept], self.ordering)
+        if is_reverse:
+            self.page, self.has_previous, self.previous_position = rows[:kept][::-1], True, beyond
+        else:
+            self.page, self.has_next, self.next_position = rows[:kept], True, beyond
 
     def get_ordering(self, request: Any, queryset: Any, view: Any) -> tuple[str, ...]:
         return getattr(view, "keyset", ("id",))

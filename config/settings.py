@@ -74,6 +74,8 @@ RETENTION_DAYS = whole_number("RETENTION_DAYS", 0, at_least=0, at_most=100 * 365
 RESULT_DAYS = whole_number("RESULT_DAYS", 0, at_least=0, at_most=100 * 365)
 # The largest file that can be uploaded to be imported.
 IMPORT_MEBIBYTES = whole_number("IMPORT_MEBIBYTES", 200, at_least=1, at_most=4096)
+# Connections of a process of `web`, or as many as it may open files: at the bound idle ones are closed.
+CONNECTIONS = whole_number("CONNECTIONS", 8192, at_least=64, at_most=10**6)
 # A connection is closed whose client takes nothing of an answer for so long.
 WRITE_SECONDS = whole_number("WRITE_SECONDS", 20, at_least=1, at_most=3600)
 # A body must be there within BODY_SECONDS of its first bytes; an upload may take ten times as long.

@@ -45,6 +45,10 @@ class DeviceList(generics.ListCreateAPIView):
     query_parameters = ()
     conflicts = {"POST": "The owner has as many devices as possible."}
 
+    @staticmethod
+    def weigh(device: Device) -> int:
+        return len(device.channels)
+
     def get_queryset(self) -> Any:
         return Device.objects.visible_to(self.request.user).with_channels()
 

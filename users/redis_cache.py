@@ -54,7 +54,8 @@ def cached_count(rows: QuerySet) -> int:
         return 0
     key = f"count-{hashlib.sha256(statement.encode()).hexdigest()}"
     found = recall(key)
-    if found is None:
+    # Another value was written by somebody else.
+    if type(found) is not int or found < LARGE_COUNT:
         found = rows.count()
         if found >= LARGE_COUNT:
             remember(key, found, COUNT_SECONDS)

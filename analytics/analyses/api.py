@@ -43,6 +43,8 @@ SERIES = {
 }
 POINTS = 1000
 MOST_POINTS = 5000
+# Of a device with many channels, all of them together: each point has three figures of each channel.
+MOST_POINTS_OF_CHANNELS = 50 * MOST_POINTS
 
 
 PERCENT = r" *(100(\.0{1,10})?|0?[0-9]{1,2}(\.[0-9]{1,10})?) *"
@@ -189,7 +191,8 @@ class DeviceSeries(APIView):
             OpenApiParameter(
                 "points",
                 {"type": "integer", "minimum": 1, "maximum": MOST_POINTS},
-                description=f"Number of columns of equal width. Default: {POINTS}.",
+                description=f"Number of columns of equal width. Default: {POINTS}. Of a device with more "
+                "than 50 channels they may be fewer; `points` of the answer says how many.",
             ),
         ],
         responses={200: component("Series")},
@@ -207,7 +210,8 @@ class DeviceSeries(APIView):
             period = parse_period(request.query_params, device.zone)
         except BadPeriod as error:
             raise ValidationError({error.field: str(error)}) from error
-        return Response(series_body(device, period, parse_points(request), timezone.now()))
+        points = min(parse_points(request), MOST_POINTS_OF_CHANNELS // max(1, len(device.channels)))
+        return Response(series_body(device, period, points, timezone.now()))
 
 
 def parse_points(request: Request) -> int:

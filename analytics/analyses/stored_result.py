@@ -15,28 +15,25 @@ from analytics.models import Analysis, Status
 
 # Of more devices the task's answer has none: a link stands for them.
 MOST_WITHIN = 1000
-PIECE_BYTES = 256 * 1024
-PIECES_AT_ONCE = 2
+PIECE_BYTES = 512 * 1024
 WHOLE = "result"
 # Instead of devices and their details null, and at the end a link to them.
 WITHOUT_DEVICES = """
-    CASE
-        WHEN (SELECT count(*) FROM json_object_keys(result::json -> 'devices')) <= %(most)s THEN result
-        ELSE (
-            SELECT '{' || string_agg(to_json(key)::text || ':' || CASE
-                WHEN key IN ('devices', 'details') THEN 'null' ELSE value::text
-            END, ',' ORDER BY number) || ',"devices_link":' || to_json(%(link)s::text)::text || '}'
-            FROM json_each(result::json) WITH ORDINALITY AS part (key, value, number)
-        )
-    END
-"""
-# Bytes, as a slice of text is found only by reading all before it.
-PIECES = """
-    WITH stored AS MATERIALIZED (
-        SELECT convert_to({text}, 'UTF8') AS bytes FROM django_celery_results_taskresult WHERE id = %(id)s
+    (
+        SELECT '{' || string_agg(to_json(key)::text || ':' || CASE
+            WHEN key IN ('devices', 'details') THEN 'null' ELSE value::text
+        END, ',' ORDER BY number) || ',"devices_link":' || to_json(%(link)s::text)::text || '}'
+        FROM json_each(result::json) WITH ORDINALITY AS part (key, value, number)
     )
-    SELECT substring(bytes FROM start FOR %(piece)s)
-    FROM stored, generate_series(1, octet_length(bytes), %(piece)s) AS start ORDER BY start
+"""
+# Bytes, as a slice of text is found only by reading all before it. OFFSET 0: made once, and in memory.
+PIECE = """
+    SELECT substring(bytes FROM %(start)s FOR %(piece)s), octet_length(bytes)
+    FROM (
+        SELECT convert_to({text}, 'UTF8') AS bytes FROM django_celery_results_taskresult WHERE id = %(id)s
+        OFFSET 0
+    ) AS stored
+    WHERE bytes IS NOT NULL
 """
 DEVICE_COUNT = """
     SELECT count(*) FROM django_celery_results_taskresult, json_object_keys(result::json -> 'devices')
@@ -53,15 +50,44 @@ DEVICE_ROWS = """
 """
 
 
+class ResultGone(Exception):
+    """The rest of a stored result is no longer there."""
+
+
 def answered_pieces(analysis: Analysis) -> Iterator[bytes]:
-    """The result as the task's answer has it; nothing if it has been deleted meanwhile."""
-    text = WHOLE if analysis.user_id is None else WITHOUT_DEVICES
+    """The result as the task's answer has it; nothing if it is no longer there.
+
+    Each query is complete: a streamed answer goes on in another thread, which has another connection. Raises
+    ResultGone if the result is deleted between two pieces.
+    """
     link = reverse("analytics:api-task-devices", args=[analysis.pk])
-    parameters = {"id": analysis.task_result_id, "piece": PIECE_BYTES, "most": MOST_WITHIN, "link": link}
-    with connection.chunked_cursor() as cursor:
-        cursor.execute(PIECES.format(text=text), parameters)
-        while rows := cursor.fetchmany(PIECES_AT_ONCE):
-            yield from (bytes(piece) for (piece,) in rows)
+    parameters = {"id": analysis.task_result_id, "piece": PIECE_BYTES, "link": link}
+    statement = PIECE.format(text=answered_text(analysis))
+    taken, total = 0, 1
+    while taken < total:
+        row = one_row(statement, parameters | {"start": taken + 1})
+        if row is None and taken:
+            raise ResultGone(f"The result of analysis {analysis.pk} was deleted.")
+        if row is None:
+            return
+        piece, total = bytes(row[0]), row[1]
+        taken += len(piece)
+        yield piece
+
+
+def answered_text(analysis: Analysis) -> str:
+    """SQL of the text that the task's answer has."""
+    if analysis.user_id is None:
+        return WHOLE
+    [devices] = one_row(DEVICE_COUNT, {"id": analysis.task_result_id}) or (0,)
+    return WHOLE if devices <= MOST_WITHIN else WITHOUT_DEVICES
+
+
+def one_row(statement: str, parameters: dict[str, Any]) -> Any:
+    """The first row; None without one."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return cursor.fetchone()
 
 
 def shown_result(analysis: Analysis) -> dict[str, Any] | None:
@@ -74,9 +100,8 @@ def shown_result(analysis: Analysis) -> dict[str, Any] | None:
 def device_rows(analysis: Analysis, *, after: str, limit: int) -> tuple[list[dict[str, Any]], int]:
     """Rows of the devices behind the id `after`, as flat as the result of a device; and the number of all."""
     parameters = {"id": analysis.task_result_id, "after": after, "limit": limit}
+    [total] = one_row(DEVICE_COUNT, parameters)
     with connection.cursor() as cursor:
-        cursor.execute(DEVICE_COUNT, parameters)
-        [total] = cursor.fetchone()
         cursor.execute(DEVICE_ROWS, parameters)
         found = cursor.fetchall()
     rows = [

@@ -16,8 +16,9 @@ STAFF_NEED_SECOND_FACTOR = flag("STAFF_NEED_SECOND_FACTOR", "0")
 
 # A session ends once nothing came from its browser for so long; with 0, two weeks after the log-in.
 SESSION_IDLE_MINUTES = whole_number("SESSION_IDLE_MINUTES", 1440, at_least=0, at_most=14 * 1440)
-# Each takes half a second of CPU and, while it waits, a thread of the web server.
-PASSWORD_HASHES = whole_number("PASSWORD_HASHES", 2, at_least=1, at_most=64)
+# Each takes half a second of CPU, and it and one that waits a thread each of the web server: all of them must
+# be fewer than the threads for log-ins, and than those for pages, where passwords are changed.
+PASSWORD_HASHES = whole_number("PASSWORD_HASHES", 2, at_least=1, at_most=2)
 PASSWORD_HASHERS = ["users.account.hashing.BoundedHasher"]
 
 AUTH_PASSWORD_VALIDATORS = [

@@ -27,6 +27,7 @@ handler = get_wsgi_application()
 from django.conf import settings  # noqa: E402
 
 from config.asgi.bodies import MAX_HELD_BYTES, Bodies, Refusal  # noqa: E402
+from config.asgi.connections import Connections, within_files  # noqa: E402
 from config.asgi.protocol import PatientProtocol  # noqa: E402
 from config.asgi.statements import bound_statements  # noqa: E402
 from config.asgi.static import StaticSender  # noqa: E402
@@ -152,6 +153,9 @@ class Application:
         PatientProtocol.write_seconds = settings.WRITE_SECONDS
         PatientProtocol.most_waiting_bytes = MAX_HELD_BYTES
         PatientProtocol.lets_in = clients.is_near if settings.DEMO else None
+        PatientProtocol.places = Connections(
+            within_files(settings.CONNECTIONS), is_behind_proxy=settings.TRUSTED_PROXIES > 0
+        )
         await send({"type": "lifespan.startup.complete"})
         await receive()
         # uvicorn has let all requests end by now; rows of clients that left may still wait.

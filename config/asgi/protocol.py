@@ -63,12 +63,17 @@ class PatientProtocol(HttpToolsProtocol):
     slow_readers: ClassVar[dict["PatientProtocol", int]] = {}
     # The limit of all of these. `config.asgi.application` sets it from the setting.
     most_waiting_bytes = 64 * 1024 * 1024
+    # The process's `config.asgi.connections.Connections`, which bounds them.
+    places: Any = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self.choose_gate(self.client[0] if self.client else "")
+        address = self.client[0] if self.client else ""
+        self.choose_gate(address)
         self.heard_at = self.taken_at = self.loop.time()
         self.timer = self.loop.call_later(self.patience_seconds, self.check_patience)
+        if self.places is not None and not self.places.add(self, address):
+            transport.abort()
 
     def choose_gate(self, address: str) -> None:
         """Let only those pass the gate whom an open demo answers; Django refuses the others."""
@@ -195,12 +200,17 @@ class PatientProtocol(HttpToolsProtocol):
     # --- The end of a connection
 
     def shutdown(self) -> None:
+        if self.unfinished:
+            # Its body is waited for, as that of every request that has begun.
+            self.parse(self.take_unfinished())
         self.is_stopping = True
         if not self.at_gate:
             super().shutdown()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.timer.cancel()
+        if self.places is not None:
+            self.places.remove(self)
         self.take_unfinished()
         self.slow_readers.pop(self, None)
         super().connection_lost(exc)

@@ -1,7 +1,8 @@
-"""Shares of the threads: reads of one credential wait for each other, and hold no thread meanwhile.
+"""Shares of the threads: requests of one credential wait for each other, and hold no thread meanwhile.
 
 Without this, one client with many connections would hold all threads, and everybody would wait. What a person
 with several credentials may have is bounded by `config.limits.reads`, which refuses: it is asked on a thread.
+Posts of readings have bounds of their own.
 """
 
 import asyncio
@@ -10,7 +11,8 @@ from weakref import WeakValueDictionary
 
 from django.conf import settings
 
-READS = ("GET", "HEAD")
+from devices.ingestion.post_head import brings_readings
+
 CREDENTIALS = (b"authorization", b"cookie")
 Credential = tuple[bytes, ...]
 
@@ -23,7 +25,7 @@ class Shares:
 
     def of(self, scope: dict) -> AbstractAsyncContextManager[None]:
         credential = tuple(value for name, value in scope["headers"] if name in CREDENTIALS)
-        if not settings.READS_AT_ONCE or not credential or scope["method"] not in READS:
+        if not settings.READS_AT_ONCE or not credential or brings_readings(scope):
             return nullcontext()
         semaphore = self.semaphores.get(credential)
         if semaphore is None:

@@ -5,10 +5,13 @@ from typing import Any
 from django.conf import settings
 from django.db.backends.signals import connection_created
 
+from devices.storage.interface import QueryBound
+
 
 def bound_statements() -> None:
-    """Set the bounds on each connection that Django opens from now on in this process."""
+    """Set the bounds on each connection to PostgreSQL or ClickHouse that this process opens from now on."""
     connection_created.connect(set_timeouts)
+    QueryBound.seconds = settings.STATEMENT_SECONDS
 
 
 def set_timeouts(connection: Any, **_: object) -> None:

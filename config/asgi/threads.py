@@ -10,9 +10,11 @@ import io
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
+from django.conf import settings
 from django.db import close_old_connections
 
 from config.asgi.shares import Shares
@@ -22,7 +24,14 @@ from devices.ingestion.asgi import Receive, Send, current_request_id, request_st
 PROBE_THREADS = 2
 LOG_IN_THREADS = 6
 PROBES = ("/healthz", "/livez")
-LOG_IN = ("/portal/login", "/portal/logout", "/portal/account/2fa/authenticate")
+ACCOUNT = "/portal/account"
+OPENID = f"{ACCOUNT}/oidc/{settings.OIDC_PROVIDER}/login"
+LOG_IN = (
+    *("/portal/login", "/portal/logout", "/admin/login", "/admin/logout"),
+    *(f"{ACCOUNT}/2fa/authenticate", f"{ACCOUNT}/2fa/webauthn/login"),
+    *(f"{ACCOUNT}/reauthenticate", f"{ACCOUNT}/2fa/reauthenticate", f"{ACCOUNT}/2fa/webauthn/reauthenticate"),
+    *((OPENID, f"{OPENID}/callback") if settings.OIDC_PROVIDER else ()),
+)
 # Smaller parts of a streamed answer are sent together.
 PIECE_BYTES = 64 * 1024
 
@@ -50,7 +59,9 @@ class OnThreads:
             work()
         else:
             executor = self.executors.get(scope["path"].rstrip("/"), self.executor)
-            async with self.shares.of(scope):
+            # Whose other requests wait can log in and out.
+            share = self.shares.of(scope) if executor is self.executor else nullcontext()
+            async with share:
                 await loop.run_in_executor(executor, work)
         for message in exchange.messages:
             await send(message)

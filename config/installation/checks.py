@@ -30,6 +30,12 @@ def weaknesses() -> Iterator[tuple[str, str]]:
         yield "W002", "SECRET_KEY and TOKEN_PEPPER are the same: draw one for each."
     if "*" in settings.ALLOWED_HOSTS:
         yield "W003", "ALLOWED_HOSTS is *: links in mails go wherever a request's Host header says."
+    if settings.HTTPS and not settings.TRUSTED_PROXIES:
+        yield (
+            "W006",
+            "HTTPS needs a proxy and TRUSTED_PROXIES is 0: all people have its address, and one of them who"
+            " guesses passwords locks out everybody.",
+        )
     if not is_loopback(settings.REDIS_URL) and not settings.REDIS_URL.startswith("rediss://"):
         yield "W004", "REDIS_URL has no TLS: the network between must be closed to others."
     for name in ("DATABASE_URL", "ACTIVITY_URL", "READINGS_URL", "REDIS_URL"):

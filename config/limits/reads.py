@@ -1,9 +1,9 @@
-"""How many requests of one person this process reads for at the same time.
+"""How many requests of one person this process answers at the same time.
 
-A request that reads holds a thread, and there are few: one person must not hold all of them. Those of one
-credential have waited for each other before (`config.asgi.shares`), so only a person who uses several at the
-same time, or reads answers slowly, is refused here. Requests that change something are not counted, above all
-no posts of readings.
+Each holds a thread, and there are few: one person must not hold all of them. Those of one credential have
+waited for each other before (`config.asgi.shares`), so only a person who uses several at the same time, or
+reads answers slowly, is refused here. What changes something counts as well: a POST can wait for a lock as
+long as a GET. Posts of readings do not come here.
 """
 
 from collections import Counter
@@ -20,7 +20,7 @@ from users.limits import LimitReached
 
 WAIT_SECONDS = 1
 # Key of META, for `release`.
-HELD = "plumbline.held_read"
+HELD = "plumbline.held_request"
 
 held: Counter[int] = Counter()
 lock = Lock()
@@ -31,7 +31,7 @@ def hold(request: HttpRequest, user: Any) -> None:
     most = settings.READS_AT_ONCE
     # Everybody in the open demo is the same person.
     is_open = getattr(request, "is_open_demo", False)
-    if not most or is_open or request.method not in ("GET", "HEAD") or not isinstance(user.pk, int):
+    if not most or is_open or not isinstance(user.pk, int):
         return
     with lock:
         if held[user.pk] >= most:

@@ -14,7 +14,7 @@ PAUSE_SECONDS = whole_number(
     "PAUSE_SECONDS", 1800 if flag("PLUMBLINE_DEMO", "0") else 0, at_least=0, at_most=1800
 )
 
-# Requests of one person that a process of `web`, which has eight threads, reads for at the same time.
+# Requests of one person that a process of `web`, which has eight threads, answers at the same time.
 READS_AT_ONCE = whole_number("READS_AT_ONCE", 6, at_least=0, at_most=MOST)
 # A statement of a page or of the API that takes longer is ended, and so is one that waits longer for a lock.
 # Workers and commands have no such bound.

@@ -1,4 +1,4 @@
-"""Bounds of one person: how many pages are read at once, and the answer of a page that meets a bound."""
+"""Bounds of one person: requests at the same time, and the answer of a page that meets a bound."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,8 +1,9 @@
 """Checks of decoded readings, item by item, and the words for their faults."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import chain, islice
 from typing import Any
 from uuid import UUID
 
@@ -17,8 +18,14 @@ from devices.timeline.unix_time import SECOND, parse_number
 
 MAX_AHEAD = timedelta(minutes=5)
 MAX_SENSOR = 255
-# Of an item's unknown names the first ones are named.
+# An answer must not be much longer than the body, nor much of it be in memory: so many faults of an item are
+# told, so many unknown names, so many of the channels there are, and so many characters of a batch.
+FAULTS_OF_ITEM = 20
 NAMED_UNKNOWN = 20
+NAMED_CHANNELS = 10
+TOLD_CHARACTERS = 256 * 1024
+MORE_FAULTS = {"field": "body", "message": "It has more faults."}
+UNTOLD = "Has faults, too."
 TOO_FAR_AHEAD = "Is more than 5 minutes in the future."
 NOT_FINITE = "Must be a finite number."
 NOT_SENSOR = f"Must be a text of 1 to {MAX_SENSOR} characters, without NUL and halves of surrogate pairs."
@@ -45,12 +52,17 @@ def reading_faults(reading: Any, names: Sequence[str]) -> list[Fault]:
     """List the faults of a JSON value that should be an object of channels and an optional timestamp."""
     if not isinstance(reading, dict):
         return [{"field": "body", "message": "Must be an object."}]
-    faults = list(number_faults(reading, names))
-    faults += stamp_faults(reading.get("timestamp", ""))
-    for name in unknown_names(reading, {*names, "timestamp"}):
-        message = f"Unknown channel; there are {', '.join(names)}."
-        faults.append({"field": name, "message": message})
-    return faults
+    there_are = f"there are {', '.join(names[:NAMED_CHANNELS])}"
+    if len(names) > NAMED_CHANNELS:
+        there_are += f" and {len(names) - NAMED_CHANNELS} others"
+    unknown = unknown_names(reading, {*names, "timestamp"})
+    return first_faults(
+        chain(
+            number_faults(reading, names),
+            stamp_faults(reading.get("timestamp", "")),
+            ({"field": name, "message": f"Unknown channel; {there_are}."} for name in unknown),
+        )
+    )
 
 
 def sensor_faults(item: Any) -> list[Fault]:
@@ -72,7 +84,7 @@ def sensor_faults(item: Any) -> list[Fault]:
 
 
 def unknown_names(item: dict[str, Any], known: set[str]) -> list[str]:
-    """The first unknown names, cut where they are long: an answer must not be much longer than the body."""
+    """The first unknown names, cut where they are long."""
     names = map(printable, sorted(set(item) - known)[:NAMED_UNKNOWN])
     return [name if len(name) <= MAX_SENSOR else f"{name[:MAX_SENSOR]}…" for name in names]
 
@@ -103,6 +115,12 @@ def number_faults(item: dict, names: Sequence[str]) -> Iterator[Fault]:
             yield {"field": name, "message": "Must be a number."}
         elif not math.isfinite(item[name]):
             yield {"field": name, "message": NOT_FINITE}
+
+
+def first_faults(faults: Iterable[Fault]) -> list[Fault]:
+    """FAULTS_OF_ITEM at most, and whether there are more; the others are not even made."""
+    found = list(islice(faults, FAULTS_OF_ITEM + 1))
+    return found if len(found) <= FAULTS_OF_ITEM else [*found[:-1], MORE_FAULTS]
 
 
 def range_faults(target: Target, values: Sequence[float]) -> list[Fault]:
@@ -172,3 +190,16 @@ def describe_faults(faults: list[Fault]) -> str:
         fault["message"] if fault["field"] == "body" else f"{fault['field']}: {fault['message']}"
         for fault in faults
     )
+
+
+class Rejections:
+    """The faulty items of a batch by index: all of them, the faults of the first TOLD_CHARACTERS in words."""
+
+    def __init__(self) -> None:
+        self.faults: list[Fault] = []
+        self.left = TOLD_CHARACTERS
+
+    def add(self, index: int, faults: list[Fault]) -> None:
+        message = describe_faults(faults) if self.left > 0 else UNTOLD
+        self.left -= len(message)
+        self.faults.append({"index": index, "message": message})

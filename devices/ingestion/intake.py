@@ -21,8 +21,10 @@ from devices.ingestion.checks import (
     Fault,
     InvalidItems,
     Refused,
+    Rejections,
     accepted_times,
     describe_faults,
+    first_faults,
     out_of_range,
     parse_reading_time,
     range_faults,
@@ -99,7 +101,7 @@ def take_one(target: Target, body: bytes, now: datetime, *, unit: int = SECOND) 
         except BadStamp as error:
             faults.append({"field": "timestamp", "message": str(error)})
     if faults:
-        raise InvalidItems(faults)
+        raise InvalidItems(first_faults(faults))
     receipt = {"status": "ok"} | ({"assumed_timezone": target.zone.key} if is_naive else {})
     return Intake(row_codec.encode_row(target.device_id, time, values), receipt)
 
@@ -215,10 +217,10 @@ def refused_sensors(items: Sequence[Any], rejected: list[Fault], known: dict[str
 
 def with_new_sensors_refused(good: list[CheckedReading], rejected: list[Fault], message: str) -> list[Fault]:
     """The faults, and one for each good reading of a sensor that could not be registered, by index."""
-    bad = {fault["index"] for fault in rejected}
+    bad, message = {fault["index"] for fault in rejected}, f"sensor: {message}"
     places = [place for place in range(len(good) + len(bad)) if place not in bad]
     refused = [
-        {"index": place, "message": f"sensor: {message}"}
+        {"index": place, "message": message}
         for place, item in zip(places, good, strict=True)
         if item.target is NEW_SENSOR
     ]
@@ -237,15 +239,15 @@ def check_items(
     items: Sequence[Any], read: Callable[[Any], CheckedReading], *, skip_bad: bool
 ) -> tuple[list[CheckedReading], list[Fault]]:
     """Return the good items and the faults of the others; without `skip_bad` a fault raises InvalidItems."""
-    good, rejected = [], []
+    good, rejections = [], Rejections()
     for index, item in enumerate(items):
         try:
             good.append(read(item))
         except InvalidItems as error:
-            rejected.append({"index": index, "message": describe_faults(error.errors)})
-    if rejected and not skip_bad:
-        raise InvalidItems(rejected)
-    return good, rejected
+            rejections.add(index, error.errors)
+    if rejections.faults and not skip_bad:
+        raise InvalidItems(rejections.faults)
+    return good, rejections.faults
 
 
 def bounded_faults(faults: Sequence[Fault]) -> list[Fault]:
@@ -272,7 +274,7 @@ def check_batch_item(target: Target, now: datetime, unit: int, item: Any) -> Che
             stamp = item.get("timestamp", msgspec.UNSET)
             faults = range_faults(target, values)
     if faults:
-        raise InvalidItems(faults)
+        raise InvalidItems(first_faults(faults))
     time, is_naive = require_reading_time(stamp, target, now, unit)
     return CheckedReading(target, "", time, is_naive, values)
 

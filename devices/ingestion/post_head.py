@@ -106,6 +106,11 @@ def posted_device(path: str) -> UUID | None:
     return UUID(match[1]) if match and match[1] else None
 
 
+def brings_readings(scope: dict) -> bool:
+    """Tell whether a request posts readings, of a device or of sensors."""
+    return scope["method"] == "POST" and POST_PATH.fullmatch(scope["path"]) is not None
+
+
 def ordinary_headers(headers: list[tuple[bytes, bytes]]) -> dict[bytes, bytes] | None:
     """Select the READ_HEADERS; None if one comes twice or an unusual one is among the headers."""
     found: dict[bytes, bytes] = {}

@@ -31,6 +31,10 @@ class ProfileList(generics.ListCreateAPIView):
     filter_backends = ()
     query_parameters = ()
 
+    @staticmethod
+    def weigh(profile: DeviceProfile) -> int:
+        return len(profile.channels.all())
+
     @extend_schema(operation_id="profile_list")
     def get(self, request: Request) -> Response:
         """List profiles with their channels.

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import pairwise
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import msgspec
 from django.conf import settings
 
 from devices import storage
@@ -83,9 +84,8 @@ def known_habits(device: Device, learnt: Learnt | None) -> Habits:
 
 def recalled_or_learnt(device_ids: Sequence[int]) -> dict[int, Learnt]:
     known = recall_many([cache_key(device_id) for device_id in device_ids])
-    found = {
-        device_id: Learnt(*known[key]) for device_id in device_ids if (key := cache_key(device_id)) in known
-    }
+    remembered = {device_id: as_learnt(known.get(cache_key(device_id))) for device_id in device_ids}
+    found = {device_id: learnt for device_id, learnt in remembered.items() if learnt is not None}
     missing = [device_id for device_id in device_ids if device_id not in found][:MOST_READ]
     readings = storage.current().newest(missing, READINGS) if missing else {}
     fresh = {device_id: learn(rows) for device_id, rows in readings.items()}
@@ -93,6 +93,14 @@ def recalled_or_learnt(device_ids: Sequence[int]) -> dict[int, Learnt]:
     kept = {cache_key(device_id): fresh[device_id] for device_id in fresh if is_full(readings[device_id])}
     remember_many(kept, KEPT_SECONDS)
     return found | fresh
+
+
+def as_learnt(value: Any) -> Learnt | None:
+    """The cached value; None if it is none, or written by somebody else."""
+    try:
+        return msgspec.convert(value, Learnt)
+    except msgspec.ValidationError:
+        return None
 
 
 def cache_key(device_id: int) -> str:

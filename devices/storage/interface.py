@@ -31,6 +31,15 @@ class StorageUnavailable(Exception):
     """The storage does not answer, or has no schema yet; a later attempt may succeed."""
 
 
+class QueryBound:
+    """Seconds after which ClickHouse ends a query of this process; 0 is no bound. The web server sets them.
+
+    PostgreSQL has the same of each connection.
+    """
+
+    seconds = 0
+
+
 class RepeatTransaction(Exception):
     """The transaction was aborted and stored nothing, and the cause is removed: run it once more."""
 

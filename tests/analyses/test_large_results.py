@@ -1,12 +1,18 @@
 """Large results are sent as they are stored: a web process neither parses them nor keeps their memory."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
 import psutil
+import pytest
+from django.db import DataError, connection, connections, transaction
 
+from analytics.analyses.stored_result import PIECE_BYTES, ResultGone, answered_pieces
+from analytics.models import Analysis, Status
+from tests.analyses.test_tasks import made
 from tests.support.portal import Person, Portal, Sender
 from tests.support.senders import web_processes
 
@@ -69,3 +75,39 @@ def test_memory_of_web_comes_back(portal: Portal, owner: Person, device: Sender)
         assert len(read(pk)) > 8 * MEBIBYTE
     grown = resident(portal) - before
     assert grown < MOST_GROWTH, f"{grown / MEBIBYTE:.0f} MB"
+
+
+@pytest.mark.django_db(transaction=True)
+class TestPieces:
+    """A streamed answer takes each piece on any thread, whose connection serves other requests meanwhile."""
+
+    @pytest.fixture
+    def task(self) -> Analysis:
+        return made({"buckets": ["x" * PIECE_BYTES] * 3}, status=Status.FINISHED)
+
+    def test_they_come_while_the_first_ones_connection_fails_others(self, task: Analysis) -> None:
+        pieces = answered_pieces(task)
+
+        def further() -> bytes:
+            try:
+                return next(pieces)
+            finally:
+                connections.close_all()
+
+        found = [next(pieces)]
+        with ThreadPoolExecutor(1) as thread, transaction.atomic(), connection.cursor() as cursor:
+            with pytest.raises(DataError):
+                cursor.execute("SELECT 1 / 0")
+            found.append(thread.submit(further).result())
+            transaction.set_rollback(True)
+        connection.close()
+        found += pieces
+        assert len(found) == 4
+        assert b"".join(found).decode() == task.task_result.result
+
+    def test_a_deleted_result_does_not_end_as_if_it_were_whole(self, task: Analysis) -> None:
+        pieces = answered_pieces(task)
+        assert next(pieces)
+        task.task_result.delete()
+        with pytest.raises(ResultGone):
+            list(pieces)

@@ -211,6 +211,6 @@ def settings_under(environment: dict[str, str]) -> tuple[dict[str, Any], set[str
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "environ", recorder)
         # Read anew, as the settings that import it are.
-        for parts in ("config.accounts.settings", "config.limits.settings"):
-            patch.delitem(sys.modules, parts, raising=False)
+        for name in ("config.accounts.settings", "config.limits.settings"):
+            patch.delitem(sys.modules, name, raising=False)
         return runpy.run_path(str(ROOT / "config/settings.py")), recorder.read

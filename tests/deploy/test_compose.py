@@ -32,6 +32,7 @@ from tests.deploy.containers import (
     with_secrets,
 )
 from tests.deploy.lock_files import locked
+from tests.product.test_settings import documented
 
 DRAWN_NAMES = (*FOR_PORTAL, *FOR_STORES)
 
@@ -63,6 +64,18 @@ def test_compose_needs_no_variable() -> None:
     variables = dict(re.findall(r"\$\{(\w+)([^}]*)\}", COMPOSE_TEXT))
     assert {*DRAWN_NAMES, "PLUMBLINE_TOKEN"} <= variables.keys()
     assert [name for name, rest in variables.items() if not rest.startswith(":-")] == []
+
+
+def test_env_sets_every_documented_setting_and_compose_changes_no_default() -> None:
+    """Except those that are drawn, that the image and the volumes decide, and those of the demo."""
+    others = {"SECRETS", "DATABASE_URL", "REDIS_URL", "HOST", "PORT", "DATA"}
+    others |= {"PLUMBLINE_DEMO", "DEMO_NETWORKS"}
+    assert documented() - set(re.findall(r"\$\{(\w+)", COMPOSE_TEXT)) == others
+    given = SERVICES["web"]["environment"]
+    numbers = {name: value for name, value in given.items() if value.isdigit() and name != "HTTPS"}
+    bare = {name: value for name, value in given.items() if name not in numbers}
+    under_compose, under_defaults = (settings_under(with_secrets(each))[0] for each in (given, bare))
+    assert [name for name in numbers if under_compose[name] != under_defaults[name]] == []
 
 
 def test_only_the_service_that_draws_the_secrets_is_given_any() -> None:

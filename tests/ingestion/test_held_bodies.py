@@ -3,10 +3,17 @@
 import json
 import socket
 import time
+from functools import partial
 from typing import Any
 
+import pytest
+
 from config.asgi.bodies import MAX_HELD_BYTES
-from devices.ingestion.decoding import MAX_BYTES
+from devices.ingestion.checks import FAULTS_OF_ITEM, InvalidItems, reading_faults
+from devices.ingestion.decoding import MAX_BYTES, MAX_ITEMS
+from devices.ingestion.intake import check_batch_item, check_items
+from devices.timeline.unix_time import SECOND
+from tests.ingestion.test_ingest import NOW, target
 from tests.ingestion.test_known_heads import GOOD, request, wire
 from tests.support.portal import Portal, Sender, eventually
 from tests.support.raw_clients import begun_requests, note_statuses
@@ -98,3 +105,37 @@ def test_an_answer_is_not_much_longer_than_the_faulty_body(portal: Portal, devic
     )
     assert response.status_code == 400
     assert len(response.content) < 10_000
+
+
+class TestRefusals:
+    """A few kilobytes of gzip can be a batch of very many faults."""
+
+    CHANNELS = tuple(f"channel_{number}" for number in range(500))
+
+    @pytest.mark.parametrize(
+        "item",
+        [
+            {},
+            {str(number): 1 for number in range(25)},
+            dict.fromkeys(CHANNELS[:30], "1"),
+        ],
+    )
+    @pytest.mark.parametrize("skip_bad", [False, True])
+    def test_a_batch_names_every_index_in_few_bytes(self, item: dict[str, Any], skip_bad: bool) -> None:
+        body = json.dumps([item] * MAX_ITEMS).encode()
+        items = json.loads(body)
+        read = partial(check_batch_item, target(*self.CHANNELS), NOW, SECOND)
+        try:
+            faults = check_items(items, read, skip_bad=skip_bad)[1]
+        except InvalidItems as error:
+            faults = error.errors
+        assert [fault["index"] for fault in faults] == list(range(MAX_ITEMS))
+        assert sum(len(fault["message"]) for fault in faults) < 500_000
+        assert faults[0]["message"].endswith("It has more faults.")
+        assert faults[-1]["message"] == "Has faults, too."
+
+    def test_a_reading_names_some_of_very_many(self) -> None:
+        assert len(reading_faults({}, self.CHANNELS)) == FAULTS_OF_ITEM + 1
+        [fault] = reading_faults(dict.fromkeys((*self.CHANNELS, "extra"), 1), self.CHANNELS)
+        named = ", ".join(self.CHANNELS[:10])
+        assert fault["message"] == f"Unknown channel; there are {named} and 490 others."

@@ -1,4 +1,4 @@
-"""Reads are bounded: at once by a person, in time by the database."""
+"""Requests are bounded: at once by a person, in time by the database."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -69,6 +69,22 @@ def test_slow_reads_of_one_person_leave_threads_to_others(portal: Portal, owner:
     assert portal.get("/calculations/", owner.token) == []
 
 
+def test_slow_posts_of_one_person_leave_threads_to_others(portal: Portal, owner: Person) -> None:
+    """They ask for the same analysis, and so wait for each other."""
+    stranger, device = portal.new_user(), portal.new_device(owner)
+    tokens = [portal.new_token(owner.id, scopes=["read"]) for _ in range(REQUESTS)]
+    path = f"/users/{owner.id}/analytics"
+    with locked(portal, "analytics_analysis"), ThreadPoolExecutor(REQUESTS) as threads:
+        answers = [threads.submit(portal.request, "POST", path, token=token, json={}) for token in tokens]
+        for _ in range(4):
+            assert portal.get("/devices/", stranger.token) == []
+        assert portal.request("GET", "/healthz").status_code == 204
+        portal.post_reading(device, x=1, y=2, z=3)
+        counts = Counter(answer.result().status_code for answer in answers)
+    assert counts.keys() == {429, 503}
+    assert counts[503] <= 2 * settings.READS_AT_ONCE
+
+
 class TestHolding:
     @pytest.fixture(autouse=True)
     def _one(self, settings: Any) -> Iterator[None]:
@@ -108,9 +124,10 @@ class TestHolding:
         answer = browser.get("/portal/devices/", headers={"Accept": "text/html"})
         assert (answer.status_code, answer["Retry-After"]) == (429, "1")
         assert "READS_AT_ONCE" in answer.content.decode()
-        # Another person is not refused, nor is what changes something.
+        # Another person is not refused, and what changes something is counted as well.
         reads.release(self.get(factories.stranger()), answer)
-        reads.hold(RequestFactory().post("/"), owner)
+        with pytest.raises(LimitReached):
+            reads.hold(RequestFactory().post("/"), owner)
         reads.release(held, answer)
 
     @pytest.mark.django_db

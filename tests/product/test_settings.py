@@ -125,6 +125,8 @@ def test_missing_required_setting_is_refused_by_name(name):
         ("REDIS_URL", "localhost:6379"),
         ("REDIS_URL", "amqp://localhost"),
         ("TRUSTED_PROXIES", "-1"),
+        # Twice as many requests must leave threads to others.
+        ("PASSWORD_HASHES", "3"),
         ("TRUSTED_PROXIES", "all"),
         ("STAFF_NEED_SECOND_FACTOR", "yes"),
         ("EMAIL_URL", "localhost"),

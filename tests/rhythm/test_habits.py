@@ -7,9 +7,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from devices.models import Device
-from devices.rhythm.habits import READINGS, habits_of
+from devices.rhythm.habits import KEPT_SECONDS, READINGS, cache_key, habits_of
 from tests.support import factories
 from tests.support.factories import NOON
+from users.redis_cache import remember
 
 pytestmark = pytest.mark.django_db
 
@@ -81,3 +82,11 @@ def test_first_readings_are_learnt_at_once() -> None:
     for row, decimals in (([20.0, 1, 1], 0), ([20.55, 1, 1], 2)):
         send(device, [row], 60, NOON + timedelta(minutes=decimals))
         assert habits(device)[1][0] == decimals
+
+
+@pytest.mark.parametrize("strange", ["text", 7, [1], [1, 2, 3], ["a", [1]], {"a": 1}])
+def test_what_somebody_else_wrote_into_the_cache_is_a_miss(strange: object) -> None:
+    device = factories.device()
+    send(device, [[0.5, 1, 1]] * 5, 60)
+    remember(cache_key(device.pk), strange, KEPT_SECONDS)
+    assert habits(device) == (60.0, [1, 0, 0])

@@ -12,17 +12,21 @@ from typing import Any
 import pytest
 import requests
 import uvloop
+from django.urls import resolve
 from uvicorn import Config
 from uvicorn.server import ServerState
 
 from config.asgi.protocol import PatientProtocol
 from config.asgi.static import PIECE_BYTES
+from config.asgi.threads import LOG_IN
 from tests.support.database import connected
 from tests.support.portal import PATIENCE_SECONDS, Portal, eventually
 from tests.support.raw_clients import slow_readers, unread
 
 # More than all threads of two processes.
 READERS = 24
+# Each with fewer readers than READS_AT_ONCE lets one person have.
+PEOPLE = 6
 # More than the kernel takes for a client that does not read.
 LARGE = 16 * 1024 * 1024
 # 1.5 MB.
@@ -69,9 +73,12 @@ def calculation(portal: Portal) -> str:
 
 @pytest.mark.parametrize("query", ["", "?format=csv"])
 def test_of_streamed_rows(portal: Portal, calculation: str, query: str) -> None:
-    # Another person's: those of one credential wait for each other.
-    reader = portal.new_user("admin")
-    with slow_readers(portal, f"/calculations/{calculation}/{query}", READERS, reader.token):
+    # Of several people: each is refused what would hold more threads than one may hold.
+    with ExitStack() as stack:
+        for _ in range(PEOPLE):
+            token = portal.new_user("admin").token
+            path = f"/calculations/{calculation}/{query}"
+            stack.enter_context(slow_readers(portal, path, READERS // PEOPLE, token))
         assert_all_is_answered(portal)
 
 
@@ -91,8 +98,15 @@ def test_probes_and_the_log_in_have_threads_of_their_own(portal: Portal) -> None
             assert portal.request("GET", "/healthz").status_code == 204
             assert portal.request("GET", "/portal/login/").status_code == 200
             assert log_in(portal) == 302
+            for path in LOG_IN:
+                # Whatever the answer to a stranger's GET is: it comes.
+                assert portal.request("GET", f"{path}/").status_code < 500
             connection.rollback()
         assert {sender.result() for sender in waiting} == {200}
+
+
+def test_the_pages_of_a_log_in_exist() -> None:
+    assert all(resolve(f"{path}/") for path in LOG_IN)
 
 
 # --- The end of patience, with little of it

@@ -12,7 +12,7 @@ import msgspec
 
 from analytics.activity.events.event import EARLIEST, EVENT_KINDS, LATEST, LOGIN, LOGOUT, Event, event_id
 from analytics.activity.models import Blog, Post
-from devices.ingestion.checks import Fault, InvalidItems, describe_faults, printable
+from devices.ingestion.checks import Fault, InvalidItems, Rejections, printable, unknown_names
 from devices.ingestion.decoding import MAX_ITEMS, BatchTooLong, decode_loosely
 from devices.timeline.periods import BadStamp, parse_stamp
 from users.models import User
@@ -100,19 +100,19 @@ def take_event_items(
     """
     read = [read_item(item) for item in items]
     known.look_up([item for item in read if isinstance(item, PostedEvent)])
-    events, rejected, is_naive = [], [], False
+    events, rejections, is_naive = [], Rejections(), False
     for index, item in enumerate(read):
         try:
             if isinstance(item, list):
                 raise InvalidItems(item)
             at, assumed = check_event(item, known)
         except InvalidItems as error:
-            rejected.append({"index": index, "message": describe_faults(error.errors)})
+            rejections.add(index, error.errors)
             continue
         identity = ids[index] if item.id is None else event_id(sender, str(item.id))
         events.append(Event(identity, known.users[item.login], item.event, at, item.object_id))
         is_naive |= assumed
-    receipt = {"accepted": len(events), "rejected": rejected}
+    receipt = {"accepted": len(events), "rejected": rejections.faults}
     return EventIntake(events, receipt | ({"assumed_timezone": BATCH_ZONE} if is_naive else {}))
 
 
@@ -142,8 +142,8 @@ def shape_faults(item: Any) -> list[Fault]:
         faults.append({"field": "object_id", "message": "Must be a whole number."})
     if not isinstance(item.get("id"), str) and not is_whole_or_null(item.get("id")):
         faults.append({"field": "id", "message": "Must be a string or a whole number."})
-    for name in sorted(set(item) - {*REQUIRED_KEYS, *OPTIONAL_KEYS}):
-        faults.append({"field": printable(name), "message": "Unknown key."})
+    for name in unknown_names(item, {*REQUIRED_KEYS, *OPTIONAL_KEYS}):
+        faults.append({"field": name, "message": "Unknown key."})
     return faults
 
 

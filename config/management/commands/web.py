@@ -6,6 +6,7 @@ import uvicorn
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
+from config.asgi.connections import allow_files
 from config.installation.checks import weak_settings
 from devices.access import credential_changes
 
@@ -25,6 +26,7 @@ class Command(BaseCommand):
         for weakness in weak_settings():
             logger.warning("%s %s", weakness.id, weakness.msg)
         credential_changes.share()
+        allow_files()
         # Each process has a share of what all of them may hold.
         os.environ["WEB_PROCESSES"] = str(processes)
         uvicorn.run(

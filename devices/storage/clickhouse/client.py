@@ -11,7 +11,7 @@ import clickhouse_connect
 from clickhouse_connect.driver import Client
 from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
 
-from devices.storage.interface import StorageUnavailable
+from devices.storage.interface import QueryBound, StorageUnavailable
 
 # The server answers, but cannot serve at the moment: a replica without its keeper, a shard that is down.
 PASSING_ERRORS = re.compile(
@@ -52,7 +52,7 @@ class Server:
 
     @cached_property
     def client(self) -> Client:
-        return self.connect(timeout_seconds=60)
+        return self.connect(timeout_seconds=max(60, QueryBound.seconds + 5))
 
     @cached_property
     def patient_client(self) -> Client:
@@ -78,8 +78,10 @@ class Server:
 
     def query(self, statement: str, *, is_patient: bool = False, **parameters: Any) -> list[tuple]:
         """Return the rows of a query. Raises StorageUnavailable."""
+        settings = {"max_execution_time": QueryBound.seconds} if QueryBound.seconds else {}
         found = self.call(
-            lambda client: client.query(statement, parameters=parameters), is_patient=is_patient
+            lambda client: client.query(statement, parameters=parameters, settings=settings),
+            is_patient=is_patient and not QueryBound.seconds,
         )
         return [tuple(row) for row in found.result_rows]
 

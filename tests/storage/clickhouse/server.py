@@ -44,6 +44,7 @@ class Handler(BaseHTTPRequestHandler):
         parameters = {name[6:]: value for name, value in fields.items() if name.startswith("param_")}
         with self.lock:
             self.engine.query(f"USE {fields.get('database', 'default')}")
+            self.engine.query(f"SET max_execution_time = {fields.get('max_execution_time', 0)}")
             if statement.startswith(b"INSERT"):
                 return self.insert(statement, fields)
             return self.engine.query(statement.decode(), "TabSeparated", params=parameters).bytes() or b""

@@ -13,11 +13,12 @@ from django.test import Client
 
 from analytics.models import Analysis, Status
 from analytics.tasks import run_analysis
+from config.problems import away_in_words
 from devices.ingestion.flusher import NotStored
 from devices.models import IdempotencyKey
 from devices.storage import row_codec
 from devices.storage.clickhouse.engine import ClickHouse
-from devices.storage.interface import StorageUnavailable
+from devices.storage.interface import QueryBound, StorageUnavailable
 from devices.timeline.instants import unix_microseconds
 from tests.storage.clickhouse.portal import EVER, NOWHERE, READING, STAMP, flushed, number_of, requests_of
 from tests.support import factories
@@ -50,6 +51,14 @@ def test_while_it_is_down_nothing_is_acknowledged_and_every_endpoint_answers_503
     assert not IdempotencyKey.objects.exists()
     assert {type(found) for found in flushed(requests_of(device, None, "k"))} == {NotStored}
     assert not IdempotencyKey.objects.exists()
+
+
+def test_a_query_of_the_web_server_is_ended_by_name(clickhouse_readings, monkeypatch):
+    monkeypatch.setattr(QueryBound, "seconds", 1)
+    slow = "SELECT count() FROM numbers(1000000000000) WHERE sipHash64(number) = 0"
+    with pytest.raises(StorageUnavailable) as caught:
+        clickhouse_readings.query(slow, is_patient=True)
+    assert "STATEMENT_SECONDS" in away_in_words(caught.value)
 
 
 def test_an_analysis_waits_until_it_answers(ask, device, settings, clickhouse_readings):
