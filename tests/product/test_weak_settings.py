@@ -19,6 +19,7 @@ STRONG = {
     "ALLOWED_HOSTS": ["plumbline.example"],
     "DATABASE_URL": "postgresql://plumbline:e5f0c1a9b7d2@postgres/plumbline",
     "REDIS_URL": "rediss://:e5f0c1a9b7d2@redis:6379",
+    "SECURITY_CONTACT": ["mailto:security@plumbline.example"],
 }
 
 
