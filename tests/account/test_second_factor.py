@@ -39,8 +39,8 @@ class TestApp:
         assert client.get("/devices/").status_code == 401
         assert client.post(STEP, {"code": "000000"}).status_code == 200
         assert not is_in(client)
-        [entry] = Entry.objects.filter(action="log_in_failed", kind="second_factor")
-        assert (entry.thing, entry.label, entry.actor) == (f"user:{user.pk}", user.login, "")
+        [entry] = Entry.objects.filter(kind="second_factor", thing=f"user:{user.pk}")
+        assert (entry.action, entry.label, entry.actor) == ("log_in_failed", user.login, "")
         done = client.post(STEP, {"code": code_of(secret)})
         assert (done.status_code, done["Location"]) == (302, form["next"])
         assert is_in(client)

@@ -24,7 +24,7 @@ class SessionStore(DatabaseSessions):
         values = super().load()
         signed = values.get(HASH_SESSION_KEY)
         if settings.SECRET_KEY_FALLBACKS and signed:
-            user = User.objects.filter(pk=values[SESSION_KEY]).first()
+            user = User.objects.filter(pk=values.get(SESSION_KEY)).first()
             former = user.get_session_auth_fallback_hash() if user else ()
             if user and any(constant_time_compare(signed, each) for each in former):
                 values[HASH_SESSION_KEY] = user.get_session_auth_hash()
