@@ -121,7 +121,8 @@ def strange_parts(stage: Stage, callers: list[Caller], routes: list[Route]) -> l
     They are answered like one whose part is missing, also to those who may see both.
     """
     points = {name: transaction.savepoint(name) for name in DATABASES}
-    own, found = stage.ids["owner"], []
+    own = stage.ids["owner"]
+    found: list[str] = []
     for route in (route for route in routes if len(route.names) > 1):
         part = route.names[-1]
         for caller in (caller for caller in callers if route.looks_up(caller)):
