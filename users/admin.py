@@ -12,6 +12,7 @@ from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.forms import AdminUserCreationForm
 from django.contrib.auth.models import Group
 from django.core.paginator import Paginator
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -19,6 +20,7 @@ from django.utils import timezone
 from django.utils.functional import cached_property
 
 from users.models import SHOWN_ONCE, Credential, Role, Scope, Token, User
+from users.trail.notes import note_unlocking
 
 # Permissions follow from the role alone.
 admin.site.unregister(Group)
@@ -81,6 +83,7 @@ class HolderAdmin(admin.ModelAdmin):
 class PlumblineUserAdmin(HolderAdmin, UserAdmin):
     """Django's own admin of users, with a role in place of groups and permissions."""
 
+    actions = ("revoke_tokens",)
     add_form = NewUserForm
     list_display = ("login", "name", "email", "role", "is_active", "last_login")
     list_filter = ("role", "is_active")
@@ -102,6 +105,12 @@ class PlumblineUserAdmin(HolderAdmin, UserAdmin):
         if change and "email" in form.changed_data:
             obj.email_changed_at = timezone.now()
         super().save_model(request, obj, form, change)
+
+    @admin.action(description="Revoke all tokens of selected users")
+    def revoke_tokens(self, request: HttpRequest, users: QuerySet) -> None:
+        """For an admin who sets somebody's password because it was stolen: it ends sessions, not tokens."""
+        count = Token.objects.filter(user__in=users, revoked_at=None).update(revoked_at=timezone.now())
+        messages.success(request, f"Revoked: {count}.")
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple:
         """Protect the last active admin: the pages then neither offer nor accept the deletion."""
@@ -184,6 +193,17 @@ class AccessAttemptAdmin(DeleteOnlyAdmin):
     list_display = ("username", "ip_address", "failures_since_start", "attempt_time")
     search_fields = ("username", "ip_address")
     fields = list_display
+
+    @transaction.atomic
+    def delete_model(self, request: HttpRequest, obj: AccessAttempt) -> None:
+        note_unlocking(obj.username, obj.ip_address)
+        super().delete_model(request, obj)
+
+    @transaction.atomic
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet) -> None:
+        for attempt in queryset:
+            note_unlocking(attempt.username, attempt.ip_address)
+        super().delete_queryset(request, queryset)
 
 
 @admin.register(Authenticator)

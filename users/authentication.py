@@ -66,7 +66,7 @@ class CredentialAuthentication(BaseAuthentication):
 
     def note_refused(self, request: Request, text: str) -> None:
         kind = str(self.credential._meta.verbose_name).replace(" ", "_")
-        note_refused_credential(request._request, kind, text)
+        note_refused_credential(kind, text)
 
     def authenticate_header(self, request: Request) -> str:
         return self.keyword

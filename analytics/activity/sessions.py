@@ -9,7 +9,6 @@ from typing import Any
 
 from allauth.account.internal.flows.login import perform_password_login
 from allauth.account.models import Login
-from allauth.core import context
 from allauth.usersessions.adapter import DefaultUserSessionsAdapter
 from allauth.usersessions.models import UserSession
 from django.contrib.auth.forms import AuthenticationForm
@@ -30,7 +29,7 @@ class RecordingAdapter(PortalAccountAdapter):
     @transaction.atomic
     def login(self, request: HttpRequest, user: Any) -> None:
         PendingEvent.note(user.pk, LOGIN)
-        note_session("logged_in", request, user)
+        note_session("logged_in", user)
         super().login(request, user)
         live_sessions(user)
         UserSession.objects.create_from_request(request)
@@ -46,7 +45,7 @@ class RecordingSessionsAdapter(DefaultUserSessionsAdapter):
             # The current one is logged out afterwards, which notes its event.
             if session.exists() and not session.is_current():
                 PendingEvent.note(session.user_id, LOGOUT)
-                note_session("logged_out", context.request, session.user)
+                note_session("logged_out", session.user)
             session.end()
 
 
@@ -79,4 +78,4 @@ def note_logout(request: HttpRequest) -> None:
     """Note the event, unless nobody was logged in, as in an open demo."""
     if request.user.is_authenticated and not getattr(request, "is_open_demo", False):
         PendingEvent.note(request.user.pk, LOGOUT)
-        note_session("logged_out", request, request.user)
+        note_session("logged_out", request.user)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from users.trail.models import Entry
 
 # A column with the id of a user.
-OF_USER = ("owner_id", "user_id", "invited_by_id", "accepted_by_id")
+OF_USER = ("owner_id", "user_id", "invited_by_id", "accepted_by_id", "author_id", "asked_by_id")
 MOST_CHARACTERS = 200
 
 

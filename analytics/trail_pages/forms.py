@@ -14,7 +14,7 @@ from users.trail.kinds import ACTIONS, FOR_ADMINS, KINDS
 from users.trail.models import EntryPlace, EntryQuerySet
 
 PREFIX = re.compile(r"pl[a-z]_[0-9a-f]{8}")
-THING = re.compile(r"(\w+):(\d{1,18})")
+THING = re.compile(r"\w+:(\d{1,18}|[0-9a-f-]{36})")
 POSITION = re.compile(r"(\d{1,16})-(\d{1,18})")
 FIRST_YEAR, END_YEAR = 2000, 2200
 MICROSECONDS = 1_000_000

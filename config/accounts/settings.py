@@ -14,6 +14,7 @@ TRUSTED_PROXIES = whole_number("TRUSTED_PROXIES", 0, at_least=0, at_most=10)
 # Staff and admins without a second factor see nothing but the pages where they set one up.
 STAFF_NEED_SECOND_FACTOR = flag("STAFF_NEED_SECOND_FACTOR", "0")
 
+SESSION_ENGINE = "users.account.live_sessions"
 # A session ends once nothing came from its browser for so long; with 0, two weeks after the log-in.
 SESSION_IDLE_MINUTES = whole_number("SESSION_IDLE_MINUTES", 1440, at_least=0, at_most=14 * 1440)
 # Each takes half a second of CPU, and it and one that waits a thread each of the web server: all of them must

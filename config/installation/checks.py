@@ -46,3 +46,5 @@ def weaknesses() -> Iterator[tuple[str, str]]:
                 "W005",
                 f"{name} has a weak password: draw one of {LEAST_PASSWORD} characters or more.",
             )
+    if not settings.SECURITY_CONTACT:
+        yield "W007", "SECURITY_CONTACT is empty: who finds a weakness is not told where to report it."

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from urllib.parse import quote, unquote, urlsplit
 
 FOR_PORTAL = ("SECRET_KEY", "TOKEN_PEPPER")
+# Confidential settings of the portal that are not drawn: most portals have none.
+GIVEN_TO_PORTAL = ("SECRET_KEY_FALLBACKS", "TOKEN_PEPPER_FALLBACKS", "EMAIL_URL", "OIDC_CLIENT_SECRET")
 # Of PostgreSQL: its superuser, whom no program of ours knows; the owner of the tables; who runs the portal.
 FOR_POSTGRES = ("POSTGRES_PASSWORD", "OWNER_PASSWORD", "RUNTIME_PASSWORD")
 FOR_STORES = (*FOR_POSTGRES, "REDIS_PASSWORD")

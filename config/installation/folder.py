@@ -9,6 +9,7 @@ from config.installation.drawing import (
     FOR_PORTAL,
     FOR_POSTGRES,
     FOR_STORES,
+    GIVEN_TO_PORTAL,
     for_owner,
     for_portal,
     for_stores,
@@ -28,6 +29,7 @@ class UnusableSecret(Exception):
 def draw_into(folder: Path, given: Mapping[str, str]) -> list[str]:
     """Write the given secrets, and new ones where neither is given nor a file exists. Return what changed.
 
+    Those that are not drawn, such as EMAIL_URL, go when they are given no more.
     Raises UnusableSecret, OSError.
     """
     known = {name: given.get(name) or content(place(folder, name)) for name in SECRETS}
@@ -39,14 +41,16 @@ def draw_into(folder: Path, given: Mapping[str, str]) -> list[str]:
     stores = for_stores(known)
     portal = for_portal(stores, known)
     wanted = {place(folder, name): value for name, value in (stores | portal).items()}
+    wanted |= {folder / name: given[name] for name in GIVEN_TO_PORTAL if given.get(name)}
     wanted |= {place(folder, name, OWNER): value for name, value in for_owner(portal, stores).items()}
     changed = [path for path, value in wanted.items() if content(path) != value]
     for path in changed:
         # The stores run as other users than the portal.
         write(path, wanted[path], mode=0o444 if path.name in FOR_STORES else 0o400)
-    for name in FOR_STORES:
-        (folder / name).unlink(missing_ok=True)
-    return [path.name for path in changed]
+    over = [folder / name for name in GIVEN_TO_PORTAL if not given.get(name) and (folder / name).exists()]
+    for path in (*over, *(folder / name for name in FOR_STORES)):
+        path.unlink(missing_ok=True)
+    return [path.name for path in (*changed, *over)]
 
 
 def place(folder: Path, name: str, end: str = "") -> Path:

@@ -16,6 +16,7 @@ from tests.support import factories
 from users.account import email_change
 from users.account.lockout import LOCK_SECONDS, LOGIN_FAILURES, PAIR_FAILURES, RESET_LINKS
 from users.models import Role, User
+from users.trail.models import Entry
 
 pytestmark = pytest.mark.django_db
 RESET, CHANGE = "/portal/account/password/reset/", "/portal/account/email/"
@@ -90,6 +91,8 @@ class TestForgottenPassword:
         for number, path in enumerate(paths):
             ask = (Client().get, Client().post, ajax)[number % 3]
             assert ask(path).status_code == (429 if number >= PAIR_FAILURES else 200)
+        entry = Entry.objects.filter(label=RESET_LINKS).latest("id")
+        assert (entry.action, entry.address, entry.thing) == ("refused", "127.0.0.1", "")
 
     def test_a_guesser_locks_the_links_at_one_address_only(self, mail):
         user = person()
@@ -174,6 +177,15 @@ class TestChange:
         user.refresh_from_db()
         assert user.email == "new@example.com"
         assert Client().post(path).status_code == 410
+
+    def test_it_outlives_the_replacement_of_the_secret_key(self, mail, settings):
+        user = person()
+        path = self.ask(user, mail)
+        former = settings.SECRET_KEY
+        settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "n" * 40, []
+        assert Client().post(path).status_code == 410
+        settings.SECRET_KEY_FALLBACKS = [former]
+        assert Client().post(path).status_code == 200
 
     def test_an_older_link_is_void_after_a_change(self, mail):
         user = person()

@@ -13,6 +13,7 @@ from analytics.activity.models import PendingEvent
 from tests.account.codes import code_of
 from tests.account.people import logged_in, person, set_up_app
 from users.models import User
+from users.trail.models import Entry
 
 pytestmark = pytest.mark.django_db
 START = "/portal/account/oidc/sso/login/"
@@ -50,6 +51,10 @@ def callback(client: Client, sub: str, start: str = START) -> str:
     answer = requests.post(begun["Location"], {"sub": sub}, allow_redirects=False, timeout=10)
     back = urlsplit(answer.headers["Location"])
     return f"{back.path}?{back.query}"
+
+
+def failed_log_ins() -> list[str]:
+    return list(Entry.objects.filter(action="log_in_failed", kind="identity").values_list("label", flat=True))
 
 
 def test_the_log_in_page_offers_it():
@@ -104,6 +109,7 @@ def test_nobody_gets_an_account_by_it(provider):
     refused = client.get(callback(client, sub))
     assert (refused.status_code, User.objects.count()) == (403, before)
     assert "invitation" in refused.content.decode()
+    assert failed_log_ins() == ["new@example.com"]
 
 
 def test_a_deactivated_user_stays_out(provider):
@@ -121,6 +127,7 @@ def test_one_deactivated_later_stays_out(provider):
     again = Client()
     again.get(callback(again, sub), follow=True)
     assert "_auth_user_id" not in again.session
+    assert failed_log_ins() == [user.email]
 
 
 def test_the_second_factor_is_asked_for(provider):

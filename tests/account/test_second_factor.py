@@ -11,6 +11,7 @@ from tests.account.codes import code_of
 from tests.account.people import later, logged_in, person, set_up_app, try_password
 from tests.support import factories
 from users.models import Role
+from users.trail.models import Entry
 
 pytestmark = pytest.mark.django_db
 STEP = "/portal/account/2fa/authenticate/"
@@ -38,6 +39,8 @@ class TestApp:
         assert client.get("/devices/").status_code == 401
         assert client.post(STEP, {"code": "000000"}).status_code == 200
         assert not is_in(client)
+        [entry] = Entry.objects.filter(kind="second_factor", thing=f"user:{user.pk}")
+        assert (entry.action, entry.label, entry.actor) == ("log_in_failed", user.login, "")
         done = client.post(STEP, {"code": code_of(secret)})
         assert (done.status_code, done["Location"]) == (302, form["next"])
         assert is_in(client)

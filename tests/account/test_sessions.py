@@ -176,18 +176,52 @@ class TestIdle:
             client.get(PAGE)
         assert not [query for query in queries if "UPDATE" in query["sql"]]
 
+    @pytest.mark.parametrize(("headers", "is_use"), [({}, True), ({"Plumbline-Poll": "1"}, False)])
+    def test_what_a_page_asks_by_a_timer_is_no_use(self, settings, headers, is_use):
+        settings.SESSION_IDLE_MINUTES = 30
+        client = logged_in(person())
+        for _ in range(2):
+            self.pass_minutes(20)
+            client.get("/portal/devices/", headers=headers)
+        assert is_in(client) == is_use
+
+    def test_a_minute_is_enough_for_who_works(self, settings):
+        settings.SESSION_IDLE_MINUTES = 1
+        client = logged_in(person())
+        for _ in range(3):
+            self.pass_minutes(0.75)
+            assert is_in(client)
+
     def test_it_can_be_switched_off(self, settings):
         settings.SESSION_IDLE_MINUTES = 0
         client = logged_in(person())
         assert client.cookies["sessionid"]["max-age"] == settings.SESSION_COOKIE_AGE
 
-    def pass_minutes(self, minutes: int) -> None:
+    def pass_minutes(self, minutes: float) -> None:
         for row in Session.objects.all():
             session = SessionStore(row.session_key)
             session[SEEN_AT] = session.get(SEEN_AT, int(time.time())) - 60 * minutes
             values = session.encode(dict(session.items()))
             ends = row.expire_date - timedelta(minutes=minutes)
             Session.objects.filter(pk=row.pk).update(session_data=values, expire_date=ends)
+
+
+def test_a_new_secret_key_leaves_a_session_its_key_and_its_place_in_the_list(settings):
+    user = person()
+    this, other = logged_in(user), logged_in(user)
+    key = other.cookies["sessionid"].value
+    settings.SECRET_KEY_FALLBACKS, settings.SECRET_KEY = [settings.SECRET_KEY], "n" * 40
+    assert is_in(other)
+    # What the same browser asked at the same time does no harm, nor does a log-in, which looks through all.
+    other.cookies["sessionid"] = key
+    assert is_in(other)
+    third = logged_in(user)
+    settings.SECRET_KEY_FALLBACKS = []
+    assert is_in(other)
+    assert UserSession.objects.filter(user=user, session_key=key).exists()
+    settings.SECRET_KEY_FALLBACKS = ["f" * 40]
+    third.post(PAGE, {"end": "others"})
+    assert [is_in(client) for client in (this, other, third)] == [False, False, True]
 
 
 def test_what_is_over_is_deleted_by_beat(settings):

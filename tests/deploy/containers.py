@@ -10,6 +10,7 @@ import sys
 import tempfile
 import tomllib
 from pathlib import Path, PurePosixPath
+from string import Template
 from typing import Any
 
 import jsonschema
@@ -47,6 +48,9 @@ def dockerfile_stages() -> list[list[tuple[str, str]]]:
     """Each stage as a list of (instruction, arguments), the first of them FROM."""
     text = (ROOT / "Dockerfile").read_text()
     text = re.sub(r"^#.*\n", "", text, flags=re.MULTILINE).replace("\\\n", "")
+    # Before the first stage: the defaults of what its lines FROM name.
+    defaults = dict(re.findall(r"^ARG (\w+)=(\S+)$", text, flags=re.MULTILINE))
+    text = Template(text).safe_substitute(defaults)
     instructions = [line.split(maxsplit=1) for line in text.splitlines() if line.strip()]
     starts = [i for i, (word, _) in enumerate(instructions) if word == "FROM"]
     return [

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from config.installation.drawing import FOR_PORTAL, FOR_STORES
+from config.installation.drawing import FOR_PORTAL, FOR_STORES, GIVEN_TO_PORTAL
 from config.installation.folder import OWNER, POSTGRES, REDIS
 from tests.deploy.containers import (
     COMPOSE,
@@ -34,7 +34,7 @@ from tests.deploy.containers import (
 from tests.deploy.lock_files import locked
 from tests.product.test_settings import documented
 
-DRAWN_NAMES = (*FOR_PORTAL, *FOR_STORES)
+GIVEN_NAMES = (*FOR_PORTAL, *FOR_STORES, *GIVEN_TO_PORTAL)
 
 
 def test_compose_fits_its_schema() -> None:
@@ -62,7 +62,7 @@ def test_the_schema_refuses_a_misspelt_compose_file(path: tuple[str, ...], value
 def test_compose_needs_no_variable() -> None:
     """Every one has a default, if only an empty one: compose starts without .env, or with an empty one."""
     variables = dict(re.findall(r"\$\{(\w+)([^}]*)\}", COMPOSE_TEXT))
-    assert {*DRAWN_NAMES, "PLUMBLINE_TOKEN"} <= variables.keys()
+    assert {*GIVEN_NAMES, "PLUMBLINE_TOKEN"} <= variables.keys()
     assert [name for name, rest in variables.items() if not rest.startswith(":-")] == []
 
 
@@ -80,8 +80,8 @@ def test_env_sets_every_documented_setting_and_compose_changes_no_default() -> N
 
 def test_only_the_service_that_draws_the_secrets_is_given_any() -> None:
     """Values of .env win, and everybody else reads the volume."""
-    given = interpolated(RAW_COMPOSE, dict.fromkeys((*DRAWN_NAMES, "PLUMBLINE_TOKEN"), SAMPLE))["services"]
-    assert dict.fromkeys(DRAWN_NAMES, SAMPLE).items() <= given[SECRETS]["environment"].items()
+    given = interpolated(RAW_COMPOSE, dict.fromkeys((*GIVEN_NAMES, "PLUMBLINE_TOKEN"), SAMPLE))["services"]
+    assert dict.fromkeys(GIVEN_NAMES, SAMPLE).items() <= given[SECRETS]["environment"].items()
     others = {name for name, service in given.items() if SAMPLE in str(service)} - {SECRETS}
     assert others == {"locust"}
     for name in (*OURS, *STORES, ROLES):

@@ -75,6 +75,16 @@ def test_given_secrets_win_over_the_drawn_ones_and_stay(folder: Path) -> None:
     assert contents(folder) == given
 
 
+def test_what_is_not_drawn_is_there_while_it_is_given(folder: Path) -> None:
+    given = {"EMAIL_URL": "smtp://ada:secret@mail:25", "SECRET_KEY_FALLBACKS": "f" * 32}
+    assert draw(folder, **given).returncode == 0
+    found, _ = settings_under({"SECRETS": str(folder), "ALLOWED_HOSTS": "localhost"})
+    assert (found["EMAIL_HOST_PASSWORD"], found["SECRET_KEY_FALLBACKS"]) == ("secret", ["f" * 32])
+    done = draw(folder)
+    assert done.stdout.strip() == "Changed: SECRET_KEY_FALLBACKS, EMAIL_URL."
+    assert not given.keys() & contents(folder).keys()
+
+
 def test_what_a_kill_left_is_completed(folder: Path) -> None:
     (folder.with_name(folder.name + POSTGRES) / "RUNTIME_PASSWORD").write_text("kept")
     (folder / "SECRET_KEY").touch()

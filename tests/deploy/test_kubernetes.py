@@ -100,6 +100,14 @@ def chosen(selector: dict[str, Any]) -> set[str]:
     return found
 
 
+def ends_of(peer: dict[str, Any]) -> set[str]:
+    """The workloads that a peer of a rule names; of another namespace, that one."""
+    if "namespaceSelector" not in peer:
+        return chosen(peer["podSelector"])
+    assert peer["podSelector"] == {"matchLabels": {"k8s-app": "kube-dns"}}
+    return {peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"]}
+
+
 def permitted(direction: str, peers: str) -> dict[str, dict[int, set[str]]]:
     """{workload: {port: who is at the other end}} of one direction; all policies together close it."""
     allowed: dict[str, dict[int, set[str]]] = {name: {} for name in WORKLOADS}
@@ -111,7 +119,7 @@ def permitted(direction: str, peers: str) -> dict[str, dict[int, set[str]]]:
         targets = chosen(spec["podSelector"])
         closed |= targets
         for rule in spec.get(direction.lower(), []):
-            ends = set().union(*(chosen(peer["podSelector"]) for peer in rule.get(peers, [])))
+            ends = set().union(*(ends_of(peer) for peer in rule.get(peers, [])))
             for target in targets:
                 allowed[target] |= {port["port"]: ends or {"anybody"} for port in rule["ports"]}
     assert closed == WORKLOADS.keys()
@@ -128,7 +136,7 @@ def test_only_our_pods_reach_the_stores() -> None:
 
 
 def test_pods_reach_the_stores_and_nothing_else() -> None:
-    names = {53: {"anybody"}}
+    names = {53: {"kube-system"}}
     assert permitted("Egress", "to") == {
         **dict.fromkeys(OURS, names | {5432: {"postgres"}, 6379: {"redis"}}),
         ROLES: names | {5432: {"postgres"}},

@@ -115,6 +115,29 @@ def differences(stage: Stage, callers: list[Caller], routes: list[Route]) -> lis
     return found
 
 
+def strange_parts(stage: Stage, callers: list[Caller], routes: list[Route]) -> list[str]:
+    """Cells that name a part, such as a key, of somebody else's thing in a path of one's own.
+
+    They are answered like one whose part is missing, also to those who may see both.
+    """
+    points = {name: transaction.savepoint(name) for name in DATABASES}
+    own = stage.ids["owner"]
+    found: list[str] = []
+    for route in (route for route in routes if len(route.names) > 1):
+        part = route.names[-1]
+        for caller in (caller for caller in callers if route.looks_up(caller)):
+            told = []
+            for target in ("stranger", "missing"):
+                ids = own | {part: stage.ids[target][part]}
+                answer, written = ask(route, caller, ids, points)
+                told.append(shape(answer, ids))
+                if written:
+                    found.append(f"{route}, {part} of {target}, by {caller.name}: it wrote {written}")
+            if told[0] != told[1]:
+                found.append(f"{route} by {caller.name}, a strange {part}: {difference(*told)}")
+    return found
+
+
 def faults(route: Route, caller: Caller, target: str, status: int, written: list[str]) -> Iterator[str]:
     place, expected = f"{route} of {target} by {caller.name}", route.expected(caller, target)
     if status != expected:

@@ -1,13 +1,19 @@
 """Generated requests to every operation: the portal keeps to its OpenAPI document.
 
 Schemathesis draws valid and invalid requests from the document, and judges the answers by all its checks but
-one: `ignored_auth` sends one and the same wrong credential everywhere, which is answered 429 on purpose
-after 20 times in a minute. `tests/matrix` tries every operation with all kinds of bad
-credentials.
+three:
+
+- `ignored_auth` sends one and the same wrong credential everywhere, which is answered 429 on purpose after 20
+  times in a minute. `tests/matrix` tries every operation with all kinds of bad credentials.
+- `unsupported_method` judges requests of its phase "coverage" alone, which would take as long as all others.
+  `test_methods_that_the_document_does_not_have` sends them.
+- `missing_required_header` does so as well. The document demands no header; a test holds that.
 """
 
 import os
 from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
 
 import pytest
 import requests
@@ -17,7 +23,7 @@ from schemathesis import Case
 from schemathesis.config import SchemathesisConfig
 from schemathesis.specs.openapi.checks import ignored_auth, negative_data_rejection
 
-from tests.openapi.document import document
+from tests.openapi.document import METHODS, PROBLEM, document, operations
 from tests.openapi.relations import Repair
 from tests.openapi.world import World
 from tests.support.portal import Portal
@@ -74,6 +80,39 @@ def test_portal_keeps_to_the_document(case: Case, repair: Repair, session: reque
     excluded = [ignored_auth, *([negative_data_rejection] if names_faults(case, answer) else [])]
     sent = {"base_url": portal.url, "session": session, "headers": headers}
     case.validate_response(answer, headers=headers, excluded_checks=excluded, transport_kwargs=sent)
+
+
+def test_methods_that_the_document_does_not_have(portal: Portal, session: requests.Session) -> None:
+    session.headers["Authorization"] = f"Token {portal.admin_token}"
+    wrong = {}
+    for path, item in document()["paths"].items():
+        declared = {method.upper() for method in METHODS & item.keys()}
+        url = portal.url + path.format_map(examples(item))
+        for method in sorted({*map(str.upper, METHODS), "TRACE", "QUERY"} - declared):
+            answer = session.request(method, url, allow_redirects=False)
+            allowed = {name.strip() for name in answer.headers.get("Allow", "").split(",")}
+            found = answer.status_code, answer.headers["Content-Type"], allowed - {"HEAD", "OPTIONS"}
+            if found != (405, PROBLEM, declared):
+                wrong[f"{method} {path}"] = found
+    assert wrong == {}
+
+
+def examples(item: dict[str, Any]) -> dict[str, str]:
+    """Values of a path's parameters that no row has: whether a method is allowed does not depend on that."""
+    parameters = (each for method in METHODS & item.keys() for each in item[method].get("parameters", ()))
+    kinds = {each["name"]: each["schema"]["type"] for each in parameters if each["in"] == "path"}
+    return {name: "1" if kind == "integer" else str(UUID(int=0)) for name, kind in kinds.items()}
+
+
+def test_the_document_demands_no_header() -> None:
+    headers = [
+        each
+        for it in operations().values()
+        for each in it.body.get("parameters", ())
+        if each["in"] == "header"
+    ]
+    assert headers
+    assert not [each for each in headers if each.get("required")]
 
 
 def names_faults(case: Case, answer: requests.Response) -> bool:

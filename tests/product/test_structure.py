@@ -30,6 +30,11 @@ MAX_IGNORES = 5
 COMMON_CLASS_NAMES = {
     "Command",  # Django looks for this name
 }
+# How scripts ask the server, and how they say that no person does: config/middleware/idle_sessions.py.
+ASKS, BY_TIMER = (
+    re.compile(r"\bfetch\(|pageParts\.(load|poll)"),
+    re.compile(r"Plumbline-Poll|BY_TIMER|pageParts\.poll"),
+)
 # A code for the checker, and a reason for the reader.
 IGNORE = re.compile(r"# type: ignore\[[a-z-]+(?:, [a-z-]+)*\]  # \w.*")
 
@@ -140,3 +145,19 @@ def test_texts_of_pages_have_curly_apostrophes():
         if (found := re.findall(r"\w+'\w+", comments.sub("", path.read_text(encoding="utf-8"))))
     }
     assert not straight
+
+
+def test_what_scripts_ask_by_timers_does_not_keep_the_session():
+    scripts = (
+        path for path in (ROOT / "config/static/plumbline").rglob("*.js") if "vendor" not in path.parts
+    )
+    texts = {path.name: path.read_text() for path in scripts}
+    timed = {
+        name
+        for name, text in texts.items()
+        if re.search(r"set(Timeout|Interval)\(", text) and ASKS.search(text)
+    }
+    assert len(timed) > 5
+    # A timer that a person's typing starts.
+    by_typing = {"owner_search.js"}
+    assert {name for name in timed if not BY_TIMER.search(texts[name])} == by_typing

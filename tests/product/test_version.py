@@ -20,4 +20,4 @@ def test_newest_release_of_the_changelog_is_the_version() -> None:
 
 
 def test_dockerfile_names_the_image_by_the_version() -> None:
-    assert set(re.findall(r"plumbline:(\S+)", (ROOT / "Dockerfile").read_text())) == {VERSION}
+    assert set(re.findall(r"plumbline(?:-demo)?:(\S+)", (ROOT / "Dockerfile").read_text())) == {VERSION}

@@ -21,6 +21,7 @@ STRONG = {
     "REDIS_URL": "rediss://:e5f0c1a9b7d2@redis:6379",
     "HTTPS": True,
     "TRUSTED_PROXIES": 1,
+    "SECURITY_CONTACT": ["mailto:security@plumbline.example"],
 }
 
 
@@ -73,6 +74,7 @@ class TestNamed:
             ("REDIS_URL", "rediss://:redis@redis:6379", "W005"),
             ("DATABASE_URL", "postgresql://plumbline:plumbline@postgres/plumbline", "W005"),
             ("TRUSTED_PROXIES", 0, "W006"),
+            ("SECURITY_CONTACT", [], "W007"),
         ],
     )
     def test_weak_ones_are_and_the_demos_are_not(self, settings, name, value, number):

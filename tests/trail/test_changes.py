@@ -8,6 +8,7 @@ from django.db import DatabaseError, connection, transaction
 from django.test import Client
 from django.utils import timezone
 
+from analytics.models import Analysis, Calculation
 from devices.models import Device, DeviceKey, DeviceProfile
 from tests.account.people import PASSWORD, logged_in, person
 from tests.support import factories
@@ -132,10 +133,43 @@ def test_each_kind_has_its_triggers_and_each_credential_its_kind():
             FROM pg_trigger WHERE tgname LIKE 'trail%' AND tgrelid <> 'trail_entry'::regclass GROUP BY 1, 2"""
         )
         triggers = cursor.fetchall()
-    assert {kind for _, kind, _ in triggers} == KINDS.keys()
-    assert {count for *_, count in triggers} == {3}
+    # Of some only the deletion, which has two.
+    deletions = {"blog", "post", "analysis", "calculation"}
+    assert {kind: count for _, kind, count in triggers} == {
+        kind: 2 if kind in deletions else 3 for kind in KINDS
+    }
     tables = {table for table, *_ in triggers}
     assert {model._meta.db_table for model in (*Credential.__subclasses__(), DeviceProfile)} <= tables
+
+
+def test_who_deletes_a_post_is_named_beside_its_author():
+    author, staff = factories.owner(), factories.colleague()
+    post = factories.post(author)
+    _, text = factories.token(staff)
+    answer = Client().delete(f"/api/posts/{post.pk}/", headers={"Authorization": f"Token {text}"})
+    assert answer.status_code == 204
+    [entry] = of(f"post:{post.pk}")
+    assert (entry.action, entry.actor, entry.label, entry.parent) == (
+        *("deleted", staff.login, post.header),
+        f"blog:{post.blog_id}",
+    )
+    assert entry.before["author_id"] == author.pk
+    assert "text" not in entry.before
+    post.blog.delete()
+    assert [entry.label for entry in of(f"blog:{post.blog_id}")] == [post.blog.name]
+
+
+def test_deleted_runs_are_noted_without_what_may_be_large():
+    user = factories.owner()
+    device = factories.device(user)
+    analysis = Analysis.objects.create(device=device, counts={"1": 2}, asked_by=user, status="finished")
+    run = Calculation.objects.create(name="Well", kernel="well", parameters={}, seed=1, asked_by=user)
+    for each in (analysis, run):
+        each.delete()
+    [of_analysis], [of_run] = of(f"analysis:{analysis.pk}"), of(f"calculation:{run.pk}")
+    assert (of_analysis.parent, of_analysis.before["asked_by_id"]) == (f"device:{device.pk}", user.pk)
+    assert not {"counts", "snapshot"} & of_analysis.before.keys()
+    assert (of_run.label, of_run.parent, of_run.action) == ("Well", f"user:{user.pk}", "deleted")
 
 
 def test_a_cleared_device_is_noted():

@@ -2,6 +2,10 @@
 
 import secrets
 
+import psycopg2.errors
+import pytest
+
+from tests.support.database import execute
 from tests.support.portal import Person, Portal, Sender, eventually
 
 ENTRY = "SELECT source, actor, address::text, request_id, times FROM trail_entry WHERE {} ORDER BY at, id"
@@ -52,6 +56,31 @@ def test_a_wrong_key_posted_again_and_again_is_few_entries(portal: Portal, devic
     found = eventually(lambda: entries_after(1))
     # Each process of the server writes one, and later how many came behind it.
     assert len(found) <= 4
+
+
+def test_the_role_of_the_portal_cannot_touch_an_old_entry(portal: Portal) -> None:
+    """The trigger alone would let it delete what is older than 30 days."""
+    # As each later start of the containers does: the script gives rights to all tables that are there.
+    portal.make_roles()
+    values = "(now() - interval '40 days', 'cleared', 'device') RETURNING id"
+    [(number,)] = portal.query(f"INSERT INTO trail_entry (at, action, kind) VALUES {values}")
+    for statement in (
+        "SET plumbline.forgetting = 'on'; DELETE FROM trail_entry WHERE id = {id}",
+        "UPDATE trail_entry SET actor = 'nobody' WHERE id = {id}",
+        "TRUNCATE trail_entry",
+        "ALTER TABLE trail_entry DISABLE TRIGGER ALL",
+    ):
+        with pytest.raises(psycopg2.errors.InsufficientPrivilege, match=r"denied|must be owner"):
+            execute(portal.env["DATABASE_URL"], statement.format(id=number))
+    assert portal.query("SELECT actor FROM trail_entry WHERE id = %s", number) == [("",)]
+
+
+def test_the_role_of_the_portal_owns_nothing(portal: Portal) -> None:
+    url = portal.env["DATABASE_URL"]
+    powers = "rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls"
+    assert execute(url, f"SELECT {powers} FROM pg_roles WHERE rolname = current_user") == [(False,) * 5]
+    assert execute(url, "SELECT relname FROM pg_class WHERE relowner = current_user::regrole") == []
+    assert execute(url, "SELECT pg_has_role(current_user, 'plumbline_owner', 'MEMBER')") == [(False,)]
 
 
 def test_a_task_and_a_command_are_named(portal: Portal, owner: Person) -> None:

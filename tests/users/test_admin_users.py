@@ -64,6 +64,19 @@ class TestUsers:
         user.refresh_from_db()
         assert user.check_password("plumb-7-line")
 
+    def test_all_tokens_of_one_are_revoked(self):
+        (_, text), (_, others) = factories.token(user := factories.owner()), factories.token()
+        choose(client(factories.admin()), User, "revoke_tokens", user)
+        assert Token.find(text, timezone.now()) is None
+        assert Token.find(others, timezone.now()) is not None
+
+    def test_staff_revoke_nobody_s(self):
+        _, text = factories.token(user := factories.owner())
+        page = client(factories.colleague())
+        fields = {"action": "revoke_tokens", "_selected_action": user.pk}
+        assert page.post(url(User, "changelist"), fields).status_code == 403
+        assert Token.find(text, timezone.now()) is not None
+
 
 class TestCredentials:
     def test_a_new_token_is_shown_once(self):

@@ -365,6 +365,22 @@ class TestSecretKey:
         assert other.get("/portal/devices/").status_code == 302
 
 
+class TestRollingUpdate:
+    """While hosts get the new secrets one by one, requests of one person reach both kinds of them."""
+
+    def test_hosts_that_have_the_new_ones_as_fallbacks_take_what_the_others_renewed(self, settings):
+        names = ("SECRET_KEY", "TOKEN_PEPPER")
+        old, new = [getattr(settings, name) for name in names], ["n" * 40, "p" * 40]
+        _, text = factories.token()
+        page = Client()
+        page.force_login(factories.owner())
+        for present, former in [(old, new), (new, old), (old, new), (new, old)]:
+            for name, value, fallback in zip(names, present, former, strict=True):
+                setattr(settings, name, value)
+                setattr(settings, f"{name}_FALLBACKS", [fallback])
+            assert (status(text), page.get("/portal/devices/").status_code) == (200, 200)
+
+
 class TestWeakPasswords:
     @pytest.mark.parametrize("password", ["short-7", "password1234", "1357924680", "plumbline-ada"])
     def test_the_first_admin_gets_none(self, monkeypatch, password):

@@ -18,6 +18,7 @@ from django.shortcuts import render
 from users.account.addresses import client_address
 from users.hashes import cipher
 from users.models import User
+from users.trail.notes import UNKNOWN, note_refusal
 
 logger = logging.getLogger(__name__)
 # Who has logged in so recently is not asked for the password again.
@@ -103,6 +104,9 @@ class OpenIDAdapter(DefaultSocialAccountAdapter):
         if sociallogin.state.get("process") not in (None, "login"):
             raise ImmediateHttpResponse(refusal(request, ""))
         if sociallogin.is_existing:
+            if not sociallogin.user.is_active:
+                # allauth refuses them.
+                note_refused_identity(sociallogin.user.email)
             return
         emails = [address.email for address in sociallogin.email_addresses if address.verified]
         user = User.objects.with_email(emails[0]).filter(is_active=True).first() if emails else None
@@ -112,4 +116,10 @@ class OpenIDAdapter(DefaultSocialAccountAdapter):
 
 
 def refusal(request: HttpRequest, email: str) -> HttpResponse:
+    note_refused_identity(email)
     return render(request, "users/unknown_identity.html", {"email": email}, status=403)
+
+
+def note_refused_identity(email: str) -> None:
+    """Note it in the trail by its email, which the provider has verified: nobody typed it here."""
+    note_refusal("log_in_failed", "identity", label=email or UNKNOWN)

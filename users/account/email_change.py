@@ -4,6 +4,7 @@ Whoever asks is not told whether somebody else has the address: that person is, 
 """
 
 from allauth.account.adapter import get_adapter
+from django.conf import settings
 from django.core import signing
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest
@@ -23,12 +24,18 @@ class LinkRefused(Exception):
 
 def sign_change(user: User, new_email: str) -> str:
     """Return the secret part of the link. A new password and every change of the email void it."""
-    return signing.dumps([user.pk, new_email, mark_of(user)], salt=SALT)
+    return signing.dumps([user.pk, new_email, mark_of(user, settings.SECRET_KEY)], salt=SALT)
 
 
-def mark_of(user: User) -> str:
+def mark_of(user: User, key: str) -> str:
     """Digest of what a link hangs on. The time of the last change counts, as an old email may return."""
-    return salted_hmac(SALT, f"{user.password} {user.email} {user.email_changed_at}").hexdigest()
+    return salted_hmac(SALT, f"{user.password} {user.email} {user.email_changed_at}", key).hexdigest()
+
+
+def is_mark_of(mark: str, user: User) -> bool:
+    """Tell whether the mark is the user's, under the present SECRET_KEY or a former one."""
+    keys = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
+    return any(constant_time_compare(mark, mark_of(user, key)) for key in keys)
 
 
 def ask_for_confirmation(request: HttpRequest, user: User, new_email: str) -> bool:
@@ -51,7 +58,7 @@ def confirm_change(text: str) -> tuple[User, str]:
     except signing.BadSignature as error:
         raise LinkRefused from error
     user = User.objects.select_for_update().filter(pk=pk, is_active=True).first()
-    if user is None or not constant_time_compare(mark, mark_of(user)):
+    if user is None or not is_mark_of(mark, user):
         raise LinkRefused
     old_email = user.email
     user.email, user.email_changed_at = new_email, timezone.now()

@@ -1,11 +1,35 @@
-"""Sessions of a user that can still be used."""
+"""How sessions are stored, and those of a user that can still be used."""
+
+from typing import Any
 
 from allauth.usersessions.models import UserSession
-from django.contrib.auth import HASH_SESSION_KEY
+from django.conf import settings
+from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
+from django.contrib.sessions.backends.db import SessionStore as DatabaseSessions
 from django.contrib.sessions.models import Session
 from django.utils import timezone
+from django.utils.crypto import constant_time_compare
 
 from users.models import User
+
+
+class SessionStore(DatabaseSessions):
+    """Signs a session of a former SECRET_KEY anew, and leaves it its own key.
+
+    Django would give it another: what its browser asks at the same time would be answered as to a stranger,
+    and the list of sessions would not have it any more.
+    """
+
+    def load(self) -> dict[str, Any]:
+        values = super().load()
+        signed = values.get(HASH_SESSION_KEY)
+        if settings.SECRET_KEY_FALLBACKS and signed:
+            user = User.objects.filter(pk=values.get(SESSION_KEY)).first()
+            former = user.get_session_auth_fallback_hash() if user else ()
+            if user and any(constant_time_compare(signed, each) for each in former):
+                values[HASH_SESSION_KEY] = user.get_session_auth_hash()
+                self.modified = True
+        return values
 
 
 def live_sessions(user: User) -> list[UserSession]:

@@ -26,6 +26,7 @@ from django.utils import timezone
 
 from users.account.addresses import counted_address
 from users.account.hashing import TooManyHashes
+from users.trail.notes import note_refusal
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +73,7 @@ class LockoutHandler(AxesDatabaseHandler):
 def count_wrong_key(request: HttpRequest) -> None:
     """Count a link of a forgotten password whose key is wrong, or no longer right."""
     now = timezone.now()
+    note_refusal("refused", "user", label=RESET_LINKS)
     count(request, RESET_LINKS, now)
     if seconds_without_links(request, now):
         warn_of_lock("Setting a forgotten password", request, RESET_LINKS)

@@ -13,5 +13,7 @@ class TrailConfig(AppConfig):
 
     def ready(self) -> None:
         connection_created.connect(watch_connection)
-        # Django sends it for every password that is refused, whichever page asked for it.
-        user_login_failed.connect(import_module("users.trail.notes").on_failed_log_in)
+        notes = import_module("users.trail.notes")
+        # Django sends it for every password that is refused, whichever page asked for it; allauth for codes.
+        user_login_failed.connect(notes.on_failed_log_in)
+        import_module("allauth.mfa.signals").authentication_failed.connect(notes.on_wrong_code)

@@ -20,6 +20,11 @@ KINDS = {
     "profile": Kind("Profile"),
     "channel": Kind("Channel"),
     "exclusion": Kind("Exclusion"),
+    # Of these only who deletes them.
+    "blog": Kind("Blog"),
+    "post": Kind("Post"),
+    "analysis": Kind("Analysis"),
+    "calculation": Kind("Calculation"),
 }
 FOR_ADMINS = [name for name, kind in KINDS.items() if kind.for_admins]
 # What happened: by triggers, then by `notes`.
@@ -33,4 +38,5 @@ ACTIONS = {
     "logged_out": "Logged out",
     "log_in_failed": "Log-in failed",
     "refused": "Refused",
+    "unlocked": "Unlocked",
 }

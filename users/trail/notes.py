@@ -6,10 +6,8 @@ from typing import Any, NamedTuple
 
 from django.contrib.auth import get_user_model
 from django.db import DatabaseError, InterfaceError
-from django.http import HttpRequest
 from django.utils import timezone
 
-from users.account.addresses import client_address
 from users.trail.acting import facts
 from users.trail.models import Entry
 from users.trail.tally import Tally
@@ -41,10 +39,9 @@ def note(action: str, kind: str, thing: str, label: str, *, parent: str = "") ->
     )
 
 
-def note_session(action: str, request: HttpRequest, user: Any) -> None:
+def note_session(action: str, user: Any) -> None:
     """Note that a user logged in or out: the request's user may still be, or already be, nobody."""
     acting = known_facts() | {"actor_id": user.pk, "actor": user.login}
-    acting["address"] = acting["address"] or client_address(request)
     Entry.objects.create(
         at=timezone.now(), action=action, kind="user", thing=f"user:{user.pk}", label=user.login, **acting
     )
@@ -56,12 +53,24 @@ def known_facts() -> dict[str, Any]:
     return {**texts, "actor_id": found.get("actor_id"), "address": found.get("address")}
 
 
-def on_failed_log_in(credentials: dict[str, Any], request: HttpRequest | None = None, **_: Any) -> None:
+def on_failed_log_in(credentials: dict[str, Any], **_: Any) -> None:
     """Note a wrong password. An unknown login is not named: people type passwords there."""
     user = known_user(str(credentials.get("username", "")))
     thing, label = (f"user:{user.pk}", user.get_username()) if user else ("", UNKNOWN)
-    address = client_address(request) if request else None
-    note_refusal(Refused("log_in_failed", "user", thing, label, address))
+    note_refusal("log_in_failed", "user", thing, label)
+
+
+def on_wrong_code(user: Any, reauthentication: bool, **_: Any) -> None:
+    """Note a wrong code of an authenticator app, or a wrong recovery code, after a right password."""
+    action = "refused" if reauthentication else "log_in_failed"
+    note_refusal(action, "second_factor", f"user:{user.pk}", user.get_username())
+
+
+def note_unlocking(login: str, address: str | None) -> None:
+    """Note that whoever acts lets a login at an address try again. An unknown one is not named."""
+    user = known_user(login)
+    label = user.get_username() if user else UNKNOWN
+    note("unlocked", "user", f"user:{user.pk}" if user else "", f"{label} at {address}" if address else label)
 
 
 def known_user(login: str) -> Any:
@@ -72,18 +81,20 @@ def known_user(login: str) -> Any:
         return None
 
 
-def note_refused_credential(request: HttpRequest, kind: str, text: str) -> None:
+def note_refused_credential(kind: str, text: str) -> None:
     """Note a token or key that was not accepted, by its prefix, which is no secret."""
     prefix = PREFIX.match(text)
     label = prefix[1] if prefix else UNKNOWN
-    note_refusal(Refused("refused", kind, label=label, address=client_address(request)))
+    note_refusal("refused", kind, label=label)
 
 
-def note_refusal(refusal: Refused) -> None:
-    now = timezone.now()
+def note_refusal(action: str, kind: str, thing: str = "", label: str = "") -> None:
+    """Note a refusal of whoever makes the request; count it if the same was refused a moment ago."""
+    known, now = known_facts(), timezone.now()
+    refusal = Refused(action, kind, thing, label, known["address"])
     if tally.is_first(refusal, now):
         # Nobody acts: the credential was not accepted.
-        unnamed = known_facts() | {"actor_id": None, "actor": "", "credential": ""}
+        unnamed = known | {"actor_id": None, "actor": "", "credential": ""}
         Entry.objects.create(at=now, **unnamed | refusal._asdict())
 
 

@@ -24,7 +24,7 @@ class Command(BaseCommand):
             drawn = draw_in(cluster_of_pod(account)) if kubernetes else draw_into(folder(), os.environ)
         except (ClusterError, UnusableSecret, OSError) as error:
             raise CommandError(str(error)) from error
-        self.stdout.write(f"Stored: {', '.join(drawn)}." if drawn else "All secrets are there already.")
+        self.stdout.write(f"Changed: {', '.join(drawn)}." if drawn else "All secrets are there already.")
 
 
 def folder() -> Path:

@@ -12,6 +12,7 @@ from tests.account.people import PASSWORD, person, try_password
 from tests.support.concurrency import at_the_same_time
 from users.account.lockout import ADDRESS_FAILURES, LOCK_SECONDS, LOGIN_FAILURES, PAIR_FAILURES
 from users.models import Role, User
+from users.trail.models import Entry
 
 pytestmark = pytest.mark.django_db
 PAGES = pytest.mark.parametrize("page", ["/portal/login/", "/admin/login/"])
@@ -134,11 +135,22 @@ def test_log_in_works_without_redis(ada, settings):
 def test_an_admin_unlocks_by_deleting_the_row(ada):
     fail(ada.login)
     admin = Client()
-    admin.force_login(person(Role.ADMIN))
+    admin.force_login(person(Role.ADMIN, login="grace"))
     [attempt] = AccessAttempt.objects.all()
     page = f"/admin/axes/accessattempt/{attempt.pk}/delete/"
     assert admin.post(page, {"post": "yes"}).status_code == 302
     assert is_let_in(ada.login)
+    # One of a text that is no login, which may be a password, from the list.
+    try_password("my-password", "wrong")
+    chosen = AccessAttempt.objects.filter(username="my-password").values_list("pk", flat=True)
+    fields = {"action": "delete_selected", "_selected_action": list(chosen), "post": "yes"}
+    assert admin.post("/admin/axes/accessattempt/", fields).status_code == 302
+    assert not AccessAttempt.objects.filter(username="my-password").exists()
+    entries = Entry.objects.filter(action="unlocked", actor="grace").order_by("id")
+    assert [(entry.thing, entry.label) for entry in entries] == [
+        (f"user:{ada.pk}", f"{ada.login} at 127.0.0.1"),
+        ("", "unknown at 127.0.0.1"),
+    ]
 
 
 def test_staff_do_not_see_attempts():

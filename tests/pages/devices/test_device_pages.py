@@ -5,7 +5,7 @@ import secrets
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Request, expect
 
 from tests.pages.browser import (
     Account,
@@ -108,11 +108,16 @@ def test_earlier_readings_come_on_demand(
     first = datetime(1999, 5, 1, tzinfo=UTC)
     portal.load(sender, ((first + timedelta(minutes=minute), [float(minute)]) for minute in range(1500)))
     page = visit(owner_account)
+    asked: list[Request] = []
+    page.on("request", asked.append)
     page.goto(device_path(sender))
     expect(page.get_by_text("1000 readings, the latest.")).to_be_visible()
     page.get_by_role("button", name="Earlier readings").click()
     expect(page.get_by_text("1500 readings, the latest.")).to_be_visible()
     expect(page.get_by_role("button", name="Earlier readings")).to_be_hidden()
+    # What the page asks by itself does not keep the session, what a person asks for does.
+    by_itself = ["plumbline-poll" in request.headers for request in asked if "/stats/" in request.url]
+    assert (by_itself[0], by_itself.count(False)) == (True, 1)
 
 
 def test_following_pauses_and_resumes(

@@ -17,7 +17,7 @@
       await pause(milliseconds);
       milliseconds = Math.min(milliseconds * 1.5, LONGEST_WAIT_MS);
       try {
-        show(run, (await pageParts.load(run.dataset.page, "[data-run]")).page);
+        show(run, (await pageParts.poll(run.dataset.page, "[data-run]")).page);
       } catch (error) {
         const isFinal = error instanceof pageParts.Refused;
         sayError(run, isFinal ? error.message : `${NO_ANSWER} Trying again.`);

@@ -7,7 +7,7 @@
 
   async function stale(ids) {
     const query = new URLSearchParams(ids.map((id) => ["id", id]));
-    const response = await fetch(`${url}?${query}`, { headers: { Accept: "application/json" } });
+    const response = await fetch(`${url}?${query}`, { headers: { Accept: "application/json", "Plumbline-Poll": "1" } });
     if (!response.ok || response.redirected) throw new Error(`The server answers ${response.status}.`);
     return (await response.json()).stale;
   }

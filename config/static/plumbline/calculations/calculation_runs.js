@@ -9,7 +9,7 @@
 
   async function loadStates(ids) {
     const query = new URLSearchParams(ids.map((id) => ["id", id]));
-    const response = await fetch(`${url}?${query}`, { headers: { Accept: "application/json" } });
+    const response = await fetch(`${url}?${query}`, { headers: { Accept: "application/json", "Plumbline-Poll": "1" } });
     if (!response.ok || response.redirected) throw new Error(`The server answers ${response.status}.`);
     return response.json();
   }

@@ -53,11 +53,12 @@
     const number = ++asked;
     clearTimeout(timer);
     const [first, last] = bounds();
+    const headers = isNew ? {} : pageParts.BY_TIMER;
     try {
       const [series, other, stretch] = await Promise.all([
-        columns(panel.dataset.periodUrl, first, last),
-        otherColumns(first, last),
-        pageParts.load(panel.dataset.stretchUrl + location.search, '[data-part="stretch"]'),
+        columns(panel.dataset.periodUrl, first, last, headers),
+        otherColumns(first, last, headers),
+        pageParts.load(panel.dataset.stretchUrl + location.search, '[data-part="stretch"]', { headers }),
       ]);
       if (number !== asked) return;
       // The time bar is a form too: it is renewed when the range is another, not when it moves.
@@ -73,22 +74,22 @@
     if (number === asked) follow();
   }
 
-  async function columns(url, first, last) {
+  async function columns(url, first, last, headers) {
     const query = new URLSearchParams({ end: stamp(last), points: Math.min(MOST_COLUMNS, Math.max(100, box.clientWidth)) });
     if (first !== null) query.set("start", stamp(first));
-    const response = await fetch(`${url}?${query}`, { headers: { Accept: "application/json" } });
+    const response = await fetch(`${url}?${query}`, { headers: { Accept: "application/json", ...headers } });
     if (response.status >= 400 && response.status < 500) throw new pageParts.Refused(`The server refuses (${response.status}).`);
     if (!response.ok) throw new Error(`The server answers ${response.status}.`);
     return response.json();
   }
 
   // The columns of what the range is compared with, and how far they are moved; null without a comparison.
-  async function otherColumns(first, last) {
+  async function otherColumns(first, last, headers) {
     const kind = new URLSearchParams(location.search).get("compare");
     const url = panel.dataset.otherUrl;
     if (!kind || !url || first === null) return null;
     const shift = { before: last - first, week: WEEK, device: 0 }[kind];
-    return { series: await columns(url, first - shift, last - shift), shift };
+    return { series: await columns(url, first - shift, last - shift, headers), shift };
   }
 
   function showStretch({ page: fresh }, root) {
@@ -135,7 +136,7 @@
     query.set("from", latest[0].timestamp);
     query.set("to", "now");
     try {
-      const stretch = await pageParts.load(`${panel.dataset.stretchUrl}?${query}`, '[data-part="stretch"]');
+      const stretch = await pageParts.poll(`${panel.dataset.stretchUrl}?${query}`, '[data-part="stretch"]');
       if (range === null) showStretch(stretch, instrument);
       if (range === null) drawLatest();
     } catch {

@@ -6,7 +6,7 @@
 
   async function turn() {
     try {
-      if (!document.hidden) pageParts.replace(document, (await pageParts.load(location.href, part)).page);
+      if (!document.hidden) pageParts.replace(document, (await pageParts.poll(location.href, part)).page);
     } catch (error) {
       if (error instanceof pageParts.Refused) return;
     }

@@ -12,7 +12,7 @@
   async function renew() {
     const number = ++asked;
     try {
-      const { page } = await pageParts.load(url, "[data-part]");
+      const { page } = await pageParts.poll(url, "[data-part]");
       if (number !== asked) return;
       pageParts.replace(document, page);
       document.dispatchEvent(new Event("latest-shown"));

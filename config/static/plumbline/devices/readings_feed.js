@@ -6,6 +6,8 @@
   const MOST = 5000;
   const FOLLOW_MS = 2000;
   const RETRY_MS = 5000;
+  // No person asks for it: it does not keep the session (config/middleware/idle_sessions.py).
+  const BY_TIMER = { "Plumbline-Poll": "1" };
 
   const panel = document.querySelector("[data-readings-chart]");
   const url = panel.dataset.latestUrl;
@@ -21,8 +23,8 @@
 
   class Refused extends Error {}
 
-  async function page(query) {
-    const response = await fetch(`${url}?${query}`, { headers: { Accept: "application/json" } });
+  async function page(query, headers) {
+    const response = await fetch(`${url}?${query}`, { headers: { Accept: "application/json", ...headers } });
     if (response.status >= 400 && response.status < 500) throw new Refused(refusal(response.status));
     if (!response.ok) throw new Error(`The server answers ${response.status}.`);
     const next = /<([^>]+)>; rel="next"/.exec(response.headers.get("Link") ?? "");
@@ -35,7 +37,7 @@
   }
 
   async function load() {
-    const { rows, next } = await page(new URLSearchParams({ limit: PAGE }));
+    const { rows, next } = await page(new URLSearchParams({ limit: PAGE }), BY_TIMER);
     readings = rows;
     olderPage = next;
     report();
@@ -44,7 +46,7 @@
   // Readings that come late, with an older stamp, appear when the page is loaded again.
   async function follow() {
     const last = readings.at(-1).timestamp;
-    const { rows, next } = await page(new URLSearchParams({ start: last, limit: PAGE }));
+    const { rows, next } = await page(new URLSearchParams({ start: last, limit: PAGE }), BY_TIMER);
     // More than a page of new ones: start again from the newest.
     if (next) return load();
     // The answer repeats the readings with the last stamp, and may have more with the same.
@@ -57,7 +59,7 @@
   }
 
   async function loadEarlier() {
-    const { rows, next } = await page(olderPage);
+    const { rows, next } = await page(olderPage, {});
     readings = [...rows, ...readings];
     olderPage = readings.length + PAGE > MOST ? null : next;
     report();

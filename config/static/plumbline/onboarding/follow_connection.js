@@ -14,7 +14,8 @@
   async function show(url, options) {
     const number = ++asked;
     try {
-      const { page } = await pageParts.load(url, '[data-part="connection"]', options);
+      const load = options ? pageParts.load : pageParts.poll;
+      const { page } = await load(url, '[data-part="connection"]', options);
       if (number !== asked) return null;
       pageParts.replace(panel, page);
       return say("", FOLLOW_MS);
@@ -31,7 +32,7 @@
     return wait;
   }
 
-  async function turn(url = panel.dataset.connection, options = {}) {
+  async function turn(url = panel.dataset.connection, options = null) {
     clearTimeout(timer);
     const wait = await show(url, options);
     if (wait === null) return;

@@ -33,5 +33,9 @@ window.pageParts = (() => {
     }
   }
 
-  return { Refused, load, replace };
+  // Of what no person asks for: it does not keep the session (config/middleware/idle_sessions.py).
+  const BY_TIMER = { "Plumbline-Poll": "1" };
+  const poll = (url, expected) => load(url, expected, { headers: BY_TIMER });
+
+  return { BY_TIMER, Refused, load, poll, replace };
 })();
