@@ -53,6 +53,15 @@ STAMP_TEXT = {
 }
 
 
+# Of one line: `without_controls` refuses these categories of characters.
+LINE_PATTERN = r"^[^\u0000-\u001F\u007F-\u009F\u2028\u2029]+$"
+
+
+@extend_schema_field({"type": "string", "maxLength": 200, "pattern": LINE_PATTERN})
+class DeviceName(Text):
+    """A name in one line."""
+
+
 class ChannelSerializer(serializers.ModelSerializer):
     """One value of a reading."""
 
@@ -96,7 +105,7 @@ class DeviceSerializer(StrictFields, serializers.ModelSerializer):
     # what `devices.rhythm.habits` knows of it.
     id = serializers.UUIDField(source="uuid", read_only=True)
     user_id = OwnerField(source="owner", help_text="The owner; 404 for one whom you may not see.")
-    name = Text(max_length=200, required=False, allow_blank=True, validators=[without_controls])
+    name = DeviceName(max_length=200, required=False, allow_blank=True, validators=[without_controls])
     profile = serializers.SlugRelatedField(
         slug_field="name", queryset=DeviceProfile.objects.all(), required=False
     )

@@ -49,8 +49,8 @@ CODING = OpenApiParameter(
     "Content-Encoding",
     str,
     OpenApiParameter.HEADER,
-    enum=["gzip", "zstd"],
-    description="The coding of a compressed body.",
+    enum=["gzip", "zstd", ""],
+    description="The coding of a compressed body; empty, as without the header, of one that is not.",
 )
 RATE = [
     OpenApiParameter(name, int, OpenApiParameter.HEADER, response=True, description=description)
