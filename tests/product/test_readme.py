@@ -58,9 +58,10 @@ def test_the_commands_of_the_docs_as_written(open_folder: Path):
     assert '"x":{"count":3,"min":1.5,"max":8.0,"sum":12.0,"avg":4.0,"median":2.5}' in analyse
     assert '"start":"2026-11-01T11:00:00Z"' in analyse
     assert '"percent":100.0,"gaps":0,"longest_gap":null}' in analyse
-    # Results are sent as they are stored.
-    assert '"percentiles": {"5":' in days
-    assert '"start": "2026-10-31T23:00:00Z", "end": "2026-11-01T23:00:00Z", "seconds": 86400.0' in days
+    # Results are sent as they are stored, with spaces.
+    days, fleet = (text.replace('": ', '":').replace(', "', ',"') for text in (days, fleet))
+    assert '"percentiles":{"5":' in days
+    assert '"start":"2026-10-31T23:00:00Z","end":"2026-11-01T23:00:00Z","seconds":86400.0' in days
     assert exclusion.count('"reason":"Sensor was being cleaned"') == 2
     assert '"count":[1,' in series
     assert '"aggregate":{"x":{"count":3,"min":1.5,"max":8.0,"sum":12.0,"avg":4.0,"median":2.5}' in fleet
