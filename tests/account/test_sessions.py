@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from allauth.usersessions.models import UserSession
 from axes.models import AccessAttempt
+from django.conf import settings
 from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 from django.core.cache import caches
@@ -262,3 +263,10 @@ def test_no_session_outlives_logging_out():
     client = logged_in(person())
     client.post("/portal/logout/")
     assert not Session.objects.exists()
+
+
+def test_a_cookie_may_say_anything():
+    """A quoted cookie has octal escapes, of NUL among them."""
+    for key in ("aaaaaaaa\\000aaa", "aaaaaaaa\\377aaa", "'; --aaaaaaaa", "a" * 5000):
+        answer = Client().get("/portal/devices/", HTTP_COOKIE=f'{settings.SESSION_COOKIE_NAME}="{key}"')
+        assert answer.status_code == 302

@@ -12,6 +12,9 @@ from django.utils.crypto import constant_time_compare
 
 from users.models import User
 
+# As Django demands.
+SHORTEST_KEY = 8
+
 
 class SessionStore(DatabaseSessions):
     """Signs a session of a former SECRET_KEY anew, and leaves it its own key.
@@ -19,6 +22,10 @@ class SessionStore(DatabaseSessions):
     Django would give it another: what its browser asks at the same time would be answered as to a stranger,
     and the list of sessions would not have it any more.
     """
+
+    def _validate_session_key(self, key: str | None) -> bool:
+        # A cookie may say anything, NUL included, which no database takes.
+        return key is not None and len(key) >= SHORTEST_KEY and key.isascii() and key.isalnum()
 
     def load(self) -> dict[str, Any]:
         values = super().load()
