@@ -17,6 +17,7 @@ from rest_framework.parsers import BaseParser
 from rest_framework.response import Response
 from rest_framework.utils.urls import remove_query_param
 
+from devices.ingestion.decoding import MANY_PARTS, has_many_parts
 from users.filters import TextFilter
 from users.redis_cache import cached_count
 
@@ -28,12 +29,14 @@ ID = re.compile(r"[0-9]{1,18}")
 
 
 class StrictJSONParser(BaseParser):
-    """Parse JSON by RFC 8259: UTF-8, bounded depth, no NaN, no Infinity, no number beyond a double."""
+    """Parse JSON by RFC 8259: UTF-8, bounded depth and parts, no NaN, Infinity or number beyond a double."""
 
     media_type = "application/json"
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
         body = parser_context["request"]._request.body
+        if has_many_parts(body):
+            raise exceptions.ValidationError({"body": MANY_PARTS})
         try:
             return msgspec.json.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

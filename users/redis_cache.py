@@ -33,14 +33,15 @@ class JSONSerializer:
         """What is no JSON was written by somebody else, and counts as a miss."""
         try:
             return json.loads(data)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
 
 
-def cached(key: str, seconds: int, make: Callable[[], Any]) -> Any:
-    """Return the value cached under the key, else make it and cache it. It must survive JSON unchanged."""
+def cached(key: str, seconds: int, make: Callable[[], dict]) -> dict:
+    """Return the object cached under the key, else make it and cache it. It must survive JSON unchanged."""
     found = recall(key)
-    if found is None:
+    # Another value was written by somebody else.
+    if not isinstance(found, dict):
         found = make()
         remember(key, found, seconds)
     return found

@@ -12,6 +12,7 @@ from http import HTTPStatus
 from django.conf import settings
 
 from config.error_pages import EXPLANATIONS, error_page, wants_page
+from config.limits.uploads import MAX_UPLOAD_BYTES, UPLOAD_PATH, UPLOAD_PATIENCE, UPLOADS_AT_ONCE
 from devices.ingestion.asgi import (
     Application,
     Headers,
@@ -24,14 +25,6 @@ from devices.ingestion.asgi import (
 from devices.ingestion.decoding import MAX_BYTES
 
 MEBI = 1024 * 1024
-# Imports by staff: Django reads these files while they are received.
-UPLOAD_PATH = "/portal/import"
-# The file, and what the form has around it.
-MAX_UPLOAD_BYTES = settings.IMPORT_MEBIBYTES * MEBI + 64 * 1024
-# Each upload holds a thread until it is received.
-UPLOADS_AT_ONCE = 2
-# An upload may take as many times longer than another body.
-UPLOAD_PATIENCE = 10
 # This process's share of the bodies that all processes hold.
 MAX_HELD_BYTES = settings.BODIES_MEBIBYTES * MEBI // settings.WEB_PROCESSES
 # A refused client may go on sending for LINGER_SECONDS, so that it sees the answer.
@@ -235,11 +228,15 @@ def with_length(headers: Headers, length: int) -> Headers:
 def raising_if_broken(receive: Receive) -> Receive:
     """Make a `receive` that raises if the client leaves or takes too long.
 
-    To Django the file would look short but whole.
+    To Django the file would look short but whole. The first piece is empty: Django may answer before there is
+    another.
     """
+    pieces = [{"type": "http.request", "body": b"", "more_body": True}]
     deadline = asyncio.get_running_loop().time() + UPLOAD_PATIENCE * settings.BODY_SECONDS
 
     async def piece() -> dict:
+        if pieces:
+            return pieces.pop()
         async with asyncio.timeout_at(deadline):
             message = await receive()
         if message["type"] == "http.disconnect":

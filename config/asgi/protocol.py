@@ -5,7 +5,7 @@ from contextlib import suppress
 from fcntl import ioctl
 from struct import unpack
 from termios import TIOCOUTQ
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
@@ -14,6 +14,12 @@ from devices.ingestion.asgi import STATE_KEY, RequestState
 PATIENCE_SECONDS = 20.0
 # The limit of request line and headers, which are read before any credential is checked.
 MAX_HEAD_BYTES = 256 * 1024
+# A field of three bytes takes a hundred in memory.
+MAX_HEADERS = 200
+# Of all heads of a process that are not complete. Usual ones come in one piece, and are none of these.
+MAX_INCOMPLETE_HEAD_BYTES = 16 * 1024 * 1024
+# Requests that one connection may have ahead of their answers.
+MAX_PIPELINED = 50
 # A head that trickles in holds little, but it must end.
 HEAD_SECONDS = 60.0
 # The limit of incomplete requests with known heads, in one process.
@@ -23,6 +29,8 @@ END_OF_HEAD = b"\r\n\r\n"
 UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*", re.IGNORECASE)
 NO_HTTP = "This is no request of HTTP/1.1, or its method is unknown."
 LONG_HEAD = f"Request line and headers may have {MAX_HEAD_BYTES // 1024} KiB."
+MANY_HEADERS = f"A request may have {MAX_HEADERS} headers."
+MANY_HEADS = "Too many requests are incomplete."
 
 
 class PatientProtocol(HttpToolsProtocol):
@@ -55,6 +63,11 @@ class PatientProtocol(HttpToolsProtocol):
     lets_in: Any = None
     unfinished = at_gate = early = b""
     in_head = in_message = is_stopping = False
+    # Of all connections of this process, and of this one, while they are `in_head`.
+    incomplete_head_bytes: ClassVar[int] = 0
+    head_bytes = headers_seen = 0
+    # What to answer to what is no request.
+    fault = 400, NO_HTTP
     # The head that the latest data began with, and the number of body bytes that came with it.
     first_head = b"", 0
     # What the client had not taken when the timer looked last.
@@ -122,18 +135,39 @@ class PatientProtocol(HttpToolsProtocol):
     def parse(self, data: bytes) -> None:
         super().data_received(data)
         if self.in_head:
-            self.head_bytes += len(data)
+            self.count_head(len(data))
             if self.head_bytes > MAX_HEAD_BYTES:
                 self.refuse(431, LONG_HEAD)
+            elif PatientProtocol.incomplete_head_bytes > MAX_INCOMPLETE_HEAD_BYTES:
+                self.refuse(503, MANY_HEADS)
+
+    def count_head(self, size: int) -> None:
+        self.head_bytes += size
+        PatientProtocol.incomplete_head_bytes += size
 
     def on_message_begin(self) -> None:
+        if len(self.pipeline) >= MAX_PIPELINED:
+            # The answer that is owed still comes, and ends the connection.
+            self.give_up(400, NO_HTTP)
         self.in_head = self.in_message = True
-        self.head_bytes = 0
+        self.headers_seen = 0
         self.head_began_at = self.heard_at
         super().on_message_begin()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers_seen += 1
+        if self.headers_seen > MAX_HEADERS:
+            self.give_up(431, MANY_HEADERS)
+        super().on_header(name, value)
+
+    def give_up(self, status: int, detail: str) -> NoReturn:
+        """End the parsing; `send_400_response` then answers so."""
+        self.fault = status, detail
+        raise ValueError(detail)
+
     def on_headers_complete(self) -> None:
         self.in_head = False
+        self.count_head(-self.head_bytes)
         self.scope["state"][STATE_KEY] = RequestState(*self.first_head)
         self.first_head = b"", 0
         super().on_headers_complete()
@@ -177,7 +211,7 @@ class PatientProtocol(HttpToolsProtocol):
     # --- What is no request
 
     def send_400_response(self, msg: str) -> None:
-        self.refuse(400, NO_HTTP)
+        self.refuse(*self.fault)
 
     def refuse(self, status: int, detail: str) -> None:
         """Answer what is no request, after the answers that are owed to requests before it, and close."""
@@ -212,6 +246,7 @@ class PatientProtocol(HttpToolsProtocol):
         if self.places is not None:
             self.places.remove(self)
         self.take_unfinished()
+        self.count_head(-self.head_bytes)
         self.slow_readers.pop(self, None)
         super().connection_lost(exc)
 

@@ -1,5 +1,7 @@
 """Shares of the threads: requests of one credential wait for each other, and hold no thread meanwhile.
 
+So do those of all strangers together, who have none.
+
 Without this, one client with many connections would hold all threads, and everybody would wait. What a person
 with several credentials may have is bounded by `config.limits.reads`, which refuses: it is asked on a thread.
 Posts of readings have bounds of their own.
@@ -25,7 +27,7 @@ class Shares:
 
     def of(self, scope: dict) -> AbstractAsyncContextManager[None]:
         credential = tuple(value for name, value in scope["headers"] if name in CREDENTIALS)
-        if not settings.READS_AT_ONCE or not credential or brings_readings(scope):
+        if not settings.READS_AT_ONCE or brings_readings(scope):
             return nullcontext()
         semaphore = self.semaphores.get(credential)
         if semaphore is None:

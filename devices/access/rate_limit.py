@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 WINDOW_SECONDS = 60
 LEASES_PER_WINDOW = 100
+# Longer, and a request passes as if Redis were away.
 TIMEOUT_SECONDS = 0.25
 # While Redis is away it is tried again after RETRY_SECONDS; no request waits for that.
 RETRY_SECONDS = 1.0
@@ -74,14 +75,16 @@ class RateLimiter:
     """The limit in one server process. Only `take_from_thread` may be called off its event loop."""
 
     window_seconds = WINDOW_SECONDS
+    timeout_seconds = TIMEOUT_SECONDS
 
     def __init__(self, loop: asyncio.AbstractEventLoop, redis_url: str, per_minute: int) -> None:
         """`per_minute` counts the requests of one holder; 0 is no limit."""
         self.loop = loop
         # A connection that broke while idle is replaced at once; a Redis that hangs is not called twice.
         retry = Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,))
+        seconds = self.timeout_seconds
         self.redis = Redis.from_url(
-            redis_url, retry=retry, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS
+            redis_url, retry=retry, socket_timeout=seconds, socket_connect_timeout=seconds
         )
         self.script = self.redis.register_script(LEASE)
         self.limit = per_minute

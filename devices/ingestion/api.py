@@ -160,7 +160,8 @@ class IngestView(APIView):
             raise TooLarge(str(error)) from error
         except IdempotencyConflict as error:
             raise Conflict(str(error)) from error
-        except NotStored as error:
+        except (NotStored, intake.NeedsThread) as error:
+            # After the latter the gate asks again, on a thread.
             raise TryAgain(str(error)) from error
 
     def take(self, take: Callable[[bytes, datetime], Intake], body: bytes) -> Intake:
@@ -254,7 +255,10 @@ class DeviceBatch(IngestView):
         All are stored or none. With `partial=true` the good ones are, and the receipt names the others.
         """
         target = posting_target(request, uuid)
-        return self.store(request, partial(intake.take_batch, target, **self.batch_options(request)))
+        options = self.batch_options(request)
+        if self.state.deferred is not None:
+            return self.store(request, partial(intake.take_batch_at_once, target, unit=options["unit"]))
+        return self.store(request, partial(intake.take_batch, target, **options))
 
 
 class SensorData(IngestView):

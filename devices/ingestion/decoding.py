@@ -1,16 +1,24 @@
 """JSON bodies to items: strictly with msgspec, and loosely so that a fault can be named."""
 
 import json
+import re
 from functools import lru_cache
 from types import GenericAlias
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from devices.ingestion.checks import Fault, InvalidItems
 
 MAX_ITEMS = 10_000
 MAX_BYTES = 5 * 1024 * 1024
+# Objects and arrays of a body. A body of nothing else would have two million: to decode them holds up all
+# other work of the process for a second.
+MAX_PARTS = 100_000
+MANY_PARTS = f"Must have at most {MAX_PARTS:,} objects and arrays."
+# A text to its end, or to that of the body.
+TEXT = re.compile(rb'"[^"\\]*+(?:\\.?[^"\\]*+)*+(?:"|\Z)', re.DOTALL)
 # A timestamp as a reading may write it. Integers stay integers: a double can't hold nanoseconds since 1970.
 Stamp = str | int | float
 # Longer integers are no instant in any unit.
@@ -23,15 +31,56 @@ class BatchTooLong(ValueError):
 
 def decode_batch(body: bytes, strict: msgspec.json.Decoder) -> list[Any]:
     """Decode a batch; if an item is faulty all are plain JSON values. Raises InvalidItems, BatchTooLong."""
+    require_few_items(body)
     try:
         items = strict.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         items = decode_loosely(body, error)
         if not isinstance(items, list):
             raise InvalidItems([{"field": "body", "message": "Must be an array of readings."}]) from error
-    if len(items) > MAX_ITEMS:
-        raise BatchTooLong(f"A batch has at most {MAX_ITEMS} items, not {len(items)}.")
+    require_batch(len(items))
     return items
+
+
+def require_few_parts(body: bytes) -> None:
+    """Raises InvalidItems."""
+    if has_many_parts(body):
+        raise InvalidItems([{"field": "body", "message": MANY_PARTS}])
+
+
+def require_few_items(body: bytes) -> None:
+    """The same of a batch, which may have too many items, too. Raises InvalidItems, BatchTooLong."""
+    if has_many_parts(body) and body.lstrip().startswith(b"["):
+        require_batch(item_count(body))
+    require_few_parts(body)
+
+
+def require_batch(items: int) -> None:
+    if items > MAX_ITEMS:
+        raise BatchTooLong(f"A batch has at most {MAX_ITEMS} items, not {items}.")
+
+
+def has_many_parts(body: bytes) -> bool:
+    # A text may have brackets, too; most bodies have few even so.
+    return (
+        len(body) > MAX_PARTS and part_count(body) > MAX_PARTS and part_count(without_texts(body)) > MAX_PARTS
+    )
+
+
+def part_count(body: bytes) -> int:
+    return body.count(b"{") + body.count(b"[")
+
+
+def without_texts(body: bytes) -> bytes:
+    return TEXT.sub(b'""', body)
+
+
+def item_count(body: bytes) -> int:
+    """The items of an array, found without making them: by the commas that are in nothing else."""
+    signs = np.frombuffer(without_texts(body), np.uint8)
+    opened, closed = (np.isin(signs, np.frombuffer(pair, np.uint8)) for pair in (b"[{", b"]}"))
+    depth = np.cumsum(opened.astype(np.int8) - closed.astype(np.int8), dtype=np.int32)
+    return int(((signs == ord(",")) & (depth == 1)).sum()) + 1
 
 
 @lru_cache(maxsize=1024)

@@ -17,6 +17,7 @@ Whoever refuses a post for a device, the gate sees the answer, and `refusals` no
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, cast
@@ -45,7 +46,14 @@ from devices.ingestion.decoding import BatchTooLong
 from devices.ingestion.flusher import NotStored, Outcome
 from devices.ingestion.group_commit import GroupCommit
 from devices.ingestion.idempotency import IdempotencyClaim, IdempotencyConflict
-from devices.ingestion.intake import Intake, take_batch, take_one, take_sensors
+from devices.ingestion.intake import (
+    Intake,
+    NeedsThread,
+    take_batch,
+    take_batch_at_once,
+    take_one,
+    take_sensors,
+)
 from devices.ingestion.post_head import AllowedHosts, KnownConnection, KnownHead, KnownHeads, PostHead
 from devices.ingestion.refusals import RefusalLog
 from devices.ingestion.sensors import OwnSensors
@@ -111,13 +119,13 @@ class Gate:
             return False
         try:
             target: Target = grant.target  # type: ignore[assignment]  # a known head is of one device
-            intake = take_readings(post, target, body, datetime.now(UTC))
+            intake = take_at_once(post, target, body, datetime.now(UTC))
             rate = self.limiter.spend(grant.holder)
             if rate is None or not intake.rows.payload:
                 return False
             self.writer.submit(intake, None, partial(self.settle_known, connection, rate))
             self.refusals.note_readings(201, intake.refused)
-        except (InvalidItems, BatchTooLong, RateExceeded, NotStored):
+        except (InvalidItems, BatchTooLong, NeedsThread, RateExceeded, NotStored):
             return False
         return True
 
@@ -193,16 +201,21 @@ class Gate:
             sensors = OwnSensors(cast(int, grant.user_id))
             options: dict[str, Any] = {"skip_bad": post.is_partial, "unit": post.unit}
             intake = await self.in_thread(partial(take_sensors, sensors, body, now, **options))
-        elif len(body) <= SMALL_BYTES:
-            intake = take_readings(post, grant.target, body, now)
         else:
-            intake = await self.in_thread(take_readings, post, grant.target, body, now)
+            intake = await self.take_readings(post, grant.target, body, now)
         claim = None
         if post.key:
             claim = IdempotencyClaim.of(grant.holder, post.key, post.path, body, post.unit)
         receipt = await self.writer.store(intake, claim)
         self.refusals.note_readings(201, intake.refused)
         return receipt
+
+    async def take_readings(self, post: PostHead, target: Target, body: bytes, now: datetime) -> Intake:
+        """Decode readings of one device: here if that takes no time, else on a thread."""
+        if len(body) <= SMALL_BYTES:
+            with suppress(NeedsThread):
+                return take_at_once(post, target, body, now)
+        return await self.in_thread(take_readings, post, target, body, now)
 
     # --- 3. Everything else
 
@@ -275,6 +288,13 @@ def take_readings(post: PostHead, target: Target, body: bytes, now: datetime) ->
     """Decode readings of one device. Raises InvalidItems, BatchTooLong."""
     if post.is_batch:
         return take_batch(target, body, now, skip_bad=post.is_partial, unit=post.unit)
+    return take_one(target, body, now, unit=post.unit)
+
+
+def take_at_once(post: PostHead, target: Target, body: bytes, now: datetime) -> Intake:
+    """Do the same on the event loop. Raises NeedsThread, too."""
+    if post.is_batch:
+        return take_batch_at_once(target, body, now, unit=post.unit)
     return take_one(target, body, now, unit=post.unit)
 
 

@@ -7,14 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import pairwise
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from django.conf import settings
+from msgspec import Meta
 
 from devices import storage
 from devices.models import Device
-from devices.notation.numbers import learnt_decimals
+from devices.notation.numbers import MOST_LEARNT_DECIMALS, learnt_decimals
 from devices.rhythm.state import State, device_state
 from devices.storage.interface import StoredReading
 from devices.timeline.instants import MICROSECOND, MICROSECONDS_PER_SECOND
@@ -24,6 +25,8 @@ READINGS = 20
 KEPT_SECONDS = 300
 UNKNOWN_INTERVAL_SECONDS = float(settings.DEVICE_ONLINE_SECONDS)
 MOST_READ = 1000
+# Of readings from the year 1 to the year 9999.
+LONGEST_SECONDS = 1e12
 
 
 class Habits(NamedTuple):
@@ -34,8 +37,8 @@ class Habits(NamedTuple):
 
 
 class Learnt(NamedTuple):
-    interval_seconds: float | None
-    decimals: list[int | None]
+    interval_seconds: Annotated[float, Meta(gt=0, le=LONGEST_SECONDS)] | None
+    decimals: list[Annotated[int, Meta(ge=0, le=MOST_LEARNT_DECIMALS)] | None]
 
 
 def habits_of(devices: Iterable[Device]) -> dict[int, Habits]:

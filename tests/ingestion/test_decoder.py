@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from devices.access.grants import Target
 from devices.ingestion import checks, intake
 from devices.ingestion.checks import InvalidItems
-from devices.ingestion.decoding import BatchTooLong
+from devices.ingestion.decoding import MAX_PARTS, BatchTooLong, require_few_parts
 from devices.ingestion.intake import Intake
 from devices.ingestion.sensors import NEW_SENSOR
 from devices.storage import row_codec
@@ -306,3 +306,35 @@ def test_what_was_sent_is_what_postgresql_holds_bit_for_bit(readings):
     sent = [(time, list(map(float.hex, values))) for values, time in [*readings, readings[0]]]
     # Rows take whatever room there is: their place tells nothing of their order.
     assert sorted(stored) == sorted(sent)
+
+
+class TestParts:
+    """Objects and arrays are counted before they are made."""
+
+    @pytest.mark.parametrize("part", [b"[]", b"{}", b'{"a":[]}', b'"\\"",[]'], ids=bytes.decode)
+    def test_too_many_are_refused(self, part: bytes) -> None:
+        body = b"[" + b",".join([part] * (MAX_PARTS + 1)) + b"]"
+        items = json.loads(body)
+        with pytest.raises(BatchTooLong, match=f"not {len(items)}"):
+            intake.take_batch(DEVICE, body, NOW)
+        for take, inner in ((intake.take_one, b'{"x":%b}'), (intake.take_batch, b'[{"x":%b,"y":1}]')):
+            with pytest.raises(InvalidItems, match="100,000 objects and arrays"):
+                take(DEVICE, inner % body, NOW)
+
+    @pytest.mark.parametrize(
+        "text",
+        ["[" * 300_000, '\\"[{' * 100_000, '"[', "\\" * 300_001],
+        ids=["brackets", "escaped", "two texts", "backslashes"],
+    )
+    def test_those_within_texts_are_none(self, text: str) -> None:
+        require_few_parts(f'["{text}"]'.encode())
+
+    def test_an_open_text_is_looked_through_once(self) -> None:
+        require_few_parts(b'["' + b'\\"[' * 1_000_000)
+
+    def test_others_do_not_wait_while_items_are_checked_one_by_one(self) -> None:
+        good = {"x": 1.0, "y": 2.0, "z": 3.0, "timestamp": "2026-11-21T12:00:00Z"}
+        assert intake.take_batch_at_once(DEVICE, json.dumps([good]).encode(), NOW).receipt["accepted"] == 1
+        for items in ([good, {}], [], [good, {**good, "timestamp": 1}], "x", [good] * 10_001):
+            with pytest.raises(intake.NeedsThread):
+                intake.take_batch_at_once(DEVICE, json.dumps(items).encode(), NOW)

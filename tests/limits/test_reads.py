@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ from django.http import StreamingHttpResponse
 from django.test import Client, RequestFactory
 
 from config.asgi import statements
+from config.asgi.shares import Shares
 from config.limits import reads
 from config.problems import problem_response
 from config.views import database_is_away
@@ -162,3 +163,15 @@ class TestTimeouts:
         page = database_is_away(request, caught.value)
         assert (page.status_code, page["Retry-After"]) == (503, "5")
         assert "STATEMENT_SECONDS" in page.content.decode()
+
+
+def test_strangers_have_one_share_and_readings_none() -> None:
+    shares = Shares()
+
+    def share(path: str, *headers: tuple[bytes, bytes], method: str = "GET") -> Any:
+        return shares.of({"path": path, "method": method, "headers": list(headers)})
+
+    strangers = share("/schema/")
+    assert share("/devices/", (b"host", b"here")) is strangers
+    assert share("/devices/", (b"authorization", b"Token a")) is not strangers
+    assert isinstance(share("/data", method="POST"), nullcontext)

@@ -12,8 +12,8 @@ from django.conf import settings
 from tests.product.test_readme import broken_links
 from tests.product.test_structure import FILES, FOLDERS
 from tests.product.test_version import VERSION
+from tests.product.tree import link_environment, made, running
 from tests.support.portal import free_port
-from tests.support.tree import link_environment, made, running
 
 pytestmark = pytest.mark.e2e
 

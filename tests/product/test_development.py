@@ -12,8 +12,8 @@ from config.demo import development
 from config.environment import assignments
 from config.supervisor import GaveUp, Supervisor
 from tests.product.test_processes import shell
+from tests.product.tree import copy_sources, link_environment, made, running
 from tests.support.portal import free_port
-from tests.support.tree import copy_sources, link_environment, made, running
 
 pytestmark = pytest.mark.e2e
 

@@ -5,7 +5,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -13,11 +12,13 @@ from functools import partial
 from typing import Any
 
 import psutil
+import pytest
 import uvloop
 from django.conf import settings
 from uvicorn import Config
 from uvicorn.server import ServerState
 
+from config.asgi import protocol
 from config.asgi.connections import Connections
 from config.asgi.protocol import PatientProtocol
 from tests.ingestion.test_known_heads import GOOD, request, wire
@@ -25,6 +26,7 @@ from tests.support.portal import Portal, Sender, eventually
 from tests.support.senders import web_processes
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
+BEGUN = REQUEST.removesuffix(b"\r\n")
 
 
 async def never_answer(scope: dict, receive: Any, send: Any) -> None:
@@ -32,7 +34,7 @@ async def never_answer(scope: dict, receive: Any, send: Any) -> None:
 
 
 @contextmanager
-def server_with(places: Connections) -> Iterator[tuple[Any, ServerState]]:
+def server_with(places: Connections | None) -> Iterator[tuple[Any, ServerState]]:
     """A server that answers nobody: a way to connect from an address, and its connections."""
 
     class Bounded(PatientProtocol):
@@ -40,8 +42,8 @@ def server_with(places: Connections) -> Iterator[tuple[Any, ServerState]]:
 
     Bounded.places = places
     state, loop = ServerState(), uvloop.new_event_loop()
-    protocol = partial(Bounded, Config(never_answer, log_level="critical"), state, {}, loop)
-    server = loop.run_until_complete(loop.create_server(protocol, "127.0.0.1", 0))
+    made = partial(Bounded, Config(never_answer, log_level="critical"), state, {}, loop)
+    server = loop.run_until_complete(loop.create_server(made, "127.0.0.1", 0))
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     with ExitStack() as stack:
@@ -55,6 +57,9 @@ def server_with(places: Connections) -> Iterator[tuple[Any, ServerState]]:
 
         yield connect, state
     loop.call_soon_threadsafe(server.close)
+    # The end of a client is not seen while its requests wait for answers.
+    for each in list(state.connections):
+        loop.call_soon_threadsafe(each.transport.abort)
     eventually(lambda: not state.connections)
     for task in asyncio.all_tasks(loop):
         loop.call_soon_threadsafe(task.cancel)
@@ -78,8 +83,9 @@ def test_the_longest_idle_of_an_address_makes_room_and_others_stay() -> None:
         eventually(lambda: state.tasks)
         idle = [connect("127.0.0.1")]
         eventually(lambda: len(state.connections) == 2)
-        # The loop's clock has milliseconds.
-        time.sleep(0.05)
+        heard_at = max(each.heard_at for each in state.connections)
+        # The next one is heard later, by the clock of the loop.
+        eventually(lambda: next(iter(state.connections)).loop.time() > heard_at)
         idle.append(connect("127.0.0.1"))
         other = connect("127.0.0.2")
         eventually(lambda: len(state.connections) == 4)
@@ -192,3 +198,27 @@ def serves(process: psutil.Process, port: int) -> bool:
 
 def listens(process: psutil.Process) -> bool:
     return any(each.status == psutil.CONN_LISTEN for each in process.net_connections("tcp"))
+
+
+def test_incomplete_heads_of_all_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "MAX_INCOMPLETE_HEAD_BYTES", 3 * len(BEGUN))
+    with server_with(None) as (connect, state):
+        held = [connect("127.0.0.1", BEGUN) for _ in range(3)]
+        eventually(lambda: sum(each.head_bytes for each in state.connections) == 3 * len(BEGUN))
+        beyond = connect("127.0.0.1", BEGUN)
+        assert beyond.recv(4096).startswith(b"HTTP/1.1 4")
+        # What goes makes room, and a complete head is none of these.
+        held.pop().close()
+        eventually(lambda: PatientProtocol.incomplete_head_bytes <= 2 * len(BEGUN))
+        held[0].sendall(b"\r\n")
+        eventually(lambda: PatientProtocol.incomplete_head_bytes == len(BEGUN))
+    assert PatientProtocol.incomplete_head_bytes == 0
+
+
+def test_few_requests_come_ahead_of_their_answers() -> None:
+    with server_with(None) as (connect, state):
+        connect("127.0.0.1", REQUEST * 50)
+        eventually(lambda: state.connections and len(next(iter(state.connections)).pipeline) == 49)
+        connect("127.0.0.1", REQUEST * 1000)
+        eventually(lambda: len(state.connections) == 2)
+        eventually(lambda: sorted(len(each.pipeline) for each in state.connections) == [49, 50])

@@ -6,8 +6,12 @@ import socket
 from pathlib import Path
 
 import pytest
+from django.http import Http404, HttpResponse
+from django.test import RequestFactory
 
 from config.asgi.protocol import MAX_HEAD_BYTES
+from config.middleware.login import PageLoginRequired
+from tests.support import factories
 from tests.support.portal import Portal, eventually
 
 HEADERS = {
@@ -42,6 +46,7 @@ def assert_refused(answer: tuple[int, dict[str, str], bytes], status: int) -> No
         ("POST /data HTTP/1.1\nHost: 127.0.0.1\nContent-Length: 1x\n\n", 400),
         ("POST /data HTTP/1.1\nHost: 127.0.0.1\nTransfer-Encoding: chunked\n\nxyz\n", 400),
         (f"GET / HTTP/1.1\nHost: 127.0.0.1\nA: {LONG}", 431),
+        ("GET / HTTP/1.1\nHost: 127.0.0.1\n" + 200 * "a:\n" + "\n", 431),
         ("GET /devices/ HTTP/1.1\nConnection: close\n\n", 400),
         ("GET /healthz HTTP/1.1\nConnection: close\n\n", 400),
         ("GET /devices/ HTTP/1.1\nHost: 127.0.0.1\nHost: localhost\nConnection: close\n\n", 400),
@@ -70,6 +75,30 @@ def test_on_a_kept_connection_too(portal: Portal) -> None:
         assert connection.recv(4096).startswith(b"HTTP/1.1 204")
         connection.sendall(b"FOO\r\n\r\n")
         assert connection.recv(4096).startswith(b"HTTP/1.1 400")
+
+
+def test_strangers_get_no_upload_going(portal: Portal) -> None:
+    """They are answered before the file, which held a thread while it came."""
+    for path in ("/portal/import/", "/portal/import"):
+        head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: text/csv\r\n"
+        with socket.create_connection(("127.0.0.1", portal.port), timeout=30) as connection:
+            connection.sendall(f"{head}Content-Length: 9000000\r\n\r\n".encode())
+            assert connection.recv(4096).startswith(b"HTTP/1.1 302")
+
+
+class Unreadable:
+    """The body of a request that nobody may read."""
+
+    def read(self, *_: int) -> bytes:
+        raise AssertionError("The body was read.")
+
+
+@pytest.mark.django_db
+def test_nobody_reads_the_upload_of_an_owner(rf: RequestFactory) -> None:
+    request = rf.post("/portal/import/")
+    request.user, request._stream = factories.owner(), Unreadable()  # type: ignore[attr-defined]
+    with pytest.raises(Http404):
+        PageLoginRequired(lambda _: HttpResponse())(request)
 
 
 def broken_upload(portal: Portal) -> bytes:

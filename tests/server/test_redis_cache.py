@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from django.core.cache import caches
@@ -109,6 +110,28 @@ def test_the_openapi_document_is_cached_and_the_same_without_redis(settings) -> 
     assert Client().get("/schema/").json() == made
     cache.clear()
     assert Client().get("/schema/").json() == made
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, "1e999", '"text"', "[1e308, [1, 2, 99999999999]]", "[-1, [400]]"]
+)
+def test_what_somebody_else_wrote_is_a_miss(text: str) -> None:
+    """Not an error 500, whoever can write to Redis."""
+    device = factories.device()
+    factories.readings(device, [(1, 2, 3)] * 20)
+    for path in ("/schema/", f"/devices/{device.uuid}/"):
+        made = ask(path)
+        for key in cache._cache.get_client(None).keys("*"):  # type: ignore[attr-defined]
+            cache._cache.get_client(None).set(key, text)  # type: ignore[attr-defined]
+        assert ask(path) == made
+
+
+def ask(path: str) -> Any:
+    return (
+        Client()
+        .get(path, headers={"Authorization": f"Token {factories.token(factories.colleague())[1]}"})
+        .json()
+    )
 
 
 def test_lists_and_documents_answer_while_redis_hangs(portal: Portal, owner: Person, device: Sender) -> None:

@@ -13,7 +13,7 @@ import msgspec
 from analytics.activity.events.event import EARLIEST, EVENT_KINDS, LATEST, LOGIN, LOGOUT, Event, event_id
 from analytics.activity.models import Blog, Post
 from devices.ingestion.checks import Fault, InvalidItems, Rejections, printable, unknown_names
-from devices.ingestion.decoding import MAX_ITEMS, BatchTooLong, decode_loosely
+from devices.ingestion.decoding import decode_loosely, require_batch, require_few_items
 from devices.timeline.periods import BadStamp, parse_stamp
 from users.models import User
 
@@ -80,14 +80,14 @@ class KnownObjects:
 
 def take_events(body: bytes, asker: User) -> EventIntake:
     """Check a JSON array of events of one sender. Raises InvalidItems, BatchTooLong."""
+    require_few_items(body)
     try:
         items: list[Any] = BATCH_DECODER.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         items = decode_loosely(body, error)
         if not isinstance(items, list):
             raise InvalidItems([{"field": "body", "message": "Must be an array of events."}]) from error
-    if len(items) > MAX_ITEMS:
-        raise BatchTooLong(f"A batch has at most {MAX_ITEMS} items, not {len(items)}.")
+    require_batch(len(items))
     return take_event_items(items, KnownObjects(asker), f"user:{asker.pk}", [uuid4() for _ in items])
 
 
