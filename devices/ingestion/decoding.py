@@ -1,7 +1,6 @@
 """JSON bodies to items: strictly with msgspec, and loosely so that a fault can be named."""
 
 import json
-import re
 from functools import lru_cache
 from types import GenericAlias
 from typing import Any
@@ -17,8 +16,7 @@ MAX_BYTES = 5 * 1024 * 1024
 # other work of the process for a second.
 MAX_PARTS = 100_000
 MANY_PARTS = f"Must have at most {MAX_PARTS:,} objects and arrays."
-# A text to its end, or to that of the body.
-TEXT = re.compile(rb'"[^"\\]*+(?:\\.?[^"\\]*+)*+(?:"|\Z)', re.DOTALL)
+OPENING, CLOSING = (np.frombuffer(pair, np.uint8) for pair in (b"[{", b"]}"))
 # A timestamp as a reading may write it. Integers stay integers: a double can't hold nanoseconds since 1970.
 Stamp = str | int | float
 # Longer integers are no instant in any unit.
@@ -61,26 +59,28 @@ def require_batch(items: int) -> None:
 
 
 def has_many_parts(body: bytes) -> bool:
-    # A text may have brackets, too; most bodies have few even so.
-    return (
-        len(body) > MAX_PARTS and part_count(body) > MAX_PARTS and part_count(without_texts(body)) > MAX_PARTS
-    )
-
-
-def part_count(body: bytes) -> int:
-    return body.count(b"{") + body.count(b"[")
-
-
-def without_texts(body: bytes) -> bytes:
-    return TEXT.sub(b'""', body)
+    # Texts may have brackets, too; most bodies have few even so.
+    if len(body) <= MAX_PARTS or body.count(b"{") + body.count(b"[") <= MAX_PARTS:
+        return False
+    return bool(np.count_nonzero(np.isin(without_texts(body), OPENING)) > MAX_PARTS)
 
 
 def item_count(body: bytes) -> int:
     """The items of an array, found without making them: by the commas that are in nothing else."""
-    signs = np.frombuffer(without_texts(body), np.uint8)
-    opened, closed = (np.isin(signs, np.frombuffer(pair, np.uint8)) for pair in (b"[{", b"]}"))
-    depth = np.cumsum(opened.astype(np.int8) - closed.astype(np.int8), dtype=np.int32)
-    return int(((signs == ord(",")) & (depth == 1)).sum()) + 1
+    signs, commas, depth = without_texts(body), 0, 0
+    for piece in np.array_split(signs, len(signs) // 65536 + 1):
+        steps = np.isin(piece, OPENING).astype(np.int8) - np.isin(piece, CLOSING)
+        depths = depth + np.cumsum(steps, dtype=np.int32)
+        commas += int(np.count_nonzero((piece == ord(",")) & (depths == 1)))
+        depth = int(depths[-1])
+    return commas + 1
+
+
+def without_texts(body: bytes) -> np.ndarray:
+    """The bytes of JSON; those of texts are 0."""
+    signs = np.frombuffer(body.replace(rb"\\", b"  ").replace(rb"\"", b"  "), np.uint8)
+    in_text = np.bitwise_xor.accumulate((signs == ord('"')).view(np.uint8))
+    return signs * (1 - in_text)
 
 
 @lru_cache(maxsize=1024)
