@@ -106,7 +106,8 @@ class Device(models.Model):
         )
 
     def __str__(self) -> str:
-        return self.name or self.external_id or f"device {str(self.uuid)[:8]}"
+        # A sensor may be called by a space: a link needs something to click.
+        return self.name.strip() or (self.external_id or "").strip() or f"device {str(self.uuid)[:8]}"
 
     @property
     def zone(self) -> ZoneInfo:
