@@ -70,8 +70,10 @@ class DatabaseClock:
     def now(self, cursor: Any) -> float:
         """Return seconds since 1970; queries the database once in CLOCK_SECONDS."""
         if time.monotonic() >= self.known_until:
+            # Read before the database's: while the answer takes time, more readings count as late, not fewer.
+            asked_at = time.time()
             cursor.execute("SELECT extract(epoch FROM clock_timestamp())::float8")
-            self.ahead = cursor.fetchone()[0] - time.time()
+            self.ahead = cursor.fetchone()[0] - asked_at
             self.known_until = time.monotonic() + CLOCK_SECONDS
         return time.time() + self.ahead
 
