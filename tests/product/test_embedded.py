@@ -28,7 +28,8 @@ from config.demo.embedded import postgres_answers, servers
 from config.processes import prctl
 from config.supervisor import Supervisor
 
-pytestmark = pytest.mark.integration
+# In processes of their own: among the first, as they take long.
+pytestmark = pytest.mark.e2e
 
 HOLDER = """
 import json, sys

@@ -11,6 +11,9 @@ import pytest
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
+# In processes of their own: among the first, as they take long.
+pytestmark = pytest.mark.e2e
+
 COMPLETE = {
     "SECRET_KEY": "s" * 32,
     "TOKEN_PEPPER": "p" * 32,
