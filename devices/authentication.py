@@ -12,7 +12,7 @@ from devices.access.grants import Grant
 from devices.models import Device, DeviceKey
 from users.authentication import CredentialAuthentication
 from users.models import Scope
-from users.permissions import ScopeAllows
+from users.permissions import ScopeAllows, needs
 
 
 class DeviceKeyAuthentication(CredentialAuthentication):
@@ -29,7 +29,7 @@ class DeviceKeyAuthentication(CredentialAuthentication):
 class PostsReadings(BasePermission):
     """Allows a device by its own key, and a user by a token with the scope `ingest`."""
 
-    message = ScopeAllows.message
+    message = needs(Scope.INGEST)
 
     def has_permission(self, request: Request, view: Any) -> bool:
         if isinstance(request.auth, DeviceKey | Grant):

@@ -25,7 +25,11 @@ def signed_in(request: HttpRequest | Request) -> User:
 def require_scope(request: Request, scope: Scope) -> None:
     """Require a scope in addition to the view's own. Raises PermissionDenied."""
     if isinstance(request.auth, Token) and scope not in request.auth.scopes:
-        raise PermissionDenied(ScopeAllows.message)
+        raise PermissionDenied(needs(scope))
+
+
+def needs(scope: Scope) -> str:
+    return f"This needs a token with the scope `{scope.value}`."
 
 
 def require_fresh_log_in(request: Request) -> None:
@@ -48,12 +52,12 @@ class ScopeAllows(BasePermission):
     `view.scope` overrides it.
     """
 
-    message = "This credential does not allow this request."
-
     def has_permission(self, request: Request, view: Any) -> bool:
         if not request.user.is_authenticated:
             return False
         if not isinstance(request.auth, Token):
             return True
         default = Scope.READ if request.method in SAFE_METHODS else Scope.WRITE
-        return getattr(view, "scope", default) in request.auth.scopes
+        scope = getattr(view, "scope", default)
+        self.message = needs(scope)
+        return scope in request.auth.scopes

@@ -3,7 +3,7 @@ from typing import Any
 
 from django.db import models
 from django.utils import timezone
-from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
+from drf_spectacular.utils import OpenApiExample, extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
 from users.models import Role, Scope, Token, User
@@ -31,6 +31,15 @@ class Text(serializers.CharField):
         if not isinstance(data, str):
             self.fail("invalid")
         return super().to_internal_value(data)
+
+
+# No pattern: \w has letters of any script in Python, and those of English in JSON Schema.
+LOGIN = {"type": "string", "maxLength": 150, "description": "Letters and digits of any script, and @ . + - _"}
+
+
+@extend_schema_field(LOGIN)
+class Login(Text):
+    pass
 
 
 class WholeNumber(serializers.IntegerField):
@@ -114,7 +123,7 @@ class UserSerializer(StrictFields, serializers.ModelSerializer):
 
     name = Text(max_length=200)
     email = serializers.EmailField(max_length=254)
-    login = Text(max_length=150, required=False, validators=User._meta.get_field("login").validators)
+    login = Login(max_length=150, required=False)
     role = serializers.ChoiceField(Role.choices, required=False)
     active = TrueOrFalse(source="is_active", required=False)
 
@@ -131,6 +140,7 @@ class UserSerializer(StrictFields, serializers.ModelSerializer):
         return self.unused("email", email, "This email is in use.")
 
     def validate_login(self, login: str) -> str:
+        User._meta.get_field("login").run_validators(login)
         return self.unused("login", login, "This login is taken.")
 
     def unused(self, field: str, value: str, message: str) -> str:

@@ -16,6 +16,8 @@ PATIENCE_SECONDS = 20.0
 MAX_HEAD_BYTES = 256 * 1024
 # A field of three bytes takes a hundred in memory.
 MAX_HEADERS = 200
+# What httptools can take apart.
+MAX_TARGET_BYTES = 65_535
 # Of all heads of a process that are not complete. Usual ones come in one piece, and are none of these.
 MAX_INCOMPLETE_HEAD_BYTES = 16 * 1024 * 1024
 # Requests that one connection may have ahead of their answers.
@@ -29,6 +31,7 @@ END_OF_HEAD = b"\r\n\r\n"
 UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*", re.IGNORECASE)
 NO_HTTP = "This is no request of HTTP/1.1, or its method is unknown."
 LONG_HEAD = f"Request line and headers may have {MAX_HEAD_BYTES // 1024} KiB."
+LONG_TARGET = f"The address of a request may have {MAX_TARGET_BYTES:,} bytes."
 MANY_HEADERS = f"A request may have {MAX_HEADERS} headers."
 MANY_HEADS = "Too many requests are incomplete."
 
@@ -65,7 +68,7 @@ class PatientProtocol(HttpToolsProtocol):
     in_head = in_message = is_stopping = False
     # Of all connections of this process, and of this one, while they are `in_head`.
     incomplete_head_bytes: ClassVar[int] = 0
-    head_bytes = headers_seen = 0
+    head_bytes = headers_seen = header_bytes = 0
     # What to answer to what is no request.
     fault = 400, NO_HTTP
     # The head that the latest data began with, and the number of body bytes that came with it.
@@ -150,14 +153,22 @@ class PatientProtocol(HttpToolsProtocol):
             # The answer that is owed still comes, and ends the connection.
             self.give_up(400, NO_HTTP)
         self.in_head = self.in_message = True
-        self.headers_seen = 0
+        self.headers_seen = self.header_bytes = 0
         self.head_began_at = self.heard_at
         super().on_message_begin()
 
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        if len(self.url) > MAX_TARGET_BYTES:
+            self.give_up(414, LONG_TARGET)
+
     def on_header(self, name: bytes, value: bytes) -> None:
         self.headers_seen += 1
+        self.header_bytes += len(name) + len(value)
         if self.headers_seen > MAX_HEADERS:
             self.give_up(431, MANY_HEADERS)
+        if self.header_bytes > MAX_HEAD_BYTES:
+            self.give_up(431, LONG_HEAD)
         super().on_header(name, value)
 
     def give_up(self, status: int, detail: str) -> NoReturn:

@@ -143,13 +143,14 @@ def unique(name: str, longest: int) -> Callable[[dict[str, Any]], None]:
     return change
 
 
-unique_name, unique_login, unique_email = unique("name", 50), unique("login", 150), unique("email", 254)
+unique_name, unique_email = unique("name", 50), unique("email", 254)
 unique_external_id = unique("external_id", 255)
 
 
 def of_user(body: dict[str, Any], world: World) -> dict[str, Any]:
-    """Login and email are those of no other user."""
-    unique_login(body)
+    """Login and email are those of no other user. A login's letters are named in words only."""
+    if body.get("login"):
+        body["login"] = secrets.token_hex(6)
     unique_email(body)
     return body
 

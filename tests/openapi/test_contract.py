@@ -77,7 +77,7 @@ def test_portal_keeps_to_the_document(case: Case, repair: Repair, session: reque
     portal = repair.world.portal
     headers = {"Authorization": f"Token {portal.admin_token}"}
     answer = case.call(portal.url, session, headers, allow_redirects=False)
-    is_taken = names_faults(case, answer) or has_outer_spaces(case)
+    is_taken = names_faults(case, answer) or has_outer_spaces(case) or is_said_twice(case)
     excluded = [ignored_auth, *([negative_data_rejection] if is_taken else [])]
     sent = {"base_url": portal.url, "session": session, "headers": headers}
     case.validate_response(answer, headers=headers, excluded_checks=excluded, transport_kwargs=sent)
@@ -126,3 +126,8 @@ def has_outer_spaces(case: Case) -> bool:
     """They are cut off before the length of a text counts."""
     texts = case.body.values() if isinstance(case.body, dict) else ()
     return any(isinstance(text, str) and text != text.strip() for text in texts)
+
+
+def is_said_twice(case: Case) -> bool:
+    """What the body says counts, not the parameter of the same name."""
+    return isinstance(case.body, dict) and bool({*case.query} & {*case.body})

@@ -46,6 +46,9 @@ def assert_refused(answer: tuple[int, dict[str, str], bytes], status: int) -> No
         ("POST /data HTTP/1.1\nHost: 127.0.0.1\nContent-Length: 1x\n\n", 400),
         ("POST /data HTTP/1.1\nHost: 127.0.0.1\nTransfer-Encoding: chunked\n\nxyz\n", 400),
         (f"GET / HTTP/1.1\nHost: 127.0.0.1\nA: {LONG}", 431),
+        # Whole heads, which come at once.
+        (f"GET / HTTP/1.1\nHost: 127.0.0.1\nA: {LONG}\n\n", 431),
+        (f"GET /{LONG[:65_536]} HTTP/1.1\nHost: 127.0.0.1\n\n", 414),
         ("GET / HTTP/1.1\nHost: 127.0.0.1\n" + 200 * "a:\n" + "\n", 431),
         ("GET /devices/ HTTP/1.1\nConnection: close\n\n", 400),
         ("GET /healthz HTTP/1.1\nConnection: close\n\n", 400),

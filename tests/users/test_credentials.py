@@ -86,6 +86,13 @@ class TestStorage:
         assert cipher().decrypt(row.data["secret"]) == b"JBSWY3DP"
         assert row.data["other"] == 1
 
+    def test_a_pepper_that_is_missing_is_named(self, settings):
+        secret = cipher().encrypt(b"JBSWY3DP").decode()
+        Authenticator.objects.create(user=factories.owner(), type="totp", data={"secret": secret})
+        settings.TOKEN_PEPPER = "n" + settings.TOKEN_PEPPER[1:]
+        with pytest.raises(CommandError, match="TOKEN_PEPPER_FALLBACKS"):
+            call_command("reencrypt")
+
     def test_prefix_with_the_secret_of_another_is_refused(self):
         (first, _), (_second, text) = factories.token(), factories.token()
         assert Token.find(first.prefix + text[len(first.prefix) :], NOW) is None

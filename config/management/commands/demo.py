@@ -28,8 +28,9 @@ BEYOND = (
 )
 # Written to the data folder's file `env`.
 FOR_COMMANDS = (
-    *("SECRET_KEY", "TOKEN_PEPPER", "ALLOWED_HOSTS", "DATABASE_URL", "ACTIVITY_URL", "READINGS_URL"),
-    *("REDIS_URL", "EMAIL_URL", "PLUMBLINE_DEMO", "HOST", "PORT", "DATA"),
+    *("SECRET_KEY", "SECRET_KEY_FALLBACKS", "TOKEN_PEPPER", "TOKEN_PEPPER_FALLBACKS", "ALLOWED_HOSTS"),
+    *("DATABASE_URL", "ACTIVITY_URL", "READINGS_URL", "REDIS_URL", "EMAIL_URL"),
+    *("PLUMBLINE_DEMO", "HOST", "PORT", "DATA"),
 )
 
 
@@ -69,6 +70,9 @@ class Command(BaseCommand):
     def serve(self, supervisor: Supervisor, env: Mapping[str, str], *, reload: bool) -> None:
         data, host, port = Path(env["DATA"]), env["HOST"], int(env["PORT"])
         write_environment(data / "env", env)
+        # Links to set a password are in there.
+        (data / "mail").mkdir(exist_ok=True)
+        (data / "mail").chmod(0o700)
         (data / REACHED).unlink(missing_ok=True)
         files = development.versions(settings.BASE_DIR)
         password = secrets.token_urlsafe(12)
