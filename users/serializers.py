@@ -38,7 +38,7 @@ LOGIN = {"type": "string", "maxLength": 150, "description": "Letters and digits 
 
 
 @extend_schema_field(LOGIN)
-class Login(Text):
+class LoginText(Text):
     pass
 
 
@@ -123,7 +123,7 @@ class UserSerializer(StrictFields, serializers.ModelSerializer):
 
     name = Text(max_length=200)
     email = serializers.EmailField(max_length=254)
-    login = Login(max_length=150, required=False)
+    login = LoginText(max_length=150, required=False)
     role = serializers.ChoiceField(Role.choices, required=False)
     active = TrueOrFalse(source="is_active", required=False)
 

@@ -4,6 +4,7 @@ import random
 from datetime import timedelta
 
 import pytest
+from django.core.cache import caches
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
@@ -18,6 +19,12 @@ from tests.support.factories import NOON
 
 pytestmark = pytest.mark.django_db
 DEVICES = 120
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_kept() -> None:
+    """Devices of the portal may have the same ids, and Redis keeps what was learnt of them."""
+    caches["redis"].clear()
 
 
 def test_devices_are_found_by_their_state() -> None:
