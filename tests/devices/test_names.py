@@ -1,4 +1,4 @@
-"""What a device is called where it is linked to."""
+"""Names of devices where they are linked to."""
 
 from uuid import UUID
 

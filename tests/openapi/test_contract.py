@@ -129,5 +129,5 @@ def has_outer_spaces(case: Case) -> bool:
 
 
 def is_said_twice(case: Case) -> bool:
-    """What the body says counts, not the parameter of the same name."""
+    """Tell whether a parameter is in the body, too, where it counts."""
     return isinstance(case.body, dict) and bool({*case.query} & {*case.body})

@@ -102,7 +102,7 @@ class World:
         }
 
     def token_of_somebody(self) -> dict[str, Any]:
-        """Of somebody new: a person may have few."""
+        """Make a token of somebody new: a person may have few."""
         person = self.portal.new_user()
         return {"id": person.id, "prefix": person.token.partition(".")[0]}
 
